@@ -7,7 +7,7 @@ usage: python proto/generate.py [OUTPUT_DIR]      (needs ``pip install -e .[dev]
 Two things differ from plain ``protoc --python_out``:
 
 * modules live below ``mesos_compat.pb``, so that they never shadow another ``mesos`` package;
-* their descriptors go into a pool of our own (``mesos_compat.pb.pool``), so that a process that also
+* their descriptors go into a pool of our own (``mesos_compat.pb.pool``): a process that also
   loads other generated Mesos messages (``mesos.interface``, ``mesos.pb``) does not end in
   "duplicate file name" errors.
 """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ids as types.
 
-Ids arrive from masters, frameworks and HTTP clients and become names of directories and cgroups, so
+Ids arrive from masters, frameworks and HTTP clients and become names of folders and cgroups, so
 each is checked when it is made. Source: spec ``operator-api`` 3.2, upstream ``common/validation.cpp``.
 """
 
