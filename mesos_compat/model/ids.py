@@ -2,7 +2,9 @@
 """Ids as types.
 
 Ids arrive from masters, frameworks and HTTP clients and become names of folders and cgroups, so
-each is checked when it is made. Source: spec ``operator-api`` 3.2, upstream ``common/validation.cpp``.
+each is checked when it is made.
+
+Source: spec ``operator-api`` 3.2, upstream ``common/validation.cpp``.
 """
 
 from __future__ import annotations
