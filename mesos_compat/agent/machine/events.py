@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can happen to the agent. Each event is handled by one function of the machine.
+
+Sources: the inbox (libprocess messages), the executor API, the runner (results of effects and
+timers), the detector, and the program itself (start, signals).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
+from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
+
+# -- the program ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """The containerizer is ready and nothing of an earlier life runs; detection may begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnregisterRequested:
+    """SIGUSR1: leave the cluster and stop."""
+
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """SIGTERM or SIGINT: end the process; what lives on its own goes on living."""
+
+    signal_name: str
+
+
+# -- master -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MasterDetected:
+    """The detector's answer; ``master`` is empty if there is no leader."""
+
+    master: str
+    hostname: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionFailed:
+    """The detector gave up for good."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationDue:
+    """The delay before the next (re-)registration attempt is over."""
+
+    master: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRegistered:
+    """SlaveRegisteredMessage."""
+
+    sender: str
+    agent_id: AgentId
+    ping_timeout_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentReregistered:
+    """SlaveReregisteredMessage."""
+
+    sender: str
+    agent_id: AgentId
+    ping_timeout_s: float | None
+    reconciliations: tuple[messages.ReconcileTasksMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """PingSlaveMessage of an observer of the master."""
+
+    sender: str
+    connected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PingTimeout:
+    """No ping arrived in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkExited:
+    """A linked peer is gone."""
+
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownReceived:
+    """ShutdownMessage: the master wants this agent gone."""
+
+    sender: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointResources:
+    """CheckpointResourcesMessage: the complete set of dynamic reservations and volumes."""
+
+    sender: str
+    resources: tuple[pb.Resource, ...]
+
+
+# -- tasks and frameworks ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunTask:
+    """RunTaskMessage."""
+
+    sender: str
+    message: messages.RunTaskMessage
+
+
+@dataclass(frozen=True, slots=True)
+class RunTaskGroup:
+    """RunTaskGroupMessage."""
+
+    sender: str
+    message: messages.RunTaskGroupMessage
+
+
+@dataclass(frozen=True, slots=True)
+class KillTask:
+    """KillTaskMessage."""
+
+    sender: str
+    framework_id: FrameworkId
+    task_id: TaskId
+    kill_policy: pb.KillPolicy | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownExecutor:
+    """ShutdownExecutorMessage."""
+
+    sender: str
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownFramework:
+    """ShutdownFrameworkMessage."""
+
+    sender: str
+    framework_id: FrameworkId
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateFramework:
+    """UpdateFrameworkMessage; ``info`` is ``None`` if the master sent none."""
+
+    framework_id: FrameworkId
+    pid: str
+    info: pb.FrameworkInfo | None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameworkToExecutor:
+    """FrameworkToExecutorMessage."""
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateAcknowledged:
+    """StatusUpdateAcknowledgementMessage."""
+
+    sender: str
+    agent_id: AgentId
+    framework_id: FrameworkId
+    task_id: TaskId
+    uuid: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDue:
+    """The head of a stream was not acknowledged in time."""
+
+    framework_id: FrameworkId
+    task_id: TaskId
+    uuid: bytes
+
+
+# -- executors --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorSubscribed:
+    """SUBSCRIBE of an executor. ``stream_id`` is new for every subscription of the process."""
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    subscribe: v1_executor.Call.Subscribe
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorUpdate:
+    """UPDATE of an executor; the status in v0 form, ``uuid`` as the executor set it."""
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    status: pb.TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorMessage:
+    """MESSAGE of an executor for its framework."""
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationTimeout:
+    """An executor did not subscribe in time after its launch."""
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    container_id: ContainerId
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownTimeout:
+    """An executor did not end in time after it was told to."""
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    container_id: ContainerId
+
+
+# -- results of effects -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxMade:
+    """Answer to MakeSandbox; ``error`` is empty if the sandbox is there."""
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    container_id: ContainerId
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerLaunched:
+    """Answer to Launch: ``error`` is empty if the container started; ``supported`` is false if no
+    containerizer takes it.
+    """
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    container_id: ContainerId
+    error: str
+    supported: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerTerminated:
+    """The last answer to Launch: the container is gone, with its termination if it is known."""
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    container_id: ContainerId
+    termination: slave.ContainerTermination | None
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerUpdated:
+    """Answer to UpdateContainer; ``error`` is empty if the resources are set."""
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    container_id: ContainerId
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStatusRead:
+    """Answer to ReadContainerStatus; ``status`` is ``None`` if it cannot be known."""
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    container_id: ContainerId
+    status: pb.ContainerStatus | None
+
+
+Event: TypeAlias = (
+    Recovered
+    | UnregisterRequested
+    | StopRequested
+    | MasterDetected
+    | DetectionFailed
+    | RegistrationDue
+    | AgentRegistered
+    | AgentReregistered
+    | Ping
+    | PingTimeout
+    | LinkExited
+    | ShutdownReceived
+    | CheckpointResources
+    | RunTask
+    | RunTaskGroup
+    | KillTask
+    | ShutdownExecutor
+    | ShutdownFramework
+    | UpdateFramework
+    | FrameworkToExecutor
+    | UpdateAcknowledged
+    | RetryDue
+    | ExecutorSubscribed
+    | ExecutorUpdate
+    | ExecutorMessage
+    | RegistrationTimeout
+    | ShutdownTimeout
+    | SandboxMade
+    | ContainerLaunched
+    | ContainerTerminated
+    | ContainerUpdated
+    | ContainerStatusRead
+)

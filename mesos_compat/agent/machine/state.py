@@ -1,0 +1,439 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All data of the agent, and what must always be true of it.
+
+Only ``machine.step`` changes what is here; everybody else reads. Messages are read-only payload
+in v0 form, resources in post-refinement format. UPIDs are kept in their canonical text form, the
+empty text stands for "none".
+
+Source: spec ``agent-master`` 5, 8, 11, 16; ``executors`` 4.1; ``operator-api`` 6.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from mesos_compat.base.errors import InvariantError
+from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
+from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+
+#: Completed tasks remembered per executor. Must be positive: whether an executor ever got a task
+#: is read from there.
+MAX_COMPLETED_TASKS = 200
+#: Completed frameworks remembered by the agent.
+MAX_COMPLETED_FRAMEWORKS = 50
+
+#: States after which a task never changes again.
+TERMINAL = frozenset(
+    {
+        pb.TASK_FINISHED,
+        pb.TASK_FAILED,
+        pb.TASK_KILLED,
+        pb.TASK_LOST,
+        pb.TASK_ERROR,
+        pb.TASK_DROPPED,
+        pb.TASK_GONE,
+        pb.TASK_GONE_BY_OPERATOR,
+    }
+)
+
+
+class AgentPhase(enum.Enum):
+    """Where the agent stands; decides which messages it accepts."""
+
+    RECOVERING = "RECOVERING"
+    DISCONNECTED = "DISCONNECTED"
+    RUNNING = "RUNNING"
+    TERMINATING = "TERMINATING"
+
+
+class FrameworkPhase(enum.Enum):
+    """Whether a framework may still launch tasks and send updates."""
+
+    RUNNING = "RUNNING"
+    TERMINATING = "TERMINATING"
+
+
+class ExecutorPhase(enum.Enum):
+    """Life of one run of an executor."""
+
+    #: Its container is being launched or it has not subscribed yet.
+    REGISTERING = "REGISTERING"
+    RUNNING = "RUNNING"
+    #: Told to shut down, or its container is being destroyed.
+    TERMINATING = "TERMINATING"
+    #: Its container is gone; terminal updates wait for their acknowledgement.
+    TERMINATED = "TERMINATED"
+
+
+class TaskPlace(enum.Enum):
+    """Which list of its executor a task is in."""
+
+    QUEUED = "queued"
+    LAUNCHED = "launched"
+    TERMINATED = "terminated"
+    COMPLETED = "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """What the machine has to know of flags and host; constant for the life of the process."""
+
+    #: ``slave(1)@ip:port`` with the advertised address.
+    pid: str
+    ip: str
+    port: int
+    work_dir: str
+    #: ``slave.info`` without id, resources in post-refinement format.
+    info: pb.SlaveInfo
+    #: Version told to masters.
+    version: str
+    capabilities: tuple[int, ...]
+    launcher_dir: str
+    #: Real path of ``mesos-executor``, or ``None`` with the reason in ``command_executor_error``.
+    command_executor: str | None
+    command_executor_error: str
+    sandbox_directory: str
+    switch_user: bool
+    http_command_executor: bool
+    isolation: frozenset[str]
+    cgroups_enable_cfs: bool
+    #: ``--executor_environment_variables``; steps 1 and 4 of ``executors`` 3.1 included by the
+    #: composition root in ``environment_before`` and ``environment_after``.
+    environment_before: tuple[tuple[str, str], ...]
+    environment_after: tuple[tuple[str, str], ...]
+    default_container_info: pb.ContainerInfo | None
+    registration_backoff_factor_s: float
+    executor_registration_timeout_s: float
+    executor_shutdown_grace_period_s: float
+    executor_reregistration_timeout_s: float
+    recovery_timeout_s: float
+    gc_delay_s: float
+    max_completed_executors: int
+
+
+@dataclass(slots=True)
+class Task:
+    """One task that an executor has or had."""
+
+    info: pb.TaskInfo
+    place: TaskPlace
+    state: pb.TaskState
+    #: Newest last; a status replaces the last one if it has the same state.
+    statuses: list[pb.TaskStatus] = field(default_factory=list)
+    #: The update most recently forwarded to the master; both set or both unset.
+    status_update_state: pb.TaskState | None = None
+    status_update_uuid: bytes | None = None
+
+    @property
+    def task_id(self) -> TaskId:
+        """The id of the task."""
+        return TaskId(self.info.task_id.value)
+
+    def message(self, framework_id: FrameworkId) -> pb.Task:
+        """Return the task as masters and operators see it."""
+        info = self.info
+        made = pb.Task(name=info.name, state=self.state)
+        made.framework_id.value = framework_id
+        made.task_id.CopyFrom(info.task_id)
+        made.slave_id.CopyFrom(info.slave_id)
+        made.resources.extend(info.resources)
+        for name, limit in info.limits.items():
+            made.limits[name].CopyFrom(limit)
+        made.statuses.extend(self.statuses)
+        if info.HasField("executor"):
+            made.executor_id.CopyFrom(info.executor.executor_id)
+        if self.status_update_state is not None and self.status_update_uuid is not None:
+            made.status_update_state = self.status_update_state
+            made.status_update_uuid = self.status_update_uuid
+        for name in ("labels", "discovery", "container", "health_check", "kill_policy"):
+            if info.HasField(name):
+                getattr(made, name).CopyFrom(getattr(info, name))
+        if info.command.HasField("user"):
+            made.user = info.command.user
+        elif info.executor.command.HasField("user"):
+            made.user = info.executor.command.user
+        return made
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the task reached its last state."""
+        return self.state in TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingUpdate:
+    """A status update on its way through the pipeline of its executor."""
+
+    update: messages.StatusUpdate
+    from_executor: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PendingTermination:
+    """Why the agent ends a container; used for its tasks once it is gone."""
+
+    state: pb.TaskState
+    reason: pb.TaskStatus.Reason
+    message: str
+
+
+@dataclass(slots=True)
+class Executor:
+    """One run of an executor."""
+
+    #: As received or generated, without the resources of tasks.
+    info: pb.ExecutorInfo
+    framework_id: FrameworkId
+    container_id: ContainerId
+    #: Absolute path of the sandbox on the host.
+    directory: str
+    #: User that owns the sandbox and runs the container; ``None`` for the agent's own.
+    user: str | None
+    #: Made by the agent for a task with a command and no executor.
+    generated: bool
+    phase: ExecutorPhase = ExecutorPhase.REGISTERING
+    #: The executor's current stream; ``None`` before it subscribed for the first time.
+    stream_id: int | None = None
+    #: Tasks in each place by id, in order of arrival there.
+    queued: dict[TaskId, Task] = field(default_factory=dict)
+    launched: dict[TaskId, Task] = field(default_factory=dict)
+    terminated: dict[TaskId, Task] = field(default_factory=dict)
+    #: Acknowledged ones; oldest first, the last MAX_COMPLETED_TASKS.
+    completed: deque[Task] = field(default_factory=lambda: deque(maxlen=MAX_COMPLETED_TASKS))
+    #: Updates in order of arrival. Only the first is being worked on.
+    incoming: deque[IncomingUpdate] = field(default_factory=deque)
+    #: Whether the container's resources are being set; ``True`` until ContainerUpdated.
+    updating: bool = False
+    pending_termination: PendingTermination | None = None
+    #: How the container ended; set together with TERMINATED.
+    termination: slave.ContainerTermination | None = None
+    #: Whether Launch was asked for; from then on exactly one ContainerTerminated follows.
+    launch_requested: bool = False
+    #: Resources and limits that the container was last given.
+    container_requests: list[pb.Resource] = field(default_factory=list)
+    container_limits: dict[str, float] = field(default_factory=dict)
+    created_at: float = 0.0
+
+    @property
+    def executor_id(self) -> ExecutorId:
+        """The id of the executor."""
+        return ExecutorId(self.info.executor_id.value)
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether any task is queued, launched or waits for its terminal acknowledgement."""
+        return bool(self.queued or self.launched or self.terminated)
+
+    @property
+    def ever_sent_a_task(self) -> bool:
+        """Whether any task was delivered to this run."""
+        if self.launched:
+            return True
+        done = [*self.terminated.values(), *self.completed]
+        return any(
+            status.source == pb.TaskStatus.SOURCE_EXECUTOR
+            for task in done
+            for status in task.statuses
+        )
+
+    def task(self, task_id: TaskId) -> Task | None:
+        """Return an incomplete task."""
+        return (
+            self.queued.get(task_id) or self.launched.get(task_id) or self.terminated.get(task_id)
+        )
+
+    def allocated(self) -> list[pb.Resource]:
+        """Return what executor, queued and launched tasks use; not summed."""
+        used = list(self.info.resources)
+        for task in (*self.queued.values(), *self.launched.values()):
+            used.extend(task.info.resources)
+        return used
+
+
+@dataclass(slots=True)
+class Framework:
+    """A framework with executors on this agent, or a completed one."""
+
+    info: pb.FrameworkInfo
+    #: UPID text of a v0 scheduler; empty for HTTP schedulers.
+    pid: str = ""
+    phase: FrameworkPhase = FrameworkPhase.RUNNING
+    executors: dict[ExecutorId, Executor] = field(default_factory=dict)
+    #: Oldest first; the last ``--max_completed_executors_per_framework``.
+    completed_executors: deque[Executor] = field(default_factory=deque)
+
+    @property
+    def framework_id(self) -> FrameworkId:
+        """The id of the framework."""
+        return FrameworkId(self.info.id.value)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of the framework lives here."""
+        return not self.executors
+
+    @property
+    def partition_aware(self) -> bool:
+        """Whether the framework understands TASK_DROPPED, TASK_GONE and so on."""
+        return self.has_capability(pb.FrameworkInfo.Capability.PARTITION_AWARE)
+
+    def has_capability(self, kind: int) -> bool:
+        """Whether the framework declared capability ``kind``."""
+        return any(capability.type == kind for capability in self.info.capabilities)
+
+    def executor_of(self, task_id: TaskId) -> Executor | None:
+        """Return the executor that has ``task_id`` among its incomplete tasks."""
+        for executor in self.executors.values():
+            if executor.task(task_id) is not None:
+                return executor
+        return None
+
+
+@dataclass(slots=True)
+class UpdateStream:
+    """Unacknowledged updates of one task; the head is the only one in flight."""
+
+    framework_id: FrameworkId
+    task_id: TaskId
+    queue: deque[messages.StatusUpdate] = field(default_factory=deque)
+    received: set[bytes] = field(default_factory=set)
+    acknowledged: set[bytes] = field(default_factory=set)
+    #: Seconds until the head is sent again, if it was sent since the last resume.
+    retry_s: float | None = None
+
+
+@dataclass(slots=True)
+class AgentState:
+    """Everything the agent knows. One object for the life of the process."""
+
+    config: AgentConfig
+    #: Random at start of the process, told to masters, never changed: offers refer to it.
+    resource_version_uuid: bytes
+    start_time: float
+    phase: AgentPhase = AgentPhase.RECOVERING
+    #: ``None`` before the first registration.
+    agent_id: AgentId | None = None
+    #: UPID text of the detected leading master; empty if none is known.
+    master: str = ""
+    #: Host name of the master, as far as known; for ``/state``.
+    master_hostname: str = ""
+    #: When the agent was last registered or re-registered.
+    registered_at: float | None = None
+    #: Attempts since the master was detected; grows the delay between them.
+    registration_attempts: int = 0
+    ping_timeout_s: float = 75.0
+    #: Dynamic reservations, in post-refinement format.
+    checkpointed_resources: list[pb.Resource] = field(default_factory=list)
+    frameworks: dict[FrameworkId, Framework] = field(default_factory=dict)
+    #: Oldest first.
+    completed_frameworks: deque[Framework] = field(
+        default_factory=lambda: deque(maxlen=MAX_COMPLETED_FRAMEWORKS)
+    )
+    streams: dict[tuple[FrameworkId, TaskId], UpdateStream] = field(default_factory=dict)
+    #: Whether updates are only queued: from the start and from every detection on.
+    streams_paused: bool = True
+    #: Counters by their name in ``/metrics/snapshot``; a name that is missing is zero.
+    counters: dict[str, int] = field(default_factory=dict)
+
+    def info(self) -> pb.SlaveInfo:
+        """Return a new SlaveInfo with the agent's id, if it has one."""
+        made = pb.SlaveInfo()
+        made.CopyFrom(self.config.info)
+        if self.agent_id is not None:
+            made.id.value = self.agent_id
+        return made
+
+    def total_resources(self) -> Sequence[pb.Resource]:
+        """Return the agent's resources from flags and host, in post-refinement format."""
+        return self.config.info.resources
+
+    def executors(self) -> Iterator[Executor]:
+        """Go through the executors of all active frameworks."""
+        for framework in self.frameworks.values():
+            yield from framework.executors.values()
+
+    def allocated_resources(self) -> list[pb.Resource]:
+        """Return what all executors and their tasks use; not summed."""
+        return [resource for executor in self.executors() for resource in executor.allocated()]
+
+    def find_executor(self, framework_id: FrameworkId, executor_id: ExecutorId) -> Executor | None:
+        """Return an executor of an active framework."""
+        framework = self.frameworks.get(framework_id)
+        return None if framework is None else framework.executors.get(executor_id)
+
+    def executor_by_container(self, container_id: ContainerId) -> Executor | None:
+        """Return the executor whose container is the root of ``container_id``."""
+        root = container_id.root
+        for executor in self.executors():
+            if executor.container_id == root:
+                return executor
+        return None
+
+    def check(self) -> None:
+        """Raise InvariantError if anything here contradicts itself."""
+        _check(self)
+
+
+def _check(state: AgentState) -> None:
+    containers: set[ContainerId] = set()
+    for framework_id, framework in state.frameworks.items():
+        _require(framework.framework_id == framework_id, f"framework under id {framework_id}")
+        owners: dict[TaskId, ExecutorId] = {}
+        for executor_id, executor in framework.executors.items():
+            where = f"executor {executor_id} of {framework_id}"
+            _require(executor.executor_id == executor_id, f"{where}: filed under its id")
+            _require(executor.framework_id == framework_id, f"{where}: in its framework")
+            _require(executor.container_id not in containers, f"{where}: container id is its own")
+            containers.add(executor.container_id)
+            _check_executor(executor, where)
+            for task_id in (*executor.queued, *executor.launched, *executor.terminated):
+                _require(task_id not in owners, f"task {task_id} of {framework_id} is in one list")
+                owners[task_id] = executor_id
+    for (framework_id, task_id), stream in state.streams.items():
+        where = f"stream of {task_id} of {framework_id}"
+        _require(bool(stream.queue), f"{where}: has an unacknowledged update")
+        waiting = {update.uuid for update in stream.queue}
+        _require(waiting <= stream.received, f"{where}: queued updates were received")
+        _require(not waiting & stream.acknowledged, f"{where}: queued ones are unacknowledged")
+    if state.phase is AgentPhase.RUNNING:
+        _require(state.agent_id is not None, "a running agent has an id")
+        _require(bool(state.master), "a running agent has a master")
+        _require(not state.streams_paused, "a running agent forwards updates")
+    else:
+        running_down = state.phase is AgentPhase.TERMINATING
+        _require(state.streams_paused or running_down, "no updates without a master")
+    if state.phase is AgentPhase.TERMINATING:
+        for framework in state.frameworks.values():
+            _require(framework.phase is FrameworkPhase.TERMINATING, "all frameworks end with us")
+
+
+def _check_executor(executor: Executor, where: str) -> None:
+    places = (
+        (executor.queued, TaskPlace.QUEUED),
+        (executor.launched, TaskPlace.LAUNCHED),
+        (executor.terminated, TaskPlace.TERMINATED),
+    )
+    for tasks, place in places:
+        for task_id, task in tasks.items():
+            _require(task.task_id == task_id, f"{where}: task {task_id} under its id")
+            _require(task.place is place, f"{where}: task {task_id} knows that it is {place.value}")
+            terminal = place is TaskPlace.TERMINATED
+            _require(task.terminal == terminal, f"{where}: task {task_id} is {place.value}")
+    if executor.phase is ExecutorPhase.TERMINATED:
+        _require(not executor.queued, f"{where}: no task waits for a dead executor")
+        _require(
+            not executor.launched or bool(executor.incoming),
+            f"{where}: no task outlives its executor",
+        )
+    if executor.phase is ExecutorPhase.RUNNING:
+        _require(executor.stream_id is not None, f"{where}: a running executor subscribed")
+
+
+def _require(holds: bool, rule: str) -> None:
+    if not holds:
+        raise InvariantError(f"broken: {rule}")
