@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Log lines as glog writes them, to stderr and files, and the verbosity that can be toggled.
+
+The rest of the program uses ``logging.getLogger(__name__)``; a program's ``main`` calls ``start``
+once. DEBUG lines are those of ``GLOG_v=1``.
+
+Source: spec ``agent-flags.tsv`` (quiet, logging_level, log_dir, GLOG_v), ``operator-api`` 5.7.
+"""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from typing import Final, TextIO
+
+from mesos_compat.base.errors import FlagError
+
+#: What ``--logging_level`` may say.
+LEVELS: Final = {"INFO": logging.INFO, "WARNING": logging.WARNING, "ERROR": logging.ERROR}
+
+_SEVERITY: Final = ((logging.CRITICAL, "F"), (logging.ERROR, "E"), (logging.WARNING, "W"))
+
+
+class GlogFormatter(logging.Formatter):
+    """``I1123 09:15:01.123456 12345 file.py:7] text``; stack traces follow on further lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of ``record``."""
+        severity = next((letter for level, letter in _SEVERITY if record.levelno >= level), "I")
+        local = time.localtime(record.created)
+        micros = int(record.created % 1 * 1_000_000)
+        text = record.getMessage()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self.formatException(record.exc_info)
+        if record.exc_text:
+            text = f"{text}\n{record.exc_text}"
+        stamp = time.strftime("%m%d %H:%M:%S", local)
+        return (
+            f"{severity}{stamp}.{micros:06d} {record.process or 0:5d} "
+            f"{record.filename}:{record.lineno}] {text}"
+        )
+
+
+class Logging:
+    """The running logging of a program; made by ``start``."""
+
+    def __init__(self, level: str, verbosity: int, files: Mapping[str, str]) -> None:
+        self.level = level
+        #: Verbosity that the program was started with; a toggle goes back to it.
+        self.initial_verbosity = verbosity
+        #: Severity → path of the link to the current log file.
+        self.files = dict(files)
+        self._verbosity = verbosity
+        self._handlers: list[logging.Handler] = []
+
+    @property
+    def verbosity(self) -> int:
+        """The verbose level as ``GLOG_v`` counts it."""
+        return self._verbosity
+
+    def set_verbosity(self, verbosity: int) -> None:
+        """Show verbose (DEBUG) lines from level 1 on; takes effect at once."""
+        self._verbosity = verbosity
+        root = logging.getLogger()
+        base = LEVELS[self.level]
+        root.setLevel(logging.DEBUG if verbosity >= 1 and base == logging.INFO else base)
+
+    def _add(self, handler: logging.Handler) -> None:
+        handler.setFormatter(GlogFormatter())
+        self._handlers.append(handler)
+        logging.getLogger().addHandler(handler)
+
+    def stop(self) -> None:
+        """Flush and take the handlers away again."""
+        for handler in self._handlers:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+        self._handlers.clear()
+
+
+def start(
+    program: str,
+    *,
+    level: str = "INFO",
+    log_dir: str | None = None,
+    quiet: bool = False,
+    environ: Mapping[str, str] = os.environ,
+    stderr: TextIO | None = None,
+) -> Logging:
+    """Send the program's log where its flags say; ``GLOG_v`` is read from ``environ``.
+
+    ``program`` names the files: ``<log_dir>/<program>.INFO`` is a link to the current one. Raises
+    FlagError for an unknown level or an unusable directory.
+    """
+    if level not in LEVELS:
+        raise FlagError(
+            f"'{level}' is not a valid logging level. Possible values for 'logging_level' flag "
+            "are: 'INFO', 'WARNING', 'ERROR'."
+        )
+    files: dict[str, str] = {}
+    handlers: list[logging.Handler] = []
+    if log_dir is not None:
+        for name, number in LEVELS.items():
+            if number >= LEVELS[level]:
+                file, files[name] = _log_file(program, name, log_dir)
+                file.setLevel(number if number > logging.INFO else logging.DEBUG)
+                handlers.append(file)
+    if not quiet:
+        handlers.append(logging.StreamHandler(stderr if stderr is not None else sys.stderr))
+    running = Logging(level, _verbosity(environ), files)
+    for handler in handlers:
+        running._add(handler)
+    if not handlers:
+        running._add(logging.NullHandler())
+    running.set_verbosity(running.verbosity)
+    logging.captureWarnings(True)
+    return running
+
+
+def _verbosity(environ: Mapping[str, str]) -> int:
+    try:
+        return int(environ.get("GLOG_v", "0"))
+    except ValueError:
+        return 0
+
+
+def _log_file(program: str, level: str, log_dir: str) -> tuple[logging.Handler, str]:
+    """Open the file of one severity and point the stable link at it."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    name = f"{program}.{socket.gethostname()}.{_user()}.log.{level}.{stamp}.{os.getpid()}"
+    link = os.path.join(log_dir, f"{program}.{level}")
+    try:
+        os.makedirs(log_dir, exist_ok=True)
+        handler = logging.FileHandler(os.path.join(log_dir, name), encoding="utf-8")
+        temporary = f"{link}.{os.getpid()}"
+        os.symlink(name, temporary)
+        os.rename(temporary, link)
+    except OSError as error:
+        raise FlagError(f"Could not initialize logging: {log_dir}: {error.strerror}") from error
+    return handler, link
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

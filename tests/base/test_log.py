@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Log lines, their levels and their files."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mesos_compat.base import log as log_module
+from mesos_compat.base.errors import FlagError
+
+LOG = logging.getLogger("mesos_compat.test")
+
+
+@contextmanager
+def started(**options: Any) -> Iterator[tuple[log_module.Logging, io.StringIO]]:
+    root = logging.getLogger()
+    before = root.level
+    stream = io.StringIO()
+    running = log_module.start("mesos-x", stderr=stream, **{"environ": {}, **options})
+    try:
+        yield running, stream
+    finally:
+        running.stop()
+        root.setLevel(before)
+        logging.captureWarnings(False)
+
+
+def test_a_line_is_glogs() -> None:
+    with started() as (_, stream):
+        LOG.info("a %s", "word")
+        LOG.warning("w")
+        LOG.error("e")
+        LOG.critical("f")
+    lines = stream.getvalue().splitlines()
+    assert re.fullmatch(
+        rf"I\d{{4}} \d\d:\d\d:\d\d\.\d{{6}} +{os.getpid()} test_log\.py:\d+\] a word", lines[0]
+    )
+    assert [line[0] for line in lines] == ["I", "W", "E", "F"]
+
+
+def test_a_stack_trace_follows() -> None:
+    with started() as (_, stream):
+        try:
+            raise ValueError("x")
+        except ValueError:
+            LOG.exception("failed")
+    assert "] failed\nTraceback" in stream.getvalue()
+    assert stream.getvalue().endswith("ValueError: x\n")
+
+
+def test_verbose_lines_come_with_glog_v_or_a_toggle() -> None:
+    with started(environ={"GLOG_v": "1"}) as (running, stream):
+        LOG.debug("one")
+        assert running.initial_verbosity == 1
+        running.set_verbosity(0)
+        LOG.debug("two")
+        running.set_verbosity(2)
+        LOG.debug("three")
+        assert running.verbosity == 2
+    assert [line[-5:].split()[-1] for line in stream.getvalue().splitlines()] == ["one", "three"]
+
+
+def test_the_level_is_a_minimum_also_for_verbose_lines() -> None:
+    with started(level="ERROR", environ={"GLOG_v": "3"}) as (_, stream):
+        LOG.debug("d")
+        LOG.warning("w")
+        LOG.error("e")
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_quiet_writes_nothing_to_stderr() -> None:
+    with started(quiet=True) as (_, stream):
+        LOG.error("e")
+    assert stream.getvalue() == ""
+
+
+def test_files_by_severity_with_stable_links(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    with started(log_dir=str(folder), environ={"GLOG_v": "1"}) as (running, stream):
+        LOG.debug("d")
+        LOG.info("i")
+        LOG.warning("w")
+        assert running.files["INFO"] == str(folder / "mesos-x.INFO")
+    assert [line[-1] for line in (folder / "mesos-x.INFO").read_text().splitlines()] == list("diw")
+    assert (folder / "mesos-x.WARNING").read_text().count("\n") == 1
+    assert (folder / "mesos-x.ERROR").read_text() == ""
+    assert stream.getvalue().count("\n") == 3
+
+
+def test_bad_level_and_directory(tmp_path: Path) -> None:
+    with pytest.raises(FlagError, match="'LOUD' is not a valid logging level"):
+        log_module.start("x", level="LOUD")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FlagError, match="Could not initialize logging"):
+        log_module.start("x", log_dir=str(tmp_path / "file"))
