@@ -35,6 +35,7 @@ JsonValue: TypeAlias = (
 JsonObject: TypeAlias = dict[str, JsonValue]
 M = TypeVar("M", bound=Message)
 
+_BLANKS = " \t\n\r"
 _INT64 = (-(2**63), 2**63 - 1)
 _RANGES = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -199,22 +200,32 @@ def loads(text: bytes | str) -> JsonValue:
     if isinstance(text, bytes):
         text = text.decode("utf-8", "surrogateescape")
     try:
-        value: JsonValue = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        value, end = _decode(text)
     except json.JSONDecodeError as error:
         raise JsonError(_syntax_error(text, error.pos)) from None
     except RecursionError:
         raise JsonError(f"nesting is deeper than {MAX_DEPTH}") from None
     except ValueError as error:  # numbers out of range
         raise JsonError(str(error)) from None
+    if text[end:].strip(_BLANKS):
+        rest = _shown(text[end:])
+        raise JsonError(f"Parsed JSON included non-whitespace trailing characters: {rest}")
     if _deeper_than(value, MAX_DEPTH):
         raise JsonError(f"nesting is deeper than {MAX_DEPTH}")
     return value
 
 
+def _decode(text: str) -> tuple[JsonValue, int]:
+    decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+    start = len(text) - len(text.lstrip(_BLANKS))
+    value: JsonValue
+    value, end = decoder.raw_decode(text, start)
+    return value, end
+
+
 def _syntax_error(text: str, position: int) -> str:
     line = text.count("\n", 0, position) + 1
-    rest = text[position : position + 200].partition("\n")[0]
-    near = rest.encode("utf-8", "backslashreplace").decode("utf-8")
+    near = _shown(text[position : position + 100].partition("\n")[0])
     return f"syntax error at line {line} near: {near}"
 
 

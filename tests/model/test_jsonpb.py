@@ -103,7 +103,8 @@ def test_empty_lists_are_shown_where_asked() -> None:
     [
         (b"x", "syntax error at line 1 near: x"),
         (b"", "syntax error at line 1 near: "),
-        (b'{"a":1}\n  y', "syntax error at line 2 near: y"),
+        (b'{"a":1}\n  y', "Parsed JSON included non-whitespace trailing characters: \n  y"),
+        (b'{"a":\n y', "syntax error at line 2 near: y"),
         (b'{"a":NaN}', "syntax error near: NaN"),
         (b'{"a":1e999}', "number out of range: 1e999"),
         (b"[" * 202 + b"]" * 202, "nesting is deeper than 200"),
