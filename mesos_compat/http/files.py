@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sandboxes and logs under virtual paths: resolve, browse, read, download.
+
+Attached real paths are the agent's own folders; what is below them belongs to tasks and is
+hostile. A path is resolved, must lie below the attached one, and is then opened component by
+component without following links, so that a link swapped in meanwhile is refused. Only regular
+files are opened.
+
+The functions here block; handlers call them in a thread.
+
+Source: spec ``operator-api`` 5.9. Deviation: ``//`` and ``.`` are normalised before anything else;
+containment is checked by whole components.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from mesos_compat.base.errors import ApiError
+from mesos_compat.model.jsonpb import JsonObject, text_of
+
+#: Most bytes that one read returns.
+MAX_READ_BYTES: Final = 16 * os.sysconf("SC_PAGE_SIZE")
+#: Most entries of one directory that are listed.
+MAX_ENTRIES: Final = 100_000
+
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
+_UNSAFE_IN_NAME: Final = re.compile(r"[^A-Za-z0-9._+@%=~,-]")
+
+_MIME_TYPES: Final = {
+    extension: kind
+    for kind, extensions in {
+        "text/plain": ".txt .c .h .bat .pl .ksh",
+        "text/html": ".html .htm",
+        "text/css": ".css",
+        "text/xml": ".xml",
+        "text/x-python": ".py",
+        "text/tab-separated-values": ".tsv",
+        "application/x-javascript": ".js",
+        "application/x-sh": ".sh",
+        "application/pdf": ".pdf",
+        "application/zip": ".zip",
+        "application/x-tar": ".tar",
+        "application/xml": ".xsl .rdf .wsdl .xpdl",
+        "image/png": ".png",
+        "image/gif": ".gif",
+        "image/jpeg": ".jpg .jpeg .jpe",
+        "image/tiff": ".tif .tiff",
+        "image/x-ms-bmp": ".bmp",
+        "audio/mpeg": ".mp3 .mp2",
+        "audio/x-wav": ".wav",
+        "video/mp4": ".mp4",
+        "video/mpeg": ".mpeg .mpg",
+        "video/quicktime": ".mov .qt",
+        "video/x-msvideo": ".avi",
+        "message/rfc822": ".eml .mht",
+        "application/msword": ".doc",
+        "application/vnd.ms-excel": ".xls",
+        "application/vnd.ms-powerpoint": ".ppt",
+        "application/postscript": ".ps .eps .ai",
+    }.items()
+    for extension in extensions.split()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a directory, links followed."""
+
+    #: Requested directory and name.
+    path: str
+    info: os.stat_result
+
+    @property
+    def user(self) -> str:
+        """Name of the owner, or his number."""
+        try:
+            return pwd.getpwuid(self.info.st_uid).pw_name
+        except KeyError:
+            return str(self.info.st_uid)
+
+    @property
+    def group(self) -> str:
+        """Name of the group, or its number."""
+        try:
+            return grp.getgrgid(self.info.st_gid).gr_name
+        except KeyError:
+            return str(self.info.st_gid)
+
+    def value(self) -> JsonObject:
+        """Return what ``/files/browse`` shows."""
+        return {
+            "gid": self.group,
+            "mode": format_mode(self.info.st_mode),
+            "mtime": float(int(self.info.st_mtime)),
+            "nlink": self.info.st_nlink,
+            "path": self.path,
+            "size": self.info.st_size,
+            "uid": self.user,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a file."""
+
+    data: bytes
+    #: Of the whole file.
+    size: int
+
+
+def wanted_path(query: Mapping[str, str]) -> str:
+    """Return the ``path`` of a query. Raises ApiError 400 if there is none."""
+    path = query.get("path", "")
+    if not path:
+        raise ApiError(400, "Expecting 'path=value' in query.\n")
+    return path
+
+
+def wanted_number(query: Mapping[str, str], name: str) -> int:
+    """Return ``offset`` or ``length`` of a query, -1 if absent. Raises ApiError 400."""
+    value = query.get(name)
+    if value is None:
+        return -1
+    number = int(value) if _NUMBER.fullmatch(value) else None
+    if number is None or not -(2**63) <= number < 2**63:
+        raise ApiError(400, f"Failed to parse {name}: Failed to convert '{value}' to number.\n")
+    if number < -1:
+        raise ApiError(400, f"Negative {name} provided: {number}.\n")
+    return number
+
+
+def browse(attached: Mapping[str, str], path: str) -> list[Entry]:
+    """List a directory, sorted by path; nothing for a file.
+
+    Raises ApiError 404 (without text) or 400.
+    """
+    with _open(attached, path, os.O_PATH) as (fd, _):
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            return []
+        shown = path.removeprefix("file://").rstrip("/") or "/"
+        return sorted(_entries(fd, shown), key=lambda entry: os.fsencode(entry.path))
+
+
+def _entries(fd: int, shown: str) -> Iterator[Entry]:
+    try:
+        # an O_PATH descriptor cannot be read: open the same directory again, by itself
+        readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+    except OSError as error:
+        raise _unreadable(shown, error) from None
+    try:
+        for name in os.listdir(readable)[:MAX_ENTRIES]:
+            try:
+                info = os.stat(name, dir_fd=readable)
+            except OSError:
+                continue
+            yield Entry(f"{shown.rstrip('/')}/{name}", info)
+    finally:
+        os.close(readable)
+
+
+def read(attached: Mapping[str, str], path: str, offset: int, length: int) -> Piece:
+    """Read from a file; ``offset`` -1 gives only its size, ``length`` -1 as much as is allowed.
+
+    Raises ApiError.
+    """
+    with _open(attached, path, os.O_RDONLY) as (fd, _):
+        info = os.fstat(fd)
+        if stat.S_ISDIR(info.st_mode):
+            raise ApiError(400, "Cannot read a directory.\n")
+        if offset == -1 or offset >= info.st_size or length == 0:
+            return Piece(b"", info.st_size)
+        wanted = MAX_READ_BYTES if length == -1 else min(length, MAX_READ_BYTES)
+        try:
+            return Piece(os.pread(fd, wanted, offset), info.st_size)
+        except OSError as error:
+            raise _unreadable(path, error) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file that is open for download; whoever got it closes ``fd``."""
+
+    fd: int
+    size: int
+    file_name: str
+    content_type: str
+
+
+def download(attached: Mapping[str, str], path: str) -> Download:
+    """Open a file for download. Raises ApiError."""
+    with _open(attached, path, os.O_RDONLY) as (fd, real):
+        info = os.fstat(fd)
+        if stat.S_ISDIR(info.st_mode):
+            raise ApiError(400, "Cannot download a directory.\n")
+        name = os.path.basename(real)
+        return Download(
+            fd=os.dup(fd),
+            size=info.st_size,
+            file_name=_UNSAFE_IN_NAME.sub("_", name),
+            content_type=content_type(name),
+        )
+
+
+def content_type(name: str) -> str:
+    """Return the media type by the extension of a file name."""
+    dot = name.rfind(".")
+    return _MIME_TYPES.get(name[dot:] if dot >= 0 else "", "application/octet-stream")
+
+
+def format_mode(mode: int) -> str:
+    """Print type and permissions as ``ls`` does, without the special bits."""
+    kinds = (
+        (stat.S_ISREG, "-"),
+        (stat.S_ISDIR, "d"),
+        (stat.S_ISCHR, "c"),
+        (stat.S_ISBLK, "b"),
+        (stat.S_ISFIFO, "p"),
+        (stat.S_ISLNK, "l"),
+        (stat.S_ISSOCK, "s"),
+    )
+    kind = next((letter for test, letter in kinds if test(mode)), "-")
+    bits = "".join(
+        letter if mode & (0o400 >> index) else "-" for index, letter in enumerate("rwxrwxrwx")
+    )
+    return kind + bits
+
+
+# Resolution.
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a requested path leads: ``inner`` components below the real path ``root``."""
+
+    root: str
+    inner: tuple[str, ...]
+
+    @property
+    def real(self) -> str:
+        return "/".join((self.root.rstrip("/"), *self.inner)) or "/"
+
+
+def _place(attached: Mapping[str, str], path: str) -> _Place:
+    if "\0" in path:
+        raise ApiError(404)
+    path = path.removeprefix("file://")
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    for count in range(len(parts), -1, -1):
+        found = attached.get("/" + "/".join(parts[:count]))
+        if found is not None:
+            return _below(found, parts[count:])
+    raise ApiError(404)
+
+
+def _below(found: str, suffix: list[str]) -> _Place:
+    """Resolve ``suffix`` below an attached path. Raises ApiError 404 or 400."""
+    asked = "/".join((found, *suffix))
+    try:
+        root = os.path.realpath(found, strict=True)
+        real = os.path.realpath("/".join((root, *suffix)), strict=True)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ApiError(404) from None
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        raise ApiError(400, f"Failed to determine canonical path of '{asked}': {why}.\n") from None
+    if real != root and not real.startswith(root.rstrip("/") + "/"):
+        raise _inaccessible(asked)
+    inner = real[len(root) :].split("/")
+    return _Place(root, tuple(part for part in inner if part))
+
+
+def _inaccessible(shown: str) -> ApiError:
+    return ApiError(400, f"'{shown}' is inaccessible.\n")
+
+
+def _unreadable(shown: str, error: OSError) -> ApiError:
+    why = os.strerror(error.errno or 0)
+    return ApiError(500, f"Failed to open file at '{shown}': {why}.\n")
+
+
+@contextmanager
+def _open(attached: Mapping[str, str], path: str, flags: int) -> Iterator[tuple[int, str]]:
+    """Open a directory or regular file; gives its descriptor and real path. Raises ApiError."""
+    place = _place(attached, path)
+    try:
+        fd = _open_beneath(place, flags)
+    except FileNotFoundError:
+        raise ApiError(404) from None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise _inaccessible(place.real) from None
+        raise _unreadable(place.real, error) from None
+    try:
+        yield fd, place.real
+    finally:
+        os.close(fd)
+
+
+def _open_beneath(place: _Place, flags: int) -> int:
+    folder = os.path.dirname(place.root) or "/"
+    steps = (os.path.basename(place.root) or ".", *place.inner)
+    at = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in steps[:-1]:
+            inner = os.open(
+                name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at
+            )
+            os.close(at)
+            at = inner
+        return _open_last(at, steps[-1], place, flags)
+    finally:
+        os.close(at)
+
+
+def _open_last(at: int, name: str, place: _Place, flags: int) -> int:
+    """Open the last component, but no link, FIFO, socket or device."""
+    mode = os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
+    if stat.S_ISLNK(mode):
+        raise _inaccessible(place.real)
+    if not flags & os.O_PATH and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise _inaccessible(place.real)
+    fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+    mode = os.fstat(fd).st_mode
+    if not flags & os.O_PATH and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        os.close(fd)
+        raise _inaccessible(place.real)
+    return fd
+
+
+def read_value(piece: Piece, offset: int) -> JsonObject:
+    """Return what ``/files/read`` shows."""
+    return {"data": text_of(piece.data), "offset": piece.size if offset == -1 else offset}
