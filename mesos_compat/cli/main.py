@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``mesos-compat``: one command with sub-commands, each imported only when it is asked for."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+#: Sub-command → module with ``main(argv) -> int``, and what it is for.
+COMMANDS = {
+    "agent": ("mesos_compat.cli.agent", "run an agent (the same as mesos-agent)"),
+    "execute": ("mesos_compat.cli.execute", "run one task and wait for it (mesos-execute)"),
+    "master": ("mesos_compat.cli.master", "run a real Mesos master, downloaded from PyPI"),
+    "cluster": ("mesos_compat.cli.cluster", "start, show or stop a master and agents of your own"),
+    "pymesos": ("mesos_compat.cli.pymesos", "install pymesos so that it works on this Python"),
+}
+
+
+def usage() -> str:
+    """Return the help text."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {purpose}" for name, (_, purpose) in COMMANDS.items()]
+    return (
+        "usage: mesos-compat COMMAND [argument ...]\n"
+        "       mesos-compat --version\n\n"
+        "An Apache Mesos agent and its executors in Python, and tools to try them.\n\n"
+        + "\n".join(lines)
+        + "\n\n`mesos-compat COMMAND --help` tells more."
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the sub-command that ``argv`` names; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    match arguments:
+        case []:
+            print(usage(), file=sys.stderr)
+            return 2
+        case ["--help" | "-h" | "help", *_]:
+            print(usage())
+            return 0
+        case ["--version", *_]:
+            from importlib.metadata import version
+
+            print(f"mesos-compat {version('mesos-compat')}")
+            return 0
+        case [name, *rest] if name in COMMANDS:
+            result = importlib.import_module(COMMANDS[name][0]).main(rest)
+            return result if isinstance(result, int) else 0
+        case [name, *_]:
+            print(f"mesos-compat: unknown command '{name}'\n\n{usage()}", file=sys.stderr)
+            return 2
+        case _:
+            raise AssertionError(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
