@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 
-class Timer(Protocol):
+class PendingCall(Protocol):
     """A pending call."""
 
     def cancel(self) -> None:
@@ -30,7 +30,7 @@ class Clock(Protocol):
     def time(self) -> float:
         """Return seconds since the epoch."""
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> PendingCall:
         """Call ``callback`` once, ``delay_s`` seconds from now."""
 
     async def sleep(self, delay_s: float) -> None:
@@ -48,7 +48,7 @@ class RealClock:
         """Return seconds since the epoch."""
         return time.time()
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> PendingCall:
         """Call ``callback`` from the running event loop."""
         return asyncio.get_running_loop().call_later(max(0.0, delay_s), callback)
 
@@ -57,7 +57,7 @@ class RealClock:
         await asyncio.sleep(max(0.0, delay_s))
 
 
-class FakeTimer:
+class FakeCall:
     """A pending call of a ``FakeClock``."""
 
     def __init__(self, due: float, callback: Callable[[], None]) -> None:
@@ -75,7 +75,7 @@ class FakeClock:
     def __init__(self, now: float = 0.0, epoch: float = 1_500_000_000.0) -> None:
         self._now = now
         self._offset = epoch - now
-        self._queue: list[tuple[float, int, FakeTimer]] = []
+        self._queue: list[tuple[float, int, FakeCall]] = []
         self._count = itertools.count()
 
     def now(self) -> float:
@@ -86,9 +86,9 @@ class FakeClock:
         """Return the fake seconds since the epoch."""
         return self._now + self._offset
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> FakeTimer:
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> FakeCall:
         """Remember ``callback`` until ``advance`` passes its time."""
-        timer = FakeTimer(self._now + max(0.0, delay_s), callback)
+        timer = FakeCall(self._now + max(0.0, delay_s), callback)
         heapq.heappush(self._queue, (timer.due, next(self._count), timer))
         return timer
 

@@ -44,7 +44,7 @@ _METADATA: Final = "mesos_compat.flag"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
+class FlagKind(Generic[T]):
     """A type of flag values. ``parse`` raises ValueError with the reason."""
 
     name: str
@@ -65,7 +65,7 @@ class Flag(Generic[T]):
     """One declared flag."""
 
     name: str
-    kind: Kind[T]
+    kind: FlagKind[T]
     help: str
     #: ``None``: without a value unless given.
     default: T | None = None
@@ -77,7 +77,7 @@ class Flag(Generic[T]):
 
 
 def flag(
-    kind: Kind[T],
+    kind: FlagKind[T],
     help: str,
     *,
     default: T,
@@ -92,7 +92,7 @@ def flag(
 
 
 def optional(
-    kind: Kind[T],
+    kind: FlagKind[T],
     help: str,
     *,
     aliases: Sequence[str] = (),
@@ -104,7 +104,7 @@ def optional(
     return cast("T | None", dataclasses.field(default=None, metadata={_METADATA: made}))
 
 
-def required(kind: Kind[T], help: str, *, check: Callable[[T], str | None] | None = None) -> T:
+def required(kind: FlagKind[T], help: str, *, check: Callable[[T], str | None] | None = None) -> T:
     """Declare a dataclass field as a flag that must be given."""
     made = Flag("", kind, help, None, True, check=check)
     return cast(T, dataclasses.field(metadata={_METADATA: made}))
@@ -448,26 +448,30 @@ def _show_seconds(value: float) -> str:
     return units.format_duration(round(value * 1_000_000_000))
 
 
-STRING: Final[Kind[str]] = Kind("string", str)
-BOOL: Final[Kind[bool]] = Kind(
+STRING: Final[FlagKind[str]] = FlagKind("string", str)
+BOOL: Final[FlagKind[bool]] = FlagKind(
     "bool", _parse_bool, lambda value: "true" if value else "false", boolean=True
 )
-INT: Final[Kind[int]] = Kind("int", _integer(32, signed=True))
-UINT16: Final[Kind[int]] = Kind("port", _integer(16, signed=False))
-SIZE: Final[Kind[int]] = Kind("count", _integer(64, signed=False))
-DOUBLE: Final[Kind[float]] = Kind("number", _parse_double, lambda value: f"{value:.6g}")
+INT: Final[FlagKind[int]] = FlagKind("int", _integer(32, signed=True))
+UINT16: Final[FlagKind[int]] = FlagKind("port", _integer(16, signed=False))
+SIZE: Final[FlagKind[int]] = FlagKind("count", _integer(64, signed=False))
+DOUBLE: Final[FlagKind[float]] = FlagKind("number", _parse_double, lambda value: f"{value:.6g}")
 #: Values are seconds.
-DURATION: Final[Kind[float]] = Kind("duration", _seconds, _show_seconds)
+DURATION: Final[FlagKind[float]] = FlagKind("duration", _seconds, _show_seconds)
 #: Values are bytes.
-BYTES: Final[Kind[int]] = Kind("bytes", units.parse_bytes, units.format_bytes)
-PATH: Final[Kind[str]] = Kind("path", str, path=True)
-PATH_OR_VALUE: Final[Kind[str]] = Kind("value or file://path", str, secure=True)
-STRING_SET: Final[Kind[tuple[str, ...]]] = Kind("names", _string_set, ",".join)
-UINT_LIST: Final[Kind[tuple[int, ...]]] = Kind(
+BYTES: Final[FlagKind[int]] = FlagKind("bytes", units.parse_bytes, units.format_bytes)
+PATH: Final[FlagKind[str]] = FlagKind("path", str, path=True)
+PATH_OR_VALUE: Final[FlagKind[str]] = FlagKind("value or file://path", str, secure=True)
+STRING_SET: Final[FlagKind[tuple[str, ...]]] = FlagKind("names", _string_set, ",".join)
+UINT_LIST: Final[FlagKind[tuple[int, ...]]] = FlagKind(
     "numbers", _uint_list, lambda value: ",".join(map(str, value))
 )
-IP: Final[Kind[str]] = Kind("ip", _ip_address)
-JSON_OBJECT: Final[Kind[dict[str, Any]]] = Kind("json", _json_object, show_json, bare_path=True)
-JSON_ARRAY: Final[Kind[list[Any]]] = Kind("json", _json_array, show_json, bare_path=True)
+IP: Final[FlagKind[str]] = FlagKind("ip", _ip_address)
+JSON_OBJECT: Final[FlagKind[dict[str, Any]]] = FlagKind(
+    "json", _json_object, show_json, bare_path=True
+)
+JSON_ARRAY: Final[FlagKind[list[Any]]] = FlagKind("json", _json_array, show_json, bare_path=True)
 #: An object whose values are strings, such as environment variables.
-JSON_STRINGS: Final[Kind[dict[str, str]]] = Kind("json", _json_strings, show_json, bare_path=True)
+JSON_STRINGS: Final[FlagKind[dict[str, str]]] = FlagKind(
+    "json", _json_strings, show_json, bare_path=True
+)

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Create, open and remove files below a root directory, never through a link.
+
+For trees that somebody else shapes: sandboxes, root file systems of images, archives. A path is
+relative to the root; ``..``, absolute paths and symbolic links on the way are refused with OSError
+(``ELOOP`` for links, ``EXDEV`` or ``EINVAL`` for leaving the root), whatever is renamed meanwhile.
+
+The kernel's ``openat2`` does the walk; where it is missing (before Linux 5.6, or filtered) each
+component is opened by itself with ``O_NOFOLLOW``, which refuses the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import secrets
+import stat
+from types import TracebackType
+from typing import Final
+
+_SYS_OPENAT2: Final = 437
+_RESOLVE_NO_XDEV: Final = 0x01
+_RESOLVE_NO_MAGICLINKS: Final = 0x02
+_RESOLVE_NO_SYMLINKS: Final = 0x04
+_RESOLVE_BENEATH: Final = 0x08
+
+_MISSING: Final = (errno.ENOSYS, errno.EPERM)
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("mode", ctypes.c_uint64),
+        ("resolve", ctypes.c_uint64),
+    )
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Root:
+    """An open directory below which all is done. Close it, or use it as a context manager."""
+
+    def __init__(self, path: str | bytes) -> None:
+        #: Only for messages; the directory itself is held by ``fd``.
+        self.path = os.fsdecode(path)
+        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __enter__(self) -> Root:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the directory; harmless when repeated."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def open(self, path: str, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
+        """Open ``path`` (``""`` or ``"."`` is the root) and return the descriptor."""
+        parts = _parts(path)
+        flags |= os.O_CLOEXEC
+        if not parts:
+            return os.open(".", flags, dir_fd=self.fd)
+        if _openat2_works(self.fd):
+            return _openat2(self.fd, "/".join(parts), flags, mode)
+        parent = self._walk(parts[:-1])
+        try:
+            if flags & os.O_DIRECTORY:
+                return _open_folder(parent, parts[-1])
+            return os.open(parts[-1], flags | os.O_NOFOLLOW, mode, dir_fd=parent)
+        finally:
+            os.close(parent)
+
+    def create(self, path: str, mode: int = 0o666) -> int:
+        """Create a regular file that must not exist; return its descriptor, open for writing."""
+        return self.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+
+    def parent(self, path: str) -> tuple[int, str]:
+        """Open the folder of ``path``; return its descriptor (the caller closes) and the name.
+
+        For operations with ``dir_fd`` that do not follow the last component.
+        """
+        parts = _parts(path)
+        if not parts:
+            raise OSError(errno.EINVAL, "names the root itself", path)
+        folder = self.open("/".join(parts[:-1]), os.O_RDONLY | os.O_DIRECTORY)
+        return folder, parts[-1]
+
+    def mkdir(self, path: str, mode: int = 0o777) -> None:
+        """Create one directory; an existing one (no link) is fine."""
+        folder, name = self.parent(path)
+        try:
+            os.mkdir(name, mode, dir_fd=folder)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode):
+                raise
+        finally:
+            os.close(folder)
+
+    def makedirs(self, path: str, mode: int = 0o777) -> None:
+        """Create a directory and those above it."""
+        parts = _parts(path)
+        for count in range(1, len(parts) + 1):
+            self.mkdir("/".join(parts[:count]), mode)
+
+    def symlink(self, target: str, path: str) -> None:
+        """Create a symbolic link; its target is never looked at."""
+        folder, name = self.parent(path)
+        try:
+            os.symlink(target, name, dir_fd=folder)
+        finally:
+            os.close(folder)
+
+    def link(self, existing: str, path: str) -> None:
+        """Create a hard link to what ``existing`` names, itself if that is a symbolic link."""
+        source, source_name = self.parent(existing)
+        try:
+            folder, name = self.parent(path)
+            try:
+                os.link(
+                    source_name, name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False
+                )
+            finally:
+                os.close(folder)
+        finally:
+            os.close(source)
+
+    def lstat(self, path: str) -> os.stat_result:
+        """Return the status of what ``path`` names, a link itself included."""
+        if not _parts(path):
+            return os.fstat(self.fd)
+        folder, name = self.parent(path)
+        try:
+            return os.lstat(name, dir_fd=folder)
+        finally:
+            os.close(folder)
+
+    def remove(self, path: str) -> None:
+        """Remove a file, link or whole directory tree; nothing there is fine.
+
+        A mount point in the tree stops it with OSError: what is mounted is never emptied.
+        """
+        try:
+            folder, name = self.parent(path)
+        except FileNotFoundError:
+            return
+        try:
+            _remove(folder, name)
+        finally:
+            os.close(folder)
+
+    def clear(self) -> None:
+        """Remove all that is in the root, but not the root."""
+        for name in os.listdir(self.fd):
+            _remove(self.fd, name)
+
+    def _walk(self, parts: list[str]) -> int:
+        """Open a folder component by component."""
+        here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
+        for part in parts:
+            try:
+                below = _open_folder(here, part)
+            finally:
+                os.close(here)
+            here = below
+        return here
+
+
+def _parts(path: str) -> list[str]:
+    if path.startswith("/"):
+        raise OSError(errno.EXDEV, "is absolute", path)
+    if "\0" in path:
+        raise OSError(errno.EINVAL, "holds a NUL", path)
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise OSError(errno.EXDEV, "leaves the root", path)
+    return parts
+
+
+def _open_folder(folder: int, name: str) -> int:
+    """Open a directory that is no link; a link is ELOOP."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(name, flags, dir_fd=folder)
+    except NotADirectoryError:
+        # the kernel says ENOTDIR for a link, too
+        if stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name) from None
+        raise
+
+
+def _open_same_mount(folder: int, name: str) -> int:
+    """Open a directory, but no mount point (EXDEV)."""
+    if _openat2_works(folder):
+        return _openat2(
+            folder, name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0, _RESOLVE_NO_XDEV
+        )
+    below = _open_folder(folder, name)
+    if os.fstat(below).st_dev != os.fstat(folder).st_dev:
+        os.close(below)
+        raise OSError(errno.EXDEV, "is a mount point", name)
+    return below
+
+
+def _remove(folder: int, name: str) -> None:
+    """Remove a file or a tree, stopping at mount points."""
+    if _remove_flat(folder, name):
+        return
+    top = _open_same_mount(folder, name)
+    try:
+        _empty(top)
+    finally:
+        os.close(top)
+    os.rmdir(name, dir_fd=folder)
+
+
+def _empty(top: int) -> None:
+    """Remove all below a directory.
+
+    Depth is the attacker's choice: a folder that is not empty is moved up to ``top`` and emptied
+    there later, so that neither the stack nor the number of descriptors grows with it.
+    """
+    pending = [name for name in os.listdir(top) if not _remove_flat(top, name)]
+    while pending:
+        current = pending.pop()
+        below = _open_same_mount(top, current)
+        try:
+            for name in os.listdir(below):
+                if not _remove_flat(below, name):
+                    moved = f".removing-{secrets.token_hex(8)}"
+                    os.rename(name, moved, src_dir_fd=below, dst_dir_fd=top)
+                    pending.append(moved)
+        finally:
+            os.close(below)
+        os.rmdir(current, dir_fd=top)
+
+
+def _remove_flat(folder: int, name: str) -> bool:
+    """Remove anything but a directory with content; say whether it is gone."""
+    try:
+        os.unlink(name, dir_fd=folder)
+        return True
+    except FileNotFoundError:
+        return True
+    except (IsADirectoryError, PermissionError):
+        if not stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode):
+            raise
+    try:
+        os.rmdir(name, dir_fd=folder)
+        return True
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+    return False
+
+
+_openat2_usable: bool | None = None
+
+
+def _openat2_works(folder: int) -> bool:
+    """Try ``openat2`` once; a filter may refuse it although the kernel has it."""
+    global _openat2_usable
+    if _openat2_usable is None:
+        try:
+            os.close(_openat2(folder, ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0))
+            _openat2_usable = True
+        except OSError as error:
+            if error.errno not in _MISSING:
+                raise
+            _openat2_usable = False
+    return _openat2_usable
+
+
+def _openat2(folder: int, path: str, flags: int, mode: int, resolve: int = 0) -> int:
+    how = _OpenHow(
+        flags=flags,
+        mode=mode if flags & os.O_CREAT else 0,
+        resolve=_RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS | resolve,
+    )
+    encoded = os.fsencode(path)
+    while True:
+        fd: int = _libc.syscall(
+            ctypes.c_long(_SYS_OPENAT2),
+            ctypes.c_int(folder),
+            ctypes.c_char_p(encoded),
+            ctypes.byref(how),
+            ctypes.c_size_t(ctypes.sizeof(how)),
+        )
+        if fd >= 0:
+            return fd
+        code = ctypes.get_errno()
+        if code not in (errno.EINTR, errno.EAGAIN):
+            raise OSError(code, os.strerror(code), path)
