@@ -31,13 +31,6 @@ class UnregisterRequested:
     user: str
 
 
-@dataclass(frozen=True, slots=True)
-class StopRequested:
-    """SIGTERM or SIGINT: end the process; what lives on its own goes on living."""
-
-    signal_name: str
-
-
 # -- master -----------------------------------------------------------------------------------
 
 
@@ -311,7 +304,6 @@ class ContainerStatusRead:
 Event: TypeAlias = (
     Recovered
     | UnregisterRequested
-    | StopRequested
     | MasterDetected
     | DetectionFailed
     | RegistrationDue

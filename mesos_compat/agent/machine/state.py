@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from mesos_compat.base.errors import InvariantError
 from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId
+from mesos_compat.model.reasons import Cause
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -68,6 +69,17 @@ class ExecutorPhase(enum.Enum):
     TERMINATING = "TERMINATING"
     #: Its container is gone; terminal updates wait for their acknowledgement.
     TERMINATED = "TERMINATED"
+
+
+class Waiting(enum.Enum):
+    """What the first update or the queued tasks of an executor wait for."""
+
+    #: ContainerStatusRead, for the first update.
+    STATUS = "container status"
+    #: ContainerUpdated, for the first update, which is terminal.
+    TERMINAL_UPDATE = "container update after a terminal update"
+    #: ContainerUpdated, before queued tasks are sent.
+    DELIVERY = "container update before tasks are sent"
 
 
 class TaskPlace(enum.Enum):
@@ -173,15 +185,6 @@ class IncomingUpdate:
     from_executor: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PendingTermination:
-    """Why the agent ends a container; used for its tasks once it is gone."""
-
-    state: pb.TaskState
-    reason: pb.TaskStatus.Reason
-    message: str
-
-
 @dataclass(slots=True)
 class Executor:
     """One run of an executor."""
@@ -207,13 +210,16 @@ class Executor:
     completed: deque[Task] = field(default_factory=lambda: deque(maxlen=MAX_COMPLETED_TASKS))
     #: Updates in order of arrival. Only the first is being worked on.
     incoming: deque[IncomingUpdate] = field(default_factory=deque)
-    #: Whether the container's resources are being set; ``True`` until ContainerUpdated.
-    updating: bool = False
-    pending_termination: PendingTermination | None = None
+    #: The one answer of the containerizer that is outstanding, launch and end apart.
+    waiting: Waiting | None = None
+    #: Why the agent ends the container; told to its tasks once it is gone.
+    pending_termination: Cause | None = None
     #: How the container ended; set together with TERMINATED.
     termination: slave.ContainerTermination | None = None
     #: Whether Launch was asked for; from then on exactly one ContainerTerminated follows.
     launch_requested: bool = False
+    #: Whether MakeSandbox was asked for and not answered.
+    sandbox_requested: bool = True
     #: Resources and limits that the container was last given.
     container_requests: list[pb.Resource] = field(default_factory=list)
     container_limits: dict[str, float] = field(default_factory=dict)
@@ -396,7 +402,6 @@ def _check(state: AgentState) -> None:
                 owners[task_id] = executor_id
     for (framework_id, task_id), stream in state.streams.items():
         where = f"stream of {task_id} of {framework_id}"
-        _require(bool(stream.queue), f"{where}: has an unacknowledged update")
         waiting = {update.uuid for update in stream.queue}
         _require(waiting <= stream.received, f"{where}: queued updates were received")
         _require(not waiting & stream.acknowledged, f"{where}: queued ones are unacknowledged")
@@ -425,9 +430,8 @@ def _check_executor(executor: Executor, where: str) -> None:
             terminal = place is TaskPlace.TERMINATED
             _require(task.terminal == terminal, f"{where}: task {task_id} is {place.value}")
     if executor.phase is ExecutorPhase.TERMINATED:
-        _require(not executor.queued, f"{where}: no task waits for a dead executor")
         _require(
-            not executor.launched or bool(executor.incoming),
+            not (executor.queued or executor.launched) or bool(executor.incoming),
             f"{where}: no task outlives its executor",
         )
     if executor.phase is ExecutorPhase.RUNNING:

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a container is asked for: its configuration at launch, its resources from then on, and
+the delivery of tasks, which waits until the container may use what they need.
+
+Source: spec ``executors`` 3.1, 4.4, 4.5, 4.6.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from mesos_compat.agent.machine import status
+from mesos_compat.agent.machine.effects import DestroyContainer, SendToExecutor, UpdateContainer
+from mesos_compat.agent.machine.events import ContainerUpdated
+from mesos_compat.agent.machine.state import (
+    AgentConfig,
+    AgentState,
+    Executor,
+    ExecutorPhase,
+    Framework,
+    Task,
+    TaskPlace,
+    Waiting,
+)
+from mesos_compat.agent.machine.turn import Turn
+from mesos_compat.model import reasons
+from mesos_compat.model.evolve import evolve
+from mesos_compat.model.quantity import SECOND_NS, format_duration
+from mesos_compat.model.resources import Resources
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
+from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
+
+#: Resources that tasks can have limits for.
+_LIMITED = ("cpus", "mem")
+
+
+def launch_config(state: AgentState, executor: Executor) -> slave.ContainerConfig:
+    """Return the configuration of an executor's container; remembers what it is given."""
+    config = state.config
+    requests, limits = _demands(config, executor)
+    executor.container_requests = requests
+    executor.container_limits = limits
+    made = slave.ContainerConfig(directory=executor.directory)
+    made.executor_info.CopyFrom(executor.info)
+    del made.executor_info.resources[:]
+    made.executor_info.resources.extend(requests)
+    if not made.executor_info.HasField("container") and config.default_container_info is not None:
+        made.executor_info.container.CopyFrom(config.default_container_info)
+    made.command_info.CopyFrom(made.executor_info.command)
+    if made.executor_info.HasField("container"):
+        made.container_info.CopyFrom(made.executor_info.container)
+    made.resources.extend(requests)
+    for name, limit in limits.items():
+        made.limits[name].value = limit
+    if executor.user is not None:
+        made.user = executor.user
+    if executor.generated:
+        for task in executor.queued.values():
+            made.task_info.CopyFrom(task.info)
+    return made
+
+
+def environment(state: AgentState, framework: Framework, executor: Executor) -> dict[str, str]:
+    """Return the variables that the agent gives an executor."""
+    config = state.config
+    checkpoint = framework.info.checkpoint
+    made = dict(config.environment_before)
+    made["LIBPROCESS_PORT"] = "0"
+    for name, value in config.environment_after:
+        made.setdefault(name, value)
+    made["MESOS_FRAMEWORK_ID"] = framework.framework_id
+    made["MESOS_EXECUTOR_ID"] = executor.executor_id
+    made["MESOS_DIRECTORY"] = executor.directory
+    made["MESOS_SLAVE_ID"] = state.agent_id or ""
+    made["MESOS_SLAVE_PID"] = config.pid
+    made["MESOS_AGENT_ENDPOINT"] = f"{config.ip}:{config.port}"
+    made["MESOS_CHECKPOINT"] = "1" if checkpoint else "0"
+    made["MESOS_HTTP_COMMAND_EXECUTOR"] = "1" if config.http_command_executor else "0"
+    made["MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD"] = _duration(shutdown_grace_s(config, executor))
+    if checkpoint:
+        made["MESOS_RECOVERY_TIMEOUT"] = _duration(config.recovery_timeout_s)
+        made["MESOS_SUBSCRIPTION_BACKOFF_MAX"] = _duration(config.executor_reregistration_timeout_s)
+    return made
+
+
+def shutdown_grace_s(config: AgentConfig, executor: Executor) -> float:
+    """Return how long an executor may take to shut down."""
+    if executor.info.HasField("shutdown_grace_period"):
+        return max(executor.info.shutdown_grace_period.nanoseconds, 0) / SECOND_NS
+    return config.executor_shutdown_grace_period_s
+
+
+def adjust(turn: Turn, executor: Executor, waiting: Waiting) -> bool:
+    """Give the container what its executor and tasks need now; ``False`` if it has that, or is
+    not there to be given anything.
+    """
+    if executor.stream_id is None or executor.phase is ExecutorPhase.TERMINATED:
+        return False
+    requests, limits = _demands(turn.state.config, executor)
+    if _same(requests, executor.container_requests) and limits == executor.container_limits:
+        return False
+    executor.container_requests = requests
+    executor.container_limits = limits
+    executor.waiting = waiting
+    turn.do(
+        UpdateContainer(
+            executor.framework_id,
+            executor.executor_id,
+            executor.container_id,
+            tuple(requests),
+            limits,
+        )
+    )
+    return True
+
+
+def deliver(turn: Turn, framework: Framework, executor: Executor) -> None:
+    """Send the queued tasks to a running executor, once its container is ready for them."""
+    if executor.phase is not ExecutorPhase.RUNNING or not executor.queued:
+        return
+    if adjust(turn, executor, Waiting.DELIVERY):
+        return
+    stream_id = executor.stream_id
+    assert stream_id is not None
+    for task_id, task in list(executor.queued.items()):
+        del executor.queued[task_id]
+        executor.launched[task_id] = task
+        task.place = TaskPlace.LAUNCHED
+        event = v1_executor.Event(type=v1_executor.Event.LAUNCH)
+        event.launch.task.CopyFrom(evolve(task.info, v1.TaskInfo))
+        turn.do(SendToExecutor(stream_id, event))
+        turn.info(
+            f"Sending queued task '{task_id}' to executor '{executor.executor_id}' of framework"
+            f" {framework.framework_id}"
+        )
+
+
+def updated(turn: Turn, framework: Framework, executor: Executor, event: ContainerUpdated) -> None:
+    """The container got what it needs, or its executor has to go."""
+    waiting = executor.waiting
+    if waiting not in (Waiting.TERMINAL_UPDATE, Waiting.DELIVERY):
+        return
+    if event.error:
+        cause = reasons.UPDATE_FAILED
+        turn.warn(f"{cause.message} {executor.container_id}: {event.error}")
+        if executor.phase is not ExecutorPhase.TERMINATED:
+            executor.phase = ExecutorPhase.TERMINATING
+            if executor.pending_termination is None:
+                executor.pending_termination = cause.saying(f"{cause.message}: {event.error}")
+            turn.do(DestroyContainer(executor.container_id))
+    if waiting is Waiting.TERMINAL_UPDATE:
+        status.update_applied(turn, framework, executor)
+        return
+    executor.waiting = None
+    status.advance(turn, framework, executor)
+
+
+def _demands(config: AgentConfig, executor: Executor) -> tuple[list[pb.Resource], dict[str, float]]:
+    requests = Resources.of(executor.allocated()).messages()
+    tasks = [*executor.queued.values(), *executor.launched.values()]
+    limits: dict[str, float] = {}
+    for name in _LIMITED:
+        limit = _limit(name, executor, tasks)
+        if limit is None:
+            continue
+        unlimited = [task for task in tasks if name not in task.info.limits]
+        if name == "cpus" and not config.cgroups_enable_cfs and unlimited:
+            continue
+        limits[name] = limit
+    return requests, limits
+
+
+def _limit(name: str, executor: Executor, tasks: list[Task]) -> float | None:
+    """Sum of the limits, of the requests of tasks without one, and of the executor's own."""
+    if not any(name in task.info.limits for task in tasks):
+        return None
+    total = 0.0
+    plain: list[pb.Resource] = list(executor.info.resources)
+    for task in tasks:
+        if name in task.info.limits:
+            total += task.info.limits[name].value
+        else:
+            plain.extend(task.info.resources)
+    if math.isinf(total):
+        return total
+    return round(total + _scalar(name, plain), 3)
+
+
+def _scalar(name: str, resources: Iterable[pb.Resource]) -> float:
+    return Resources.of(resources).scalar(name) or 0.0
+
+
+def _same(one: list[pb.Resource], other: list[pb.Resource]) -> bool:
+    return one == other or Resources.of(one) == Resources.of(other)
+
+
+def _duration(seconds: float) -> str:
+    return format_duration(round(seconds * SECOND_NS))

@@ -1,0 +1,434 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs of executors: sandbox, launch, subscription, end.
+
+Every answer and timer carries the container id of its run and is ignored if that is over.
+
+Source: spec ``executors`` 1.6, 4.4, 4.6, 4.10; ``agent-master`` 8.3, 9.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mesos_compat.agent import paths
+from mesos_compat.agent.machine import containers, frameworks, status
+from mesos_compat.agent.machine.effects import (
+    CancelTimer,
+    CloseExecutorStream,
+    DestroyContainer,
+    Launch,
+    MakeSandbox,
+    Send,
+    SendToExecutor,
+    StartTimer,
+)
+from mesos_compat.agent.machine.events import (
+    ContainerLaunched,
+    ContainerTerminated,
+    ContainerUpdated,
+    ExecutorMessage,
+    ExecutorSubscribed,
+    ExecutorUpdate,
+    FrameworkToExecutor,
+    RegistrationTimeout,
+    SandboxMade,
+    ShutdownTimeout,
+)
+from mesos_compat.agent.machine.state import (
+    AgentPhase,
+    Executor,
+    ExecutorPhase,
+    Framework,
+    FrameworkPhase,
+    TaskPlace,
+)
+from mesos_compat.agent.machine.turn import Turn
+from mesos_compat.model import reasons
+from mesos_compat.model.evolve import devolve, evolve
+from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId
+from mesos_compat.model.quantity import SECOND_NS, format_duration
+from mesos_compat.model.reasons import Cause
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
+from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
+from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
+
+_LIVE = (ExecutorPhase.REGISTERING, ExecutorPhase.RUNNING)
+
+
+def run_of(
+    turn: Turn, framework_id: FrameworkId, executor_id: ExecutorId, container_id: ContainerId
+) -> tuple[Framework, Executor] | None:
+    """Return the run that an answer or timer is meant for, unless it is over."""
+    framework = turn.state.frameworks.get(framework_id)
+    executor = None if framework is None else framework.executors.get(executor_id)
+    if framework is None or executor is None or executor.container_id != container_id:
+        return None
+    return framework, executor
+
+
+def add(turn: Turn, framework: Framework, info: pb.ExecutorInfo, generated: bool) -> Executor:
+    """Start a new run of an executor with its sandbox; its first task is to be queued next."""
+    state = turn.state
+    assert state.agent_id is not None, "only a registered agent has executors"
+    executor_id = ExecutorId(info.executor_id.value)
+    container_id = ContainerId(str(turn.uuid()))
+    home = paths.executor(
+        state.config.work_dir, state.agent_id, framework.framework_id, executor_id
+    )
+    user: str | None = None
+    if state.config.switch_user:
+        user = info.command.user if info.command.HasField("user") else framework.info.user
+    executor = Executor(
+        info=info,
+        framework_id=framework.framework_id,
+        container_id=container_id,
+        directory=paths.sandbox(home, container_id),
+        user=user,
+        generated=generated,
+        created_at=turn.now,
+    )
+    framework.executors[executor_id] = executor
+    turn.do(
+        MakeSandbox(
+            framework.framework_id,
+            executor_id,
+            container_id,
+            state.agent_id,
+            executor.directory,
+            user,
+        )
+    )
+    return executor
+
+
+def sandbox_made(turn: Turn, event: SandboxMade) -> None:
+    """Launch the container, or refuse the tasks that wait for it."""
+    found = run_of(turn, event.framework_id, event.executor_id, event.container_id)
+    if found is None:
+        return
+    framework, executor = found
+    executor.sandbox_requested = False
+    if event.error:
+        _refuse_all(turn, framework, executor, reasons.SANDBOX_FAILED.saying(event.error))
+        return
+    if executor.phase is not ExecutorPhase.REGISTERING:
+        executor.pending_termination = reasons.LAUNCH_FAILED.saying("Executor terminating")
+        _end(turn, framework, executor, None, "")
+        return
+    executor.launch_requested = True
+    turn.info(
+        f"Launching container {executor.container_id} for executor '{executor.executor_id}' of"
+        f" framework {framework.framework_id}"
+    )
+    key = event.framework_id, event.executor_id, event.container_id
+    turn.do(
+        Launch(
+            *key,
+            containers.launch_config(turn.state, executor),
+            containers.environment(turn.state, framework, executor),
+        ),
+        StartTimer(
+            ("subscribe", event.container_id.value),
+            turn.state.config.executor_registration_timeout_s,
+            RegistrationTimeout(*key),
+        ),
+    )
+
+
+def launched(turn: Turn, event: ContainerLaunched) -> None:
+    """The container started, or will never."""
+    found = run_of(turn, event.framework_id, event.executor_id, event.container_id)
+    if event.error or not event.supported:
+        turn.count("slave/container_launch_errors")
+    if found is None:
+        turn.do(DestroyContainer(event.container_id))
+        return
+    executor = found[1]
+    if event.error:
+        turn.warn(
+            f"Container '{event.container_id}' for executor '{event.executor_id}' of framework"
+            f" {event.framework_id} failed to start: {event.error}"
+        )
+        if executor.pending_termination is None:
+            executor.pending_termination = reasons.LAUNCH_FAILED.saying(
+                f"Failed to launch container: {event.error}"
+            )
+        if executor.phase is not ExecutorPhase.TERMINATED:
+            executor.phase = ExecutorPhase.TERMINATING
+            turn.do(DestroyContainer(event.container_id))
+        return
+    if event.supported and executor.phase is ExecutorPhase.TERMINATING:
+        turn.do(DestroyContainer(event.container_id))
+
+
+def subscribed(turn: Turn, event: ExecutorSubscribed) -> None:
+    """An executor opened a stream: for the first time, or again."""
+    state = turn.state
+    framework = state.frameworks.get(event.framework_id)
+    executor = None if framework is None else framework.executors.get(event.executor_id)
+    if (
+        framework is None
+        or executor is None
+        or state.phase is AgentPhase.TERMINATING
+        or framework.phase is FrameworkPhase.TERMINATING
+        or executor.phase not in _LIVE
+    ):
+        turn.warn(
+            f"Shutting down executor '{event.executor_id}' of framework {event.framework_id}"
+            " because it, its framework or the agent is terminating"
+        )
+        turn.do(
+            SendToExecutor(event.stream_id, _event(v1_executor.Event.SHUTDOWN)),
+            CloseExecutorStream(event.stream_id),
+        )
+        return
+    turn.info(
+        f"Received Subscribe request for HTTP executor '{event.executor_id}' of framework"
+        f" {event.framework_id}"
+    )
+    if executor.stream_id is not None:
+        turn.do(CloseExecutorStream(executor.stream_id))
+    executor.stream_id = event.stream_id
+    executor.phase = ExecutorPhase.RUNNING
+    turn.do(CancelTimer(("subscribe", executor.container_id.value)))
+    known = {task.task_id.value for task in event.subscribe.unacknowledged_tasks}
+    for task_id, task in list(executor.launched.items()):
+        if task.state == pb.TASK_STAGING and task_id not in known:
+            status.report(turn, framework, executor, task, reasons.NEVER_DELIVERED)
+    if executor.phase is not ExecutorPhase.RUNNING:
+        return
+    if not executor.queued and not executor.ever_sent_a_task:
+        turn.info(f"Shutting down executor '{event.executor_id}': it has no task to run")
+        shut_down(turn, framework, executor)
+        return
+    turn.do(SendToExecutor(event.stream_id, _subscribed(turn, framework, executor)))
+    for update in event.subscribe.unacknowledged_updates:
+        sent = devolve(update.status, pb.TaskStatus)
+        status.executor_update(turn, ExecutorUpdate(event.framework_id, event.executor_id, sent))
+    if event.executor_id in framework.executors:
+        status.advance(turn, framework, executor)
+
+
+def registration_timeout(turn: Turn, event: RegistrationTimeout) -> None:
+    """An executor is too late."""
+    found = run_of(turn, event.framework_id, event.executor_id, event.container_id)
+    if found is None:
+        return
+    framework, executor = found
+    if (
+        framework.phase is FrameworkPhase.TERMINATING
+        or executor.phase is not ExecutorPhase.REGISTERING
+    ):
+        return
+    timeout_s = turn.state.config.executor_registration_timeout_s
+    cause = reasons.REGISTRATION_TIMEOUT
+    text = f"{cause.message} {format_duration(round(timeout_s * SECOND_NS))}"
+    turn.info(f"Terminating executor '{event.executor_id}': {text}")
+    executor.phase = ExecutorPhase.TERMINATING
+    executor.pending_termination = cause.saying(text)
+    turn.do(DestroyContainer(executor.container_id))
+
+
+def shut_down(turn: Turn, framework: Framework, executor: Executor) -> None:
+    """Tell a live executor to end, and see to it after its grace period."""
+    if executor.phase not in _LIVE:
+        return
+    turn.info(
+        f"Shutting down executor '{executor.executor_id}' of framework {framework.framework_id}"
+    )
+    executor.phase = ExecutorPhase.TERMINATING
+    if executor.stream_id is not None:
+        turn.do(SendToExecutor(executor.stream_id, _event(v1_executor.Event.SHUTDOWN)))
+    turn.do(
+        CancelTimer(("subscribe", executor.container_id.value)),
+        StartTimer(
+            ("shutdown", executor.container_id.value),
+            containers.shutdown_grace_s(turn.state.config, executor),
+            ShutdownTimeout(framework.framework_id, executor.executor_id, executor.container_id),
+        ),
+    )
+
+
+def shutdown_timeout(turn: Turn, event: ShutdownTimeout) -> None:
+    """An executor that was told to end is still there."""
+    found = run_of(turn, event.framework_id, event.executor_id, event.container_id)
+    if found is None or found[1].phase is not ExecutorPhase.TERMINATING:
+        return
+    turn.info(
+        f"Killing executor '{event.executor_id}' of framework {event.framework_id}: its shutdown"
+        " grace period is over"
+    )
+    turn.do(DestroyContainer(event.container_id))
+
+
+def terminated(turn: Turn, event: ContainerTerminated) -> None:
+    """The container of an executor is gone."""
+    found = run_of(turn, event.framework_id, event.executor_id, event.container_id)
+    if found is not None and found[1].phase is not ExecutorPhase.TERMINATED:
+        _end(turn, *found, event.termination, event.error)
+
+
+def container_updated(turn: Turn, event: ContainerUpdated) -> None:
+    """The answer to a change of a container's resources."""
+    found = run_of(turn, event.framework_id, event.executor_id, event.container_id)
+    if found is not None:
+        containers.updated(turn, *found, event)
+
+
+def exited(turn: Turn, framework_id: FrameworkId, executor_id: ExecutorId, code: int) -> None:
+    """Tell the master that an executor it knows of is gone; ``code`` as from waitpid, or -1."""
+    state = turn.state
+    if state.agent_id is None or not state.master:
+        return
+    made = messages.ExitedExecutorMessage(status=code)
+    made.slave_id.value = state.agent_id
+    made.framework_id.value = framework_id
+    made.executor_id.value = executor_id
+    turn.do(Send(state.master, made))
+
+
+def executor_message(turn: Turn, event: ExecutorMessage) -> None:
+    """Pass data of an executor on to its framework."""
+    state = turn.state
+    framework = state.frameworks.get(event.framework_id)
+    if (
+        state.phase is not AgentPhase.RUNNING
+        or state.agent_id is None
+        or framework is None
+        or framework.phase is FrameworkPhase.TERMINATING
+    ):
+        turn.count("slave/invalid_framework_messages")
+        turn.warn(
+            f"Dropping message of executor '{event.executor_id}' for framework"
+            f" {event.framework_id}: the agent or the framework is not running"
+        )
+        return
+    made = messages.ExecutorToFrameworkMessage(data=event.data)
+    made.slave_id.value = state.agent_id
+    made.framework_id.value = event.framework_id
+    made.executor_id.value = event.executor_id
+    turn.count("slave/valid_framework_messages")
+    turn.do(Send(framework.pid or state.master, made))
+
+
+def framework_message(turn: Turn, event: FrameworkToExecutor) -> None:
+    """Pass data of a framework on to its executor."""
+    state = turn.state
+    framework = state.frameworks.get(event.framework_id)
+    executor = state.find_executor(event.framework_id, event.executor_id)
+    if (
+        state.phase is not AgentPhase.RUNNING
+        or framework is None
+        or framework.phase is FrameworkPhase.TERMINATING
+        or executor is None
+        or executor.phase is not ExecutorPhase.RUNNING
+        or executor.stream_id is None
+    ):
+        turn.count("slave/invalid_framework_messages")
+        turn.warn(
+            f"Dropping message of framework {event.framework_id} for executor"
+            f" '{event.executor_id}': one of them or the agent is not running"
+        )
+        return
+    made = _event(v1_executor.Event.MESSAGE)
+    made.message.data = event.data
+    turn.count("slave/valid_framework_messages")
+    turn.do(SendToExecutor(executor.stream_id, made))
+
+
+def _end(
+    turn: Turn,
+    framework: Framework,
+    executor: Executor,
+    termination: slave.ContainerTermination | None,
+    error: str,
+) -> None:
+    """Everything that follows from the end of a run."""
+    state = turn.state
+    turn.count("slave/executors_terminated")
+    code = -1
+    if termination is not None and termination.HasField("status"):
+        code = termination.status
+    turn.info(
+        f"Executor '{executor.executor_id}' of framework {framework.framework_id} terminated"
+        f" (container {executor.container_id}, wait status {code})"
+    )
+    cause = _cause(executor, termination, error)
+    executor.phase = ExecutorPhase.TERMINATED
+    executor.termination = termination or slave.ContainerTermination()
+    cancel_timers(turn, executor)
+    if executor.stream_id is not None:
+        turn.do(CloseExecutorStream(executor.stream_id))
+    tasks = [*executor.launched.values(), *executor.queued.values()]
+    if framework.phase is FrameworkPhase.TERMINATING:
+        for task in tasks:
+            task.place = TaskPlace.TERMINATED
+            executor.terminated[task.task_id] = task
+        executor.launched.clear()
+        executor.queued.clear()
+    limited = () if termination is None else termination.limited_resources
+    for task in tasks:
+        status.report(turn, framework, executor, task, cause, tuple(limited))
+    if not executor.generated:
+        exited(turn, framework.framework_id, executor.executor_id, code)
+    if (
+        state.phase is AgentPhase.TERMINATING
+        or framework.phase is FrameworkPhase.TERMINATING
+        or not executor.incomplete
+    ):
+        frameworks.remove_executor(turn, framework, executor)
+
+
+def _cause(executor: Executor, termination: slave.ContainerTermination | None, error: str) -> Cause:
+    pending = executor.pending_termination
+    cause = pending or reasons.EXECUTOR_ENDED
+    texts = [] if pending is None else [pending.message]
+    if termination is None:
+        if executor.launch_requested:
+            texts.append(
+                f"Abnormal executor termination: {error}" if error else reasons.UNKNOWN_CONTAINER
+            )
+    else:
+        if termination.HasField("state"):
+            cause = replace(cause, given_state=termination.state)
+        if termination.HasField("reason"):
+            cause = replace(cause, reason=termination.reason)
+        if termination.message:
+            texts.append(termination.message)
+    return cause.saying("; ".join(texts) or reasons.EXECUTOR_ENDED.message)
+
+
+def cancel_timers(turn: Turn, executor: Executor) -> None:
+    """Forget the timers of a run."""
+    turn.do(
+        CancelTimer(("subscribe", executor.container_id.value)),
+        CancelTimer(("shutdown", executor.container_id.value)),
+    )
+
+
+def _refuse_all(turn: Turn, framework: Framework, executor: Executor, cause: Cause) -> None:
+    """Undo a run that has no sandbox."""
+    turn.warn(f"Container {executor.container_id} is not launched: {cause.message}")
+    del framework.executors[executor.executor_id]
+    cancel_timers(turn, executor)
+    for task_id in list(executor.queued):
+        status.refuse(turn, framework, executor.executor_id, task_id, cause)
+    if not executor.generated:
+        exited(turn, framework.framework_id, executor.executor_id, -1)
+    frameworks.remove_if_idle(turn, framework)
+
+
+def _event(kind: v1_executor.Event.Type) -> v1_executor.Event:
+    return v1_executor.Event(type=kind)
+
+
+def _subscribed(turn: Turn, framework: Framework, executor: Executor) -> v1_executor.Event:
+    made = _event(v1_executor.Event.SUBSCRIBED)
+    body = made.subscribed
+    body.executor_info.CopyFrom(evolve(executor.info, v1.ExecutorInfo))
+    body.framework_info.CopyFrom(evolve(framework.info, v1.FrameworkInfo))
+    body.agent_info.CopyFrom(evolve(turn.state.info(), v1.AgentInfo))
+    body.container_id.CopyFrom(evolve(executor.container_id.message(), v1.ContainerID))
+    return made

@@ -1,0 +1,385 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The way of a status update from executor or agent into its stream.
+
+Updates of tasks that an executor owns go one by one through that executor's queue: container
+status, task state, container resources, stream, acknowledgement. Only the first of the queue is
+being worked on, so they keep their order and the first terminal one wins.
+
+Source: spec ``agent-master`` 11.1, ``executors`` 4.7.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mesos_compat.agent.machine import containers, executors, frameworks, streams
+from mesos_compat.agent.machine.effects import ReadContainerStatus, SendToExecutor
+from mesos_compat.agent.machine.events import (
+    ContainerStatusRead,
+    ExecutorUpdate,
+    UpdateAcknowledged,
+)
+from mesos_compat.agent.machine.state import (
+    TERMINAL,
+    AgentPhase,
+    Executor,
+    ExecutorPhase,
+    Framework,
+    FrameworkPhase,
+    IncomingUpdate,
+    Task,
+    TaskPlace,
+    Waiting,
+)
+from mesos_compat.agent.machine.turn import Turn
+from mesos_compat.base.errors import WireError
+from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId, TaskId
+from mesos_compat.model.reasons import Cause
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
+from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
+from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
+
+#: States whose counter grows with each task of an executor that ends so.
+_COUNTED = {
+    pb.TASK_FINISHED: "slave/tasks_finished",
+    pb.TASK_FAILED: "slave/tasks_failed",
+    pb.TASK_KILLED: "slave/tasks_killed",
+    pb.TASK_LOST: "slave/tasks_lost",
+    pb.TASK_GONE: "slave/tasks_gone",
+}
+#: The only reasons with which a status may tell limited resources.
+_LIMITATIONS = frozenset(
+    {
+        pb.TaskStatus.REASON_CONTAINER_LIMITATION,
+        pb.TaskStatus.REASON_CONTAINER_LIMITATION_DISK,
+        pb.TaskStatus.REASON_CONTAINER_LIMITATION_MEMORY,
+    }
+)
+#: States that masters give, and some of which make a master abort if an agent sends them.
+_NOT_FOR_EXECUTORS = frozenset({pb.TASK_UNREACHABLE, pb.TASK_UNKNOWN, pb.TASK_GONE_BY_OPERATOR})
+_DROPPED = frozenset({pb.TASK_DROPPED, pb.TASK_LOST})
+
+
+def make(
+    turn: Turn,
+    cause: Cause,
+    framework_id: FrameworkId,
+    task_id: TaskId,
+    executor_id: ExecutorId | None,
+    partition_aware: bool,
+) -> messages.StatusUpdate:
+    """Return a new update of the agent's own."""
+    state = turn.state
+    if state.agent_id is None:
+        raise AssertionError("only a registered agent has tasks")
+    token = turn.uuid().bytes
+    made = messages.StatusUpdate(timestamp=turn.now, uuid=token)
+    made.framework_id.value = framework_id
+    made.slave_id.value = state.agent_id
+    status = made.status
+    status.task_id.value = task_id
+    status.state = cause.state(partition_aware)
+    status.source = pb.TaskStatus.SOURCE_SLAVE
+    status.reason = cause.reason
+    status.message = cause.message
+    status.slave_id.value = state.agent_id
+    status.timestamp = turn.now
+    status.uuid = token
+    if executor_id is not None and cause.with_executor:
+        made.executor_id.value = executor_id
+        status.executor_id.value = executor_id
+    return made
+
+
+def report(
+    turn: Turn,
+    framework: Framework,
+    executor: Executor,
+    task: Task,
+    cause: Cause,
+    limited: Sequence[pb.Resource] = (),
+) -> None:
+    """Queue an update of the agent's own for a task of ``executor``; ``limited`` are resources
+    whose limit the container ran into.
+    """
+    if framework.phase is FrameworkPhase.TERMINATING:
+        return
+    update = make(
+        turn,
+        cause,
+        framework.framework_id,
+        task.task_id,
+        executor.executor_id,
+        framework.partition_aware,
+    )
+    if limited and cause.reason in _LIMITATIONS:
+        update.status.limitation.resources.extend(limited)
+    turn.count("slave/valid_status_updates")
+    executor.incoming.append(IncomingUpdate(update, from_executor=False))
+    advance(turn, framework, executor)
+
+
+def refuse(
+    turn: Turn,
+    framework: Framework,
+    executor_id: ExecutorId | None,
+    task_id: TaskId,
+    cause: Cause,
+) -> None:
+    """Send an update of the agent's own for a task that no executor owns."""
+    if framework.phase is FrameworkPhase.TERMINATING:
+        return
+    turn.count("slave/valid_status_updates")
+    update = make(
+        turn, cause, framework.framework_id, task_id, executor_id, framework.partition_aware
+    )
+    streams.enqueue(turn, update)
+
+
+def executor_update(turn: Turn, event: ExecutorUpdate) -> None:
+    """An executor reports a task."""
+    state = turn.state
+    framework = state.frameworks.get(event.framework_id)
+    update = _received(turn, event)
+    why = _unusable(turn, update, framework)
+    if why or framework is None or update is None:
+        turn.count("slave/invalid_status_updates")
+        turn.warn(
+            f"Ignoring status update of executor {event.executor_id} of framework"
+            f" {event.framework_id}: {why}"
+        )
+        return
+    turn.count("slave/valid_status_updates")
+    task_id = TaskId(update.status.task_id.value)
+    executor = framework.executor_of(task_id)
+    sender = framework.executors.get(event.executor_id)
+    if executor is None and sender is not None and _was_completed(sender, update):
+        _acknowledge_executor(turn, sender, IncomingUpdate(update, from_executor=True))
+        return
+    turn.info(
+        f"Handling status update {pb.TaskState.Name(update.status.state)}"
+        f" (Status UUID: {uuid.UUID(bytes=update.uuid)}) for task {task_id} of framework"
+        f" {event.framework_id}"
+    )
+    if executor is None:
+        streams.enqueue(turn, update)
+    elif update.status.state == pb.TASK_STAGING:
+        turn.warn(f"Executor {event.executor_id} sent TASK_STAGING: shutting it down")
+        executors.shut_down(turn, framework, executor)
+    else:
+        executor.incoming.append(IncomingUpdate(update, from_executor=True))
+        advance(turn, framework, executor)
+
+
+def container_status_read(turn: Turn, event: ContainerStatusRead) -> None:
+    """The container status for the update at work is here, or cannot be had."""
+    found = executors.run_of(turn, event.framework_id, event.executor_id, event.container_id)
+    if found is None:
+        return
+    framework, executor = found
+    if executor.waiting is not Waiting.STATUS or not executor.incoming:
+        return
+    executor.waiting = None
+    head = executor.incoming[0]
+    if event.status is not None:
+        head = replace(head, update=_with_container_status(turn, head.update, event.status))
+        executor.incoming[0] = head
+    _apply(turn, framework, executor, head)
+    advance(turn, framework, executor)
+
+
+def update_applied(turn: Turn, framework: Framework, executor: Executor) -> None:
+    """The container has the resources that the tasks left over; pass the terminal update on."""
+    executor.waiting = None
+    if executor.incoming:
+        _hand_over(turn, executor, executor.incoming.popleft())
+    advance(turn, framework, executor)
+
+
+def advance(turn: Turn, framework: Framework, executor: Executor) -> None:
+    """Work on the executor's updates, then on its queued tasks, until something has to be waited
+    for or nothing is left.
+    """
+    while executor.waiting is None and executor.incoming:
+        head = executor.incoming[0]
+        if _needs_container_status(executor, head):
+            executor.waiting = Waiting.STATUS
+            turn.do(
+                ReadContainerStatus(
+                    framework.framework_id,
+                    executor.executor_id,
+                    executor.container_id,
+                    _container_of(executor, head.update.status),
+                )
+            )
+        else:
+            _apply(turn, framework, executor, head)
+    if executor.waiting is None:
+        containers.deliver(turn, framework, executor)
+
+
+def acknowledged(turn: Turn, event: UpdateAcknowledged) -> None:
+    """The scheduler has an update."""
+    state = turn.state
+    current = event.sender == state.master and state.phase is AgentPhase.RUNNING
+    if event.sender.startswith("master") and not current:
+        turn.warn(f"Ignoring status update acknowledgement from {event.sender}: not our master")
+        return
+    if event.agent_id != state.agent_id:
+        turn.warn(f"Ignoring status update acknowledgement for agent {event.agent_id}")
+        return
+    update = streams.acknowledge(turn, event.framework_id, event.task_id, event.uuid)
+    if update is None or update.status.state not in TERMINAL:
+        return
+    framework = state.frameworks.get(event.framework_id)
+    if framework is None:
+        return
+    executor = framework.executor_of(event.task_id)
+    if executor is None or event.task_id not in executor.terminated:
+        return
+    task = executor.terminated.pop(event.task_id)
+    task.place = TaskPlace.COMPLETED
+    executor.completed.append(task)
+    if executor.phase is ExecutorPhase.TERMINATED and not executor.incomplete:
+        frameworks.remove_executor(turn, framework, executor)
+
+
+def _received(turn: Turn, event: ExecutorUpdate) -> messages.StatusUpdate | None:
+    """Wrap what an executor sent; ``None`` without a usable UUID."""
+    sent = event.status
+    if len(sent.uuid) != 16 or turn.state.agent_id is None:
+        return None
+    timestamp = sent.timestamp if sent.HasField("timestamp") else turn.now
+    made = messages.StatusUpdate(timestamp=timestamp, uuid=sent.uuid)
+    made.framework_id.value = event.framework_id
+    made.slave_id.value = turn.state.agent_id
+    if sent.HasField("executor_id"):
+        made.executor_id.CopyFrom(sent.executor_id)
+    made.status.CopyFrom(sent)
+    made.status.timestamp = timestamp
+    made.status.source = pb.TaskStatus.SOURCE_EXECUTOR
+    if not sent.HasField("slave_id"):
+        made.status.slave_id.value = turn.state.agent_id
+    return made
+
+
+def _unusable(turn: Turn, update: messages.StatusUpdate | None, framework: Framework | None) -> str:
+    if update is None:
+        return "it has no uuid"
+    if update.status.state in _NOT_FOR_EXECUTORS:
+        return f"no executor can know {pb.TaskState.Name(update.status.state)}"
+    if update.status.slave_id.value != turn.state.agent_id:
+        return "it is for another agent"
+    if framework is None:
+        return "the framework is unknown"
+    if framework.phase is FrameworkPhase.TERMINATING:
+        return "the framework is terminating"
+    return ""
+
+
+def _needs_container_status(executor: Executor, head: IncomingUpdate) -> bool:
+    if executor.phase is ExecutorPhase.TERMINATED:
+        return False
+    if TaskId(head.update.status.task_id.value) not in executor.launched:
+        return False
+    return head.from_executor or head.update.status.state not in _DROPPED
+
+
+def _container_of(executor: Executor, status: pb.TaskStatus) -> ContainerId:
+    if status.container_status.HasField("container_id"):
+        try:
+            return ContainerId.of(status.container_status.container_id)
+        except WireError:
+            return executor.container_id
+    return executor.container_id
+
+
+def _with_container_status(
+    turn: Turn, update: messages.StatusUpdate, found: pb.ContainerStatus
+) -> messages.StatusUpdate:
+    made = messages.StatusUpdate()
+    made.CopyFrom(update)
+    merged = made.status.container_status
+    merged.MergeFrom(found)
+    if not merged.network_infos:
+        address = merged.network_infos.add().ip_addresses.add()
+        address.ip_address = turn.state.config.ip
+    return made
+
+
+def _apply(turn: Turn, framework: Framework, executor: Executor, head: IncomingUpdate) -> None:
+    """Change the task; then pass the update on, at once or when the container is adjusted."""
+    status = head.update.status
+    task_id = TaskId(status.task_id.value)
+    task = executor.queued.get(task_id) or executor.launched.get(task_id)
+    terminal = status.state in TERMINAL
+    if _is_known(turn, head.update):
+        executor.incoming.popleft()
+        _acknowledge_executor(turn, executor, head)
+        return
+    if task is None or (task.place is TaskPlace.QUEUED and not terminal):
+        executor.incoming.popleft()
+        turn.warn(
+            f"Ignoring {pb.TaskState.Name(status.state)} for task {task_id} of framework"
+            f" {framework.framework_id}: the task is"
+            f" {'not known' if task is None else 'not launched'} or over"
+        )
+        _acknowledge_executor(turn, executor, head)
+        return
+    _record(task, status)
+    if not terminal:
+        executor.incoming.popleft()
+        _hand_over(turn, executor, head)
+        return
+    place = executor.queued if task.place is TaskPlace.QUEUED else executor.launched
+    del place[task_id]
+    task.place = TaskPlace.TERMINATED
+    executor.terminated[task_id] = task
+    counter = _COUNTED.get(status.state)
+    if counter is not None:
+        turn.count(counter)
+    if containers.adjust(turn, executor, Waiting.TERMINAL_UPDATE):
+        return
+    executor.incoming.popleft()
+    _hand_over(turn, executor, head)
+
+
+def _record(task: Task, status: pb.TaskStatus) -> None:
+    if task.statuses and task.statuses[-1].state == status.state:
+        task.statuses.pop()
+    task.statuses.append(status)
+    task.state = status.state
+
+
+def _is_known(turn: Turn, update: messages.StatusUpdate) -> bool:
+    key = FrameworkId(update.framework_id.value), TaskId(update.status.task_id.value)
+    stream = turn.state.streams.get(key)
+    return stream is not None and update.uuid in stream.received
+
+
+def _was_completed(executor: Executor, update: messages.StatusUpdate) -> bool:
+    """Whether the scheduler has this very update already, and it was the task's last."""
+    return any(
+        task.task_id == update.status.task_id.value
+        and any(status.uuid == update.uuid for status in task.statuses)
+        for task in executor.completed
+    )
+
+
+def _hand_over(turn: Turn, executor: Executor, head: IncomingUpdate) -> None:
+    streams.enqueue(turn, head.update)
+    _acknowledge_executor(turn, executor, head)
+
+
+def _acknowledge_executor(turn: Turn, executor: Executor, head: IncomingUpdate) -> None:
+    if not head.from_executor or executor.stream_id is None:
+        return
+    if executor.phase is ExecutorPhase.TERMINATED:
+        return
+    event = v1_executor.Event(type=v1_executor.Event.ACKNOWLEDGED)
+    event.acknowledged.task_id.CopyFrom(v1.TaskID(value=head.update.status.task_id.value))
+    event.acknowledged.uuid = head.update.uuid
+    turn.do(SendToExecutor(executor.stream_id, event))

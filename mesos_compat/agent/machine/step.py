@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only door of the machine: one event in, effects out. Pure."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from mesos_compat.agent.machine import (
+    accept,
+    events,
+    executors,
+    frameworks,
+    registration,
+    status,
+    stopping,
+    streams,
+)
+from mesos_compat.agent.machine.effects import Effect
+from mesos_compat.agent.machine.events import Event
+from mesos_compat.agent.machine.state import AgentState
+from mesos_compat.agent.machine.turn import Turn
+
+
+def step(state: AgentState, event: Event, now: float, entropy: bytes) -> list[Effect]:
+    """Change ``state`` by ``event`` and return what is to be done, in order.
+
+    ``now`` is seconds since the epoch; ``entropy`` are fresh random bytes, at most 64.
+    """
+    turn = Turn(state, now, entropy)
+    _handle(turn, event)
+    return turn.effects
+
+
+def _handle(turn: Turn, event: Event) -> None:
+    match event:
+        case events.Recovered():
+            registration.recovered(turn, event)
+        case events.MasterDetected():
+            registration.master_detected(turn, event)
+        case events.DetectionFailed():
+            registration.detection_failed(turn, event)
+        case events.RegistrationDue():
+            registration.registration_due(turn, event)
+        case events.AgentRegistered():
+            registration.registered(turn, event)
+        case events.AgentReregistered():
+            registration.reregistered(turn, event)
+        case events.Ping():
+            registration.ping(turn, event)
+        case events.PingTimeout():
+            registration.ping_timeout(turn, event)
+        case events.LinkExited():
+            registration.link_exited(turn, event)
+        case events.CheckpointResources():
+            registration.checkpoint_resources(turn, event)
+        case events.ShutdownReceived():
+            stopping.shutdown_received(turn, event)
+        case events.UnregisterRequested():
+            stopping.unregister_requested(turn, event)
+        case events.RunTask():
+            accept.run_task(turn, event)
+        case events.RunTaskGroup():
+            accept.run_task_group(turn, event)
+        case events.KillTask():
+            stopping.kill_task(turn, event)
+        case events.ShutdownExecutor():
+            stopping.shutdown_executor(turn, event)
+        case events.ShutdownFramework():
+            stopping.shutdown_framework(turn, event)
+        case events.UpdateFramework():
+            frameworks.update(turn, event)
+        case events.FrameworkToExecutor():
+            executors.framework_message(turn, event)
+        case events.UpdateAcknowledged():
+            status.acknowledged(turn, event)
+        case events.RetryDue():
+            streams.retry_due(turn, event)
+        case events.ExecutorSubscribed():
+            executors.subscribed(turn, event)
+        case events.ExecutorUpdate():
+            status.executor_update(turn, event)
+        case events.ExecutorMessage():
+            executors.executor_message(turn, event)
+        case events.RegistrationTimeout():
+            executors.registration_timeout(turn, event)
+        case events.ShutdownTimeout():
+            executors.shutdown_timeout(turn, event)
+        case events.SandboxMade():
+            executors.sandbox_made(turn, event)
+        case events.ContainerLaunched():
+            executors.launched(turn, event)
+        case events.ContainerTerminated():
+            executors.terminated(turn, event)
+        case events.ContainerUpdated():
+            executors.container_updated(turn, event)
+        case events.ContainerStatusRead():
+            status.container_status_read(turn, event)
+        case _:
+            assert_never(event)

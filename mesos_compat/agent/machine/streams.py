@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Status update streams: one queue per task, its head repeated until it is acknowledged.
+
+In memory: updates do not survive the process.
+
+Source: spec ``agent-master`` 11.2 to 11.4, 19.
+"""
+
+from __future__ import annotations
+
+from mesos_compat.agent.machine.effects import CancelTimer, Send, StartTimer, TimerKey
+from mesos_compat.agent.machine.events import RetryDue
+from mesos_compat.agent.machine.state import TERMINAL, AgentPhase, UpdateStream
+from mesos_compat.agent.machine.turn import Turn
+from mesos_compat.model.ids import FrameworkId, TaskId
+from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
+
+#: Seconds until a head is sent for the second time; doubles from then on.
+FIRST_RETRY_S = 10.0
+LAST_RETRY_S = 600.0
+
+
+def enqueue(turn: Turn, update: messages.StatusUpdate) -> None:
+    """Take over an update; a UUID that the stream knows already is no news."""
+    key = FrameworkId(update.framework_id.value), TaskId(update.status.task_id.value)
+    stream = turn.state.streams.get(key)
+    if stream is None:
+        stream = turn.state.streams[key] = UpdateStream(*key)
+    if update.uuid in stream.received:
+        return
+    stream.received.add(update.uuid)
+    stream.queue.append(update)
+    if len(stream.queue) == 1:
+        _forward(turn, stream)
+
+
+def acknowledge(
+    turn: Turn, framework_id: FrameworkId, task_id: TaskId, uuid: bytes
+) -> messages.StatusUpdate | None:
+    """Let go of the head and send the next one; return what was acknowledged, if it was."""
+    stream = turn.state.streams.get((framework_id, task_id))
+    if stream is None:
+        turn.warn(
+            f"Cannot find the task status update stream for task {task_id} of framework"
+            f" {framework_id}: acknowledgement ignored"
+        )
+        return None
+    if uuid in stream.acknowledged:
+        turn.warn(
+            f"Duplicate task status acknowledgement for task {task_id} of framework {framework_id}"
+        )
+        return None
+    head = stream.queue[0]
+    if head.uuid != uuid:
+        turn.warn(
+            f"Unexpected task status acknowledgement for task {task_id} of framework"
+            f" {framework_id} ignored"
+        )
+        return None
+    stream.queue.popleft()
+    stream.acknowledged.add(uuid)
+    if head.status.state in TERMINAL:
+        _close(turn, stream)
+    elif stream.queue:
+        _forward(turn, stream)
+    else:
+        turn.do(CancelTimer(_key(stream)))
+        stream.retry_s = None
+    return head
+
+
+def pause(turn: Turn) -> None:
+    """Send nothing until ``resume``."""
+    turn.state.streams_paused = True
+    for stream in turn.state.streams.values():
+        if stream.retry_s is not None:
+            turn.do(CancelTimer(_key(stream)))
+            stream.retry_s = None
+
+
+def resume(turn: Turn) -> None:
+    """Send the head of every stream now, and go on sending."""
+    turn.state.streams_paused = False
+    for stream in turn.state.streams.values():
+        if stream.queue:
+            _forward(turn, stream)
+
+
+def retry_due(turn: Turn, event: RetryDue) -> None:
+    """Send a head again that was not acknowledged in time."""
+    stream = turn.state.streams.get((event.framework_id, event.task_id))
+    if stream is None or turn.state.streams_paused or stream.retry_s is None:
+        return
+    if not stream.queue or stream.queue[0].uuid != event.uuid:
+        return
+    _send(turn, stream, min(stream.retry_s * 2, LAST_RETRY_S))
+
+
+def close_framework(turn: Turn, framework_id: FrameworkId) -> None:
+    """Drop all streams of a framework."""
+    for stream in [s for s in turn.state.streams.values() if s.framework_id == framework_id]:
+        _close(turn, stream)
+
+
+def _close(turn: Turn, stream: UpdateStream) -> None:
+    del turn.state.streams[stream.framework_id, stream.task_id]
+    if stream.retry_s is not None:
+        turn.do(CancelTimer(_key(stream)))
+
+
+def _forward(turn: Turn, stream: UpdateStream) -> None:
+    if not turn.state.streams_paused:
+        _send(turn, stream, FIRST_RETRY_S)
+
+
+def _send(turn: Turn, stream: UpdateStream, retry_s: float) -> None:
+    state = turn.state
+    head = stream.queue[0]
+    stream.retry_s = retry_s
+    turn.do(
+        StartTimer(_key(stream), retry_s, RetryDue(stream.framework_id, stream.task_id, head.uuid))
+    )
+    if state.phase is not AgentPhase.RUNNING:
+        return
+    message = messages.StatusUpdateMessage(pid=state.config.pid)
+    message.update.CopyFrom(head)
+    # Masters abort on a status without uuid.
+    message.update.status.uuid = head.uuid
+    message.update.ClearField("latest_state")
+    framework = state.frameworks.get(stream.framework_id)
+    executor = None if framework is None else framework.executor_of(stream.task_id)
+    if executor is not None:
+        task = executor.launched.get(stream.task_id) or executor.terminated.get(stream.task_id)
+        if task is not None:
+            message.update.latest_state = task.state
+            task.status_update_state = head.status.state
+            task.status_update_uuid = head.uuid
+    turn.do(Send(state.master, message))
+
+
+def _key(stream: UpdateStream) -> TimerKey:
+    return ("retry", stream.framework_id, stream.task_id)

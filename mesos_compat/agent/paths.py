@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The layout of the work directory: one function per path. Pure.
+
+::
+
+    <work_dir>/
+    ├─ .lock                                          held by the running agent (ours)
+    ├─ meta/                                          checkpoints, none in this version
+    └─ slaves/<agent>/frameworks/<framework>/
+       └─ executors/<executor>/runs/
+          ├─ latest -> <container>                    absolute link to the newest run
+          └─ <container>/                             sandbox
+
+Ids were checked (``model.ids``) before they get here.
+
+Source: spec ``state-and-recovery`` 4.1, ``executors`` 3.6.
+"""
+
+from __future__ import annotations
+
+from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId
+
+
+def lock_file(work_dir: str) -> str:
+    """The file whose lock keeps a second agent out of the work directory."""
+    return f"{work_dir}/.lock"
+
+
+def agents(work_dir: str) -> str:
+    """The parent of all agents' directories."""
+    return f"{work_dir}/slaves"
+
+
+def agent(work_dir: str, agent_id: AgentId) -> str:
+    """All sandboxes made under one agent id."""
+    return f"{agents(work_dir)}/{agent_id}"
+
+
+def framework(work_dir: str, agent_id: AgentId, framework_id: FrameworkId) -> str:
+    """All sandboxes of a framework."""
+    return f"{agent(work_dir, agent_id)}/frameworks/{framework_id}"
+
+
+def executor(
+    work_dir: str, agent_id: AgentId, framework_id: FrameworkId, executor_id: ExecutorId
+) -> str:
+    """All runs of an executor."""
+    return f"{framework(work_dir, agent_id, framework_id)}/executors/{executor_id}"
+
+
+def runs(executor_dir: str) -> str:
+    """The parent of the runs of an executor."""
+    return f"{executor_dir}/runs"
+
+
+def latest_run(executor_dir: str) -> str:
+    """The link to the newest run of an executor."""
+    return f"{runs(executor_dir)}/latest"
+
+
+def sandbox(executor_dir: str, container_id: ContainerId) -> str:
+    """The sandbox of one run."""
+    return f"{runs(executor_dir)}/{container_id.value}"
+
+
+def virtual_latest(framework_id: FrameworkId, executor_id: ExecutorId) -> str:
+    """The path under which ``/files`` shows an executor's newest sandbox, free of agent ids."""
+    return f"/frameworks/{framework_id}/executors/{executor_id}/runs/latest"
