@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read request bodies within bounds.
+
+Source: spec ``operator-api`` 1.2 and 10.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from aiohttp import ClientPayloadError, web
+
+from mesos_compat.base.errors import ApiError
+
+#: Largest body after decompression.
+MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+#: Seconds that a body may take to arrive.
+BODY_TIMEOUT_S: Final = 300.0
+
+
+async def read_body(request: web.BaseRequest, limit: int = MAX_BODY_BYTES) -> bytes:
+    """Return the whole body. Raises ApiError 413, 408, or 500 if it cannot be decoded."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in pieces_of(request):
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit:
+            raise ApiError(413, f"The body exceeds {limit} bytes.")
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def pieces_of(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    """Give the body as it arrives. Raises ApiError 408, or 500 if it cannot be decoded."""
+    content = request.content
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            while piece := await content.readany():
+                yield piece
+    except TimeoutError:
+        raise ApiError(408, "The body did not arrive in time.") from None
+    except (ClientPayloadError, web.RequestPayloadError, ValueError) as error:
+        raise ApiError(500, f"Failed to decode body: {error}") from None
