@@ -14,6 +14,7 @@ from typing import Any
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 #: System calls from 424 on have one number on every architecture.
+SYS_CLOSE_RANGE = 436
 SYS_OPENAT2 = 437
 
 _syscall = LIBC.syscall

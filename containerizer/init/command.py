@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command of a launch: what is executed, with which arguments and environment, and how.
+
+A program of ours may run in the forked process in place of an executable: no interpreter is
+started for it, and its memory is shared with the spawner's.
+
+Source: spec ``containerizer`` 8.2 (23-27).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import gc
+import importlib
+import os
+import stat
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from containerizer.init.failure import LaunchFailure, say
+from containerizer.init.spec import LaunchCommand, LaunchSpec
+from containerizer.linux import signals
+from containerizer.linux.libc import LIBC
+from containerizer.linux.prctl import ProcessTitle, set_name
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+#: A program that runs in the forked process instead of being executed: arguments (the name
+#: first) and environment to exit code.
+Program = Callable[[list[str], dict[str, str]], int]
+
+_ANY_X = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
+#: What execvpe(3) takes as "not here, look further".
+_NOT_HERE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ETIMEDOUT)
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """A command ready to run."""
+
+    #: A path, or a name to search in the PATH of ``environment``.
+    executable: str
+    arguments: tuple[str, ...]
+    environment: dict[str, str]
+
+
+def execution(spec: LaunchSpec) -> Execution:
+    """Find out what to execute; to be called inside the root and working directory."""
+    return Execution(
+        executable=_executable(spec),
+        arguments=arguments(spec.command),
+        environment=_environment(spec),
+    )
+
+
+def name(command: LaunchCommand) -> str:
+    """Return the name of the executable as the command gives it."""
+    return "sh" if command.shell else str(command.value)
+
+
+def arguments(command: LaunchCommand) -> tuple[str, ...]:
+    """Return the argument list, the program's own name first; it may be empty."""
+    return ("sh", "-c", str(command.value)) if command.shell else command.arguments
+
+
+def execute_or_exit(what: Execution) -> NoReturn:
+    """Execute with default signal actions; on failure say so and exit with 1."""
+    try:
+        signals.reset()
+        execute(what.executable, what.arguments, what.environment)
+    except OSError as error:
+        say(f"Failed to execute '{what.executable}': {error.strerror}")
+    os._exit(1)
+
+
+def execute(executable: str, arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Execute as execvpe(3) does, searching the PATH of ``environment``. Raises OSError.
+
+    The arguments may be empty, which Python's own functions refuse.
+    """
+    argv = [os.fsencode(argument) for argument in arguments]
+    envp = [os.fsencode(name) + b"=" + os.fsencode(v) for name, v in environment.items()]
+    if "/" in executable:
+        raise _exec_error(_exec(executable, argv, envp), executable)
+    worst = errno.ENOENT
+    for directory in environment.get("PATH", DEFAULT_PATH).split(":"):
+        number = _exec(os.path.join(directory, executable), argv, envp)
+        if number == errno.EACCES:
+            worst = number
+        elif number not in _NOT_HERE:
+            raise _exec_error(number, executable)
+    raise _exec_error(worst, executable)
+
+
+def load_program(reference: str) -> Program:
+    """Import ``module:function``. Raises LaunchFailure."""
+    module, _, function = reference.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise LaunchFailure(f"Failed to load program '{reference}': {error}") from error
+    if not callable(found):
+        raise LaunchFailure(f"Failed to load program '{reference}': it is not callable")
+    program: Program = found
+    return program
+
+
+def find_program(spec: LaunchSpec, programs: Mapping[str, Program]) -> Program | None:
+    """Return what to run in place of the command; to be called in the host's tree."""
+    value = spec.command.value
+    if spec.command.shell or spec.rootfs is not None or value is None or not programs:
+        return None
+    return programs.get(os.path.realpath(value))
+
+
+def run_program(program: Program, what: Execution, title: ProcessTitle | None) -> NoReturn:
+    """Run ``program`` in this process, which looks as if it had been executed."""
+    argv = list(what.arguments) or [what.executable]
+    code = 1
+    try:
+        set_name(os.path.basename(argv[0]))
+        if title is not None:
+            title.set(" ".join(argv))
+        signals.reset()
+        os.environ.clear()
+        os.environ.update(what.environment)
+        gc.enable()
+        code = program(argv, dict(what.environment))
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:
+        say(traceback.format_exc())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            code = code or 1
+    os._exit(code & 0xFF)
+
+
+def _executable(spec: LaunchSpec) -> str:
+    """Prefer a file of the working directory to a search, even for the shell."""
+    called = name(spec.command)
+    directory = spec.working_directory
+    if directory is None or called.startswith("/"):
+        return called
+    local = f"{directory.rstrip('/')}/{called}"
+    try:
+        return local if os.stat(local).st_mode & _ANY_X else called
+    except OSError:
+        return called
+
+
+def _environment(spec: LaunchSpec) -> dict[str, str]:
+    if spec.environment is None:
+        return dict(os.environ)
+    made: dict[str, str] = {}
+    for name, value in spec.environment:
+        if made.get(name, value) != value:
+            say(f"Overwriting environment variable '{name}'")
+        made[name] = value
+    made.setdefault("PATH", DEFAULT_PATH)
+    return made
+
+
+def _exec(path: str, argv: Sequence[bytes], envp: Sequence[bytes]) -> int:
+    """Call execve(2), through the shell for files without a format; returns the errno."""
+    raw = os.fsencode(path)
+    number = _execve(raw, argv, envp)
+    if number == errno.ENOEXEC:
+        _execve(b"/bin/sh", [b"/bin/sh", raw, *argv[1:]], envp)
+    return number
+
+
+def _execve(path: bytes, argv: Sequence[bytes], envp: Sequence[bytes]) -> int:
+    argument_list = (ctypes.c_char_p * (len(argv) + 1))(*argv, None)
+    environment = (ctypes.c_char_p * (len(envp) + 1))(*envp, None)
+    LIBC.execve(ctypes.c_char_p(path), argument_list, environment)
+    return ctypes.get_errno()
+
+
+def _exec_error(number: int, executable: str) -> OSError:
+    return OSError(number, os.strerror(number), executable)

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mounts, masked paths and file operations of a launch.
+
+Targets are names in the host's tree. What lies below a root file system is resolved inside it,
+and mounted on by descriptor, so no link of an image leads out. A root file system is
+``LaunchSpec.rootfs`` and every directory that the mounts bind onto itself (the executor of a
+command task prepares a root that it does not enter).
+
+Source: spec ``containerizer`` 8.2 (9-11), 8.3; ``isolators-fs-net`` 1.4, 5.3.
+Deviation: a read-only bind keeps nosuid, nodev and noexec of its source; a read-only bind of a
+missing path onto itself is skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from containerizer.init.failure import LaunchFailure, failure, say
+from containerizer.init.spec import (
+    DirectoryStep,
+    FileStep,
+    LaunchSpec,
+    MountStep,
+    RenameStep,
+    SymlinkStep,
+)
+from containerizer.linux import beneath, mount, mountinfo
+from containerizer.linux.mount import (
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_RDONLY,
+    MS_REC,
+    MS_REMOUNT,
+    MS_SHARED,
+    MS_SLAVE,
+)
+from containerizer.linux.mountinfo import is_below
+from containerizer.linux.namespaces import CLONE_NEWNS
+
+_SELF_BIND = MS_BIND | MS_REC
+#: Bits of statvfs that mean the same as mount flags.
+_KEPT = MS_NOSUID | MS_NODEV | MS_NOEXEC
+
+
+class Tree:
+    """The host's tree with the root file systems in it."""
+
+    def __init__(self, spec: LaunchSpec) -> None:
+        roots = {os.path.normpath(m.target) for m in spec.mounts if _is_root(m)}
+        if spec.rootfs:
+            roots.add(os.path.normpath(spec.rootfs))
+        #: Inner ones first.
+        self._roots = sorted(roots, key=len, reverse=True)
+
+    def split(self, path: str) -> tuple[str, str] | None:
+        """Return the root that holds ``path`` and the rest; ``None`` for the host's own paths."""
+        for root in self._roots:
+            if path != root and is_below(path, root):
+                return root, path[len(root) :]
+        return None
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[int]:
+        """Open ``path`` as O_PATH descriptor, below its root if it has one."""
+        inside = self.split(path)
+        if inside is None:
+            fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        else:
+            fd = self._open_inside(*inside, beneath.open_in_root)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def open_parent(self, path: str) -> Iterator[tuple[int, str]]:
+        """Open the directory that holds ``path``, and say the last name."""
+        directory, _, name = path.rstrip("/").rpartition("/")
+        if name in ("", ".", ".."):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+        with self.open(directory or "/") as fd:
+            yield fd, name
+
+    def create(self, path: str, *, directory: bool) -> None:
+        """Create a mount point with its parents where missing."""
+        inside = self.split(path)
+        if inside is not None:
+            make = beneath.make_directory_in_root if directory else beneath.make_file_in_root
+            os.close(self._open_inside(*inside, make))
+        elif directory:
+            os.makedirs(path, mode=0o755, exist_ok=True)
+        else:
+            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+
+    def _open_inside(self, root: str, path: str, resolve: Callable[[int, str], int]) -> int:
+        root_fd = beneath.open_root(root)
+        try:
+            fd = resolve(root_fd, path)
+            # An image's link such as /proc -> / must not let the root itself be covered.
+            if os.path.samestat(os.stat(fd), os.stat(root_fd)):
+                os.close(fd)
+                raise OSError(errno.ELOOP, "leads to the root directory itself", path)
+            return fd
+        finally:
+            os.close(root_fd)
+
+
+def perform(spec: LaunchSpec) -> None:
+    """Make the mounts of a launch, masks and file operations last. Raises LaunchFailure."""
+    tree = Tree(spec)
+    _mount_all(spec, tree)
+    for path in spec.masked_paths:
+        _mask(tree, path)
+    for step in spec.file_operations:
+        _file_operation(tree, step)
+
+
+def _is_root(step: MountStep) -> bool:
+    return step.source == step.target and step.flags == _SELF_BIND
+
+
+def _mount_all(spec: LaunchSpec, tree: Tree) -> None:
+    if not spec.clone_namespaces & CLONE_NEWNS:
+        if spec.mounts:
+            raise LaunchFailure("Mounts are not supported if the mount namespace is not cloned")
+        return
+    shared = {m.target for m in spec.mounts if m.flags & MS_SHARED}
+    _isolate_propagation(shared)
+    for step in spec.mounts:
+        if step.flags & MS_SHARED:
+            continue
+        if shared:
+            _refuse_shared(step)
+        try:
+            _make_target(tree, step)
+        except OSError as error:
+            what = f"Failed to create mount target '{step.target}'"
+            raise failure(what, error) from error
+        _mount(tree, step)
+
+
+def _isolate_propagation(shared: set[str]) -> None:
+    """Let no mount made here reach the host, but for the trees that are meant to."""
+    if not shared:
+        try:
+            mount.mount(None, "/", None, MS_SLAVE | MS_REC)
+        except OSError as error:
+            raise failure("Failed to mark '/' as rslave", error) from error
+        say("Marked '/' as rslave")
+        return
+    for entry in reversed(mountinfo.breadth_first(mountinfo.read())):
+        if entry.target in shared:
+            continue
+        try:
+            mount.mount(None, entry.target, None, MS_SLAVE)
+        except OSError as error:
+            raise failure(f"Failed to mark '{entry.target}' as slave", error) from error
+
+
+def _refuse_shared(step: MountStep) -> None:
+    target = os.path.realpath(step.target)
+    entries = mountinfo.breadth_first(mountinfo.read())
+    entry = mountinfo.containing(entries, target)
+    if entry is not None and entry.shared:
+        raise LaunchFailure(
+            f"Cannot perform mount '{step.json()}' because the target is under"
+            f" a shared mount '{entry.target}'"
+        )
+
+
+def _make_target(tree: Tree, step: MountStep) -> None:
+    if step.source is None or _exists(tree, step.target) or _is_void(tree, step):
+        return
+    pseudo = step.type is not None and not step.flags & MS_BIND
+    tree.create(step.target, directory=pseudo or _is_directory(tree, step.source))
+
+
+def _exists(tree: Tree, path: str) -> bool:
+    try:
+        with tree.open(path):
+            return True
+    except FileNotFoundError:
+        return False
+
+
+def _is_directory(tree: Tree, source: str) -> bool:
+    """Whether the source is a directory, or missing and thus the name of a pseudo file system."""
+    try:
+        with tree.open(source) as fd:
+            return stat.S_ISDIR(os.stat(fd).st_mode)
+    except FileNotFoundError:
+        return True
+
+
+def _is_void(tree: Tree, step: MountStep) -> bool:
+    """Whether a path that does not exist is to be made read-only (/proc/sysrq-trigger)."""
+    read_only_bind = step.flags & MS_BIND and step.flags & MS_RDONLY
+    return bool(read_only_bind and step.source == step.target and not _exists(tree, step.target))
+
+
+def _mount(tree: Tree, step: MountStep) -> None:
+    if _is_void(tree, step):
+        return
+    try:
+        with contextlib.ExitStack() as stack:
+            source = step.source
+            if source is not None and step.flags & MS_BIND and tree.split(source):
+                source = mount.fd_path(stack.enter_context(tree.open(source)))
+            target = stack.enter_context(tree.open(step.target))
+            mount.mount_on(source, target, step.type, step.flags, step.options)
+        if step.flags & MS_BIND and step.flags & MS_RDONLY and not step.flags & MS_REMOUNT:
+            _make_read_only(tree, step.target, step.flags)
+    except OSError as error:
+        raise failure(f"Failed to mount '{step.json()}'", error) from error
+
+
+def _make_read_only(tree: Tree, target: str, flags: int) -> None:
+    """Do what the kernel ignores while binding; the flags of a remount replace all others."""
+    with tree.open(target) as fd:
+        kept = (os.statvfs(fd).f_flag | flags) & _KEPT
+        again = MS_REMOUNT | MS_BIND | MS_RDONLY | flags & MS_REC | kept
+        mount.mount_on(None, fd, None, again)
+
+
+def _mask(tree: Tree, path: str) -> None:
+    try:
+        with tree.open(path) as fd:
+            mode = os.stat(fd).st_mode
+            if stat.S_ISDIR(mode):
+                mount.mount_on(None, fd, "tmpfs", MS_RDONLY, "size=0")
+            elif stat.S_ISREG(mode):
+                mount.mount_on("/dev/null", fd, None, MS_BIND | MS_RDONLY)
+        if stat.S_ISREG(mode):
+            _make_read_only(tree, path, 0)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        say(f"Failed to mask container paths: Failed to mask '{path}': {error.strerror}")
+
+
+def _file_operation(tree: Tree, step: FileStep) -> None:
+    try:
+        match step:
+            case MountStep():
+                _mount(tree, step)
+            case SymlinkStep():
+                with tree.open_parent(step.target) as (directory, name):
+                    os.symlink(step.source, name, dir_fd=directory)
+            case DirectoryStep(recursive=True):
+                tree.create(step.target, directory=True)
+            case DirectoryStep():
+                with tree.open_parent(step.target) as (directory, name):
+                    os.mkdir(name, 0o755, dir_fd=directory)
+            case RenameStep():
+                _rename(tree, step)
+    except OSError as error:
+        raise failure(f"Failed to execute file operation on '{step.target}'", error) from error
+
+
+def _rename(tree: Tree, step: RenameStep) -> None:
+    with (
+        tree.open_parent(step.source) as (source, source_name),
+        tree.open_parent(step.target) as (target, target_name),
+    ):
+        try:
+            os.rename(source_name, target_name, src_dir_fd=source, dst_dir_fd=target)
+        except OSError as error:
+            # Another file system, or a directory in the way that mv deals with.
+            me = f"/proc/{os.getpid()}/fd"
+            arguments = (
+                "mv",
+                "-f",
+                f"{me}/{source}/{source_name}",
+                f"{me}/{target}/{target_name}",
+            )
+            try:
+                status = os.spawnvp(os.P_WAIT, "mv", arguments)
+            except OSError:
+                raise error from None
+            if status != 0:
+                raise error from None

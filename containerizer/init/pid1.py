@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the init of a container does all its life: pass on signals, reap, tell how it ended.
+
+All signals are blocked and read from a descriptor, so none is lost between two steps, and pid 1
+of a namespace gets them although it has no handlers.
+
+Source: spec ``containerizer`` 5.3, 8.2 (1, 2, 4), 8.5.
+Deviation: the status of a command that could not be executed is written once (256, not 256256).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from typing import NoReturn
+
+from containerizer.init.failure import LaunchFailure
+from containerizer.linux import signals
+
+#: Raw wait status of a process that called exit(1).
+EXIT_1 = 1 << 8
+
+
+class StatusFile:
+    """The file in which a restarted agent finds the raw wait status; empty until the end."""
+
+    def __init__(self, runtime_directory: str) -> None:
+        path = os.path.join(runtime_directory, "status")
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    @property
+    def fd(self) -> int:
+        """The descriptor, to be kept open in init only."""
+        return self._fd
+
+    def write(self, wait_status: int) -> None:
+        """Record how the command ended."""
+        with contextlib.suppress(OSError):
+            os.write(self._fd, str(wait_status).encode())
+
+
+class Init:
+    """The signals and the status of this process, which is or becomes a container's init."""
+
+    def __init__(self, status: StatusFile | None) -> None:
+        signals.block_all()
+        self._signals = signals.open_signalfd()
+        self._status = status
+        self._pid = os.getpid()
+
+    @property
+    def fds(self) -> set[int]:
+        """Descriptors to keep open in init."""
+        return {self._signals} | ({self._status.fd} if self._status else set())
+
+    def await_release(self, control: int) -> None:
+        """Wait for one byte on ``control``. Raises LaunchFailure if the other side is gone."""
+        poll = select.poll()
+        poll.register(control, select.POLLIN)
+        poll.register(self._signals, select.POLLIN)
+        while True:
+            ready = [fd for fd, _ in poll.poll()]
+            self.check_signals()
+            if control in ready:
+                break
+        try:
+            released = os.read(control, 1)
+        except OSError:
+            released = b""
+        finally:
+            os.close(control)
+        if not released:
+            raise LaunchFailure("Failed to synchronize with agent (it's probably exited)")
+
+    def check_signals(self) -> None:
+        """End as killed if a signal came before there is a command to pass it on to."""
+        while (number := self._next()) is not None:
+            if number != signal.SIGCHLD:
+                self.end(number)
+
+    def end(self, wait_status: int) -> NoReturn:
+        """Record a failure of our own and exit."""
+        if self._status is not None:
+            self._status.write(wait_status)
+        os._exit(1)
+
+    def supervise(self, command: int) -> NoReturn:
+        """Pass signals on to ``command`` and reap orphans until it ends."""
+        poll = select.poll()
+        poll.register(self._signals, select.POLLIN)
+        wait_status = _reap(command)
+        while wait_status is None:
+            poll.poll()
+            child_ended = False
+            while (number := self._next()) is not None:
+                if number == signal.SIGCHLD:
+                    child_ended = True
+                else:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(command, number)
+            if child_ended:
+                wait_status = _reap(command)
+        if self._status is not None:
+            self._status.write(wait_status)
+        os._exit(0)
+
+    def _next(self) -> int | None:
+        """Return the next signal that somebody else sent."""
+        while (record := signals.read_signalfd(self._signals)) is not None:
+            number, sender = record
+            # Writing to a closed stderr is no message to the command.
+            if number != signal.SIGPIPE or sender != self._pid:
+                return number
+        return None
+
+
+def _reap(command: int) -> int | None:
+    """Reap all that has ended; return the wait status of ``command`` once it has."""
+    while True:
+        try:
+            pid, wait_status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            raise LaunchFailure("Failed to wait for the command: it is no child") from None
+        if pid == 0:
+            return None
+        if pid == command:
+            return wait_status

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Closing many descriptors at once."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterable
+
+from containerizer.linux.libc import SYS_CLOSE_RANGE, syscall
+
+_LAST = 0xFFFFFFFF
+
+
+def close_all_but(kept: Iterable[int] = ()) -> None:
+    """Close every descriptor but 0, 1, 2 and ``kept``."""
+    low = 3
+    for fd in sorted(kept):
+        _close_range(low, fd - 1)
+        low = fd + 1
+    _close_range(low, _LAST)
+
+
+def _close_range(low: int, high: int) -> None:
+    if low > high:
+        return
+    if syscall(SYS_CLOSE_RANGE, ctypes.c_uint(low), ctypes.c_uint(high), ctypes.c_uint(0)) == 0:
+        return
+    # Kernels before 5.9, and filters.
+    for name in os.listdir("/proc/self/fd"):
+        if low <= int(name) <= high:
+            with contextlib.suppress(OSError):
+                os.close(int(name))
