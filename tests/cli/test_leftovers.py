@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mesos_compat.cli.leftovers import Leftovers, Territory, find, remove
+
+
+@contextmanager
+def sleeper(cwd: Path, *arguments: str, **variables: str) -> Iterator["subprocess.Popen[bytes]"]:
+    command = ["sh", "-c", "echo ready; read forever", *arguments]
+    process = subprocess.Popen(
+        command,
+        cwd=cwd,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **variables},
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def pids(left: Leftovers) -> set[int]:
+    return {pid for pid, _ in left.processes}
+
+
+def test_agents_and_tasks_are_found_by_what_they_were_started_with(tmp_path: Path) -> None:
+    ours = Territory((str(tmp_path / "work"),))
+    (tmp_path / "work" / "sandbox").mkdir(parents=True)
+    (tmp_path / "work-2").mkdir()
+    with (
+        sleeper(tmp_path, f"--work_dir={tmp_path}/work") as agent,
+        sleeper(tmp_path, MESOS_SANDBOX=f"{tmp_path}/work/sandbox") as task,
+        sleeper(tmp_path, f"--work_dir={tmp_path}/work-2"),
+        sleeper(tmp_path / "work"),
+    ):
+        found = find(ours)
+        assert pids(found) == {agent.pid, task.pid}
+        assert found.mounts == ()
+        assert f"process {agent.pid}: sh -c" in str(found)
+
+
+def test_they_are_killed_and_nobody_else_is(tmp_path: Path) -> None:
+    with sleeper(tmp_path, MESOS_DIRECTORY=str(tmp_path)) as task, sleeper(tmp_path) as visitor:
+        assert not remove(Territory((str(tmp_path),)))
+        assert task.wait(5) == -9
+        assert visitor.poll() is None
+
+
+def test_executors_that_are_forks_of_our_interpreter_count(tmp_path: Path) -> None:
+    code = "import sys; print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert pids(find(Territory((str(tmp_path),)))) == {process.pid}
+
+
+@pytest.mark.root
+def test_mounts_are_removed_from_the_top(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    from containerizer.linux import mount
+
+    for name in ("a", "a/b"):
+        (tmp_path / name).mkdir()
+        mount.mount("tmpfs", str(tmp_path / name), "tmpfs")
+    ours = Territory((str(tmp_path),))
+    assert find(ours).mounts == (f"{tmp_path}/a", f"{tmp_path}/a/b")
+    assert not remove(ours)
+    assert not find(ours)
