@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs one operation of ``containerizer.provisioner.program`` and waits for its end.
+
+Cancelling the caller kills the program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import sys
+from typing import Any
+
+from containerizer.provisioner.unpack import UnpackLimits
+from mesos_compat.base import procs
+from mesos_compat.base.errors import ManifestError, ProvisionError, UnpackError
+
+log = logging.getLogger(__name__)
+
+_MODULE = "containerizer.provisioner.program"
+
+_KINDS = {"manifest": ManifestError, "unpack": UnpackError}
+
+
+async def run_operation(
+    operation: str, request: dict[str, object], limits: UnpackLimits, *, subject: str
+) -> dict[str, Any]:
+    """Do ``operation`` in a process of its own and return its answer.
+
+    Raises ManifestError, UnpackError or, if the program did not survive, ProvisionError; their
+    texts name the file, ``subject`` the image where the program could not.
+    """
+    whole = {**request, "operation": operation, "limits": dataclasses.asdict(limits)}
+    try:
+        ended = await procs.run(
+            [sys.executable, "-I", "-m", _MODULE],
+            timeout_s=limits.seconds,
+            stdin=json.dumps(whole).encode(),
+            cwd="/",
+            env={"PATH": os.environ.get("PATH", os.defpath)},
+        )
+    except procs.ProgramError as error:
+        raise ProvisionError(f"Failed to unpack {subject}: {error}") from error
+    return _answer(ended, subject)
+
+
+def _answer(ended: procs.Completed, subject: str) -> dict[str, Any]:
+    found = None
+    if ended.exit_code == 0:
+        with contextlib.suppress(ValueError):
+            found = json.loads(ended.stdout)
+    if not isinstance(found, dict):
+        last = ended.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2][:500]
+        log.error("The program that unpacks %s %s: %s", subject, ended.end, last)
+        raise ProvisionError(f"Failed to unpack {subject}: the program {ended.end} {last}".strip())
+    if "error" in found:
+        raise _KINDS.get(str(found.get("kind")), ProvisionError)(str(found["error"]))
+    done = found["done"]
+    assert isinstance(done, dict)
+    for warning in done.get("warnings", ()):
+        log.warning("Unpacking %s: left out %s", subject, warning)
+    return done
