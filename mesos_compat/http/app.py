@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that the agent answers over HTTP: routes, order of checks, one place for errors.
+
+The composition root gives the handler made here to the libprocess server, which keeps actor
+messages for itself.
+
+Source: spec ``operator-api`` 1, 2 and 5; without authentication everything is allowed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from aiohttp import web
+
+import mesos_compat
+from mesos_compat.agent.machine.state import AgentPhase
+from mesos_compat.agent.port import AgentPort
+from mesos_compat.base.clock import Clock, RealClock
+from mesos_compat.base.errors import ApiError, InvariantError
+from mesos_compat.base.log import Logging
+from mesos_compat.http import files, misc, monitor, reply, state_view
+from mesos_compat.http.reply import PlainStream, Reply
+from mesos_compat.http.routes import Router, parse_target
+from mesos_compat.http.state_view import Build
+from mesos_compat.http.verbosity import Verbosity
+from mesos_compat.v1.agent_calls import AgentCalls
+from mesos_compat.v1.executor_api import ExecutorApi, ExecutorStreams
+
+log = logging.getLogger(__name__)
+
+Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+#: Seconds between two answers of ``/monitor/statistics``.
+STATISTICS_INTERVAL_S: Final = 0.5
+#: Bytes of a download that are read at once.
+_DOWNLOAD_PIECE_BYTES: Final = 256 * 1024
+#: Seconds that a client may take to read one such piece.
+_DOWNLOAD_TIMEOUT_S: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that found its route."""
+
+    raw: web.BaseRequest
+    #: With the actor in front.
+    path: str
+    query: Mapping[str, str]
+
+
+_Endpoint: TypeAlias = "Callable[[Request], Awaitable[Reply | web.StreamResponse]]"
+
+
+def create_app(
+    port: AgentPort,
+    executor_streams: ExecutorStreams,
+    *,
+    logs: Logging | None = None,
+    clock: Clock | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Handler:
+    """Make the agent's HTTP handler. ``logs`` is the program's running logging.
+
+    Raises FlagError if a variable of ``environ`` is unusable.
+    """
+    clock = clock if clock is not None else RealClock()
+    verbosity = Verbosity(logs if logs is not None else Logging("INFO", 0, {}), clock)
+    interval_s = misc.metrics_interval_s(environ)
+    return App(port, executor_streams, verbosity, clock, interval_s).handle
+
+
+def build_of(version: str) -> Build:
+    """Say what was built when: for a Python program, when its package was installed."""
+    installed = int(os.stat(mesos_compat.__file__).st_mtime)
+    date = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(installed))
+    return Build(version, date, float(installed), "")
+
+
+class App:
+    """The endpoints, by route."""
+
+    def __init__(
+        self,
+        port: AgentPort,
+        streams: ExecutorStreams,
+        verbosity: Verbosity,
+        clock: Clock,
+        metrics_interval_s: float,
+    ) -> None:
+        self._port = port
+        self._verbosity = verbosity
+        self._build = build_of(port.state.config.version)
+        self._calls = AgentCalls(port, self._build, verbosity)
+        self._executors = ExecutorApi(port, streams)
+        self._statistics_pace = monitor.Pace(STATISTICS_INTERVAL_S, clock)
+        self._metrics_pace = monitor.Pace(metrics_interval_s, clock)
+        self._endpoints = self._routes()
+        self._router = Router(self._endpoints, open_roots=("/help",))
+
+    def _routes(self) -> dict[str, _Endpoint]:
+        agent = "/slave(1)"
+        routes: dict[str, _Endpoint] = {
+            f"{agent}/api/v1": self._api,
+            f"{agent}/api/v1/executor": self._executor,
+            f"{agent}/state": self._state,
+            f"{agent}/flags": self._flags,
+            f"{agent}/health": self._health,
+            f"{agent}/monitor/statistics": self._statistics,
+            f"{agent}/containers": self._containers,
+            f"{agent}/containerizer/debug": self._containerizer_debug,
+            "/files/browse": self._browse,
+            "/files/read": self._read,
+            "/files/download": self._download,
+            "/files/debug": self._files_debug,
+            "/metrics/snapshot": self._snapshot,
+            "/logging/toggle": self._toggle,
+            "/profiler/start": self._profiler,
+            "/profiler/stop": self._profiler,
+            "/system/stats.json": self._system,
+            "/version": self._version,
+            "/help": self._help,
+            "/__processes__": self._processes,
+        }
+        # names before 0.25 that scripts still use
+        for path in ("state", "monitor/statistics"):
+            routes[f"{agent}/{path}.json"] = routes[f"{agent}/{path}"]
+        for name in ("browse", "read", "download", "debug"):
+            routes[f"/files/{name}.json"] = routes[f"/files/{name}"]
+        return routes
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request, whatever it is."""
+        try:
+            answer = await self._answer(request)
+        except ApiError as error:
+            answer = reply.failure(error)
+        except (ConnectionError, InvariantError):
+            raise
+        except Exception as error:
+            log.exception("%s %s failed", request.method, request.rel_url)
+            answer = reply.text(str(error), 500)
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        return await reply.response(answer, request)
+
+    async def _answer(self, raw: web.BaseRequest) -> Reply | web.StreamResponse:
+        target = parse_target(raw.raw_path)
+        if "/.." in target.path:
+            return reply.error(404)
+        path = self._router.full_path(target.path)
+        route = self._router.find(path)
+        if route is None:
+            return reply.error(404)
+        _log_access(raw, path)
+        return await self._endpoints[route](Request(raw, path, target.query))
+
+    # The agent.
+
+    async def _api(self, request: Request) -> Reply | web.StreamResponse:
+        return await self._calls.handle(request.raw)
+
+    async def _executor(self, request: Request) -> Reply | web.StreamResponse:
+        return await self._executors.handle(request.raw)
+
+    async def _state(self, request: Request) -> Reply:
+        state = self._port.state
+        if state.phase is AgentPhase.RECOVERING:
+            raise ApiError(503, "Agent has not finished recovery")
+        return reply.json(state_view.agent(state, self._build, self._port.flags), request.query)
+
+    async def _flags(self, request: Request) -> Reply:
+        return reply.json({"flags": dict(self._port.flags)}, request.query, sort_keys=True)
+
+    async def _health(self, _: Request) -> Reply:
+        return Reply()
+
+    async def _statistics(self, request: Request) -> Reply:
+        await self._statistics_pace.turn()
+        subjects = monitor.executor_containers(self._port.state)
+        found = await monitor.statistics(self._port.containerizer, subjects)
+        return reply.json(list(found), request.query, sort_keys=True)
+
+    async def _containers(self, request: Request) -> Reply:
+        subjects = monitor.chosen(monitor.executor_containers(self._port.state), request.query)
+        found = await monitor.observe(self._port.containerizer, subjects)
+        shown = [monitor.container_value(observed) for observed in found]
+        return reply.json(list(shown), request.query, sort_keys=True)
+
+    async def _containerizer_debug(self, request: Request) -> Reply:
+        return reply.json({"pending": []}, request.query)
+
+    # Files.
+
+    async def _browse(self, request: Request) -> Reply:
+        path = files.wanted_path(request.query)
+        entries = await asyncio.to_thread(files.browse, self._port.files, path)
+        return reply.json([entry.value() for entry in entries], request.query, sort_keys=True)
+
+    async def _read(self, request: Request) -> Reply:
+        path = files.wanted_path(request.query)
+        offset = files.wanted_number(request.query, "offset")
+        length = files.wanted_number(request.query, "length")
+        piece = await asyncio.to_thread(files.read, self._port.files, path, offset, length)
+        return reply.json(files.read_value(piece, offset), request.query)
+
+    async def _download(self, request: Request) -> web.StreamResponse:
+        path = files.wanted_path(request.query)
+        try:
+            found = await asyncio.to_thread(files.download, self._port.files, path)
+        except ApiError as error:
+            raise ApiError(error.status, error.body or reply.default_body(error.status)) from None
+        try:
+            return await _send_file(request.raw, found)
+        finally:
+            os.close(found.fd)
+
+    async def _files_debug(self, request: Request) -> Reply:
+        return reply.json(dict(self._port.files), request.query, sort_keys=True)
+
+    # The program and its machine.
+
+    async def _snapshot(self, request: Request) -> Reply:
+        misc.check_timeout(request.query)
+        await self._metrics_pace.turn()
+        return reply.json(dict(self._port.metrics.snapshot()), request.query)
+
+    async def _toggle(self, request: Request) -> Reply:
+        return misc.toggle(request.query, self._verbosity)
+
+    async def _profiler(self, _: Request) -> Reply:
+        return reply.text(misc.PERFTOOLS_DISABLED, 400)
+
+    async def _system(self, request: Request) -> Reply:
+        return reply.json(misc.system(), request.query, sort_keys=True)
+
+    async def _version(self, request: Request) -> Reply:
+        return reply.json(self._build.value(), request.query, sort_keys=True)
+
+    async def _help(self, request: Request) -> Reply:
+        agent = request.raw.headers.get("User-Agent", "")
+        return misc.help_page(request.path, request.query, agent, self._endpoints)
+
+    async def _processes(self, request: Request) -> Reply:
+        return reply.json(misc.processes(self._router.actors), request.query)
+
+
+def _log_access(raw: web.BaseRequest, path: str) -> None:
+    if path == "/slave(1)/health" or not path.startswith(("/slave(1)/", "/files/")):
+        return
+    if log.isEnabledFor(logging.INFO):
+        agent = raw.headers.get("User-Agent")
+        forwarded = raw.headers.get("X-Forwarded-For")
+        log.info(
+            "HTTP %s for %s from %s%s%s",
+            raw.method,
+            path,
+            raw.remote,
+            f" with User-Agent={agent!r}" if agent is not None else "",
+            f" with X-Forwarded-For={forwarded!r}" if forwarded is not None else "",
+        )
+
+
+async def _send_file(raw: web.BaseRequest, found: files.Download) -> web.StreamResponse:
+    """Send a whole file as it was when it was opened."""
+    response = PlainStream(
+        headers={
+            "Content-Length": str(found.size),
+            "Content-Disposition": f"attachment; filename={found.file_name}",
+            "Content-Type": found.content_type,
+        }
+    )
+    await response.prepare(raw)
+    left = 0 if raw.method == "HEAD" else found.size
+    while left > 0:
+        piece = await asyncio.to_thread(os.read, found.fd, min(left, _DOWNLOAD_PIECE_BYTES))
+        if not piece:
+            # truncated meanwhile: the length is already promised, only the end tells
+            if raw.transport is not None:
+                raw.transport.abort()
+            break
+        async with asyncio.timeout(_DOWNLOAD_TIMEOUT_S):
+            await response.write(piece)
+        left -= len(piece)
+    return response

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The v1 operator API: ``POST /api/v1``, calls that ask.
+
+Source: spec ``operator-api`` 3. Calls that act on containers, images or resource providers are
+checked like all others and then answered with 501.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, TypeAlias
+
+from aiohttp import web
+
+from mesos_compat.agent.machine.state import AgentPhase, AgentState, Task
+from mesos_compat.agent.port import AgentPort
+from mesos_compat.base.errors import ApiError
+from mesos_compat.http import files, monitor, reply
+from mesos_compat.http.body import pieces_of, read_body
+from mesos_compat.http.reply import Reply
+from mesos_compat.http.state_view import Build
+from mesos_compat.http.verbosity import Verbosity
+from mesos_compat.model.evolve import evolve
+from mesos_compat.model.ids import ContainerId, FrameworkId
+from mesos_compat.model.jsonpb import text_of
+from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
+from mesos_compat.pb.mesos.v1.agent import agent_pb2
+from mesos_compat.v1 import codec, validate
+
+log = logging.getLogger(__name__)
+
+Call: TypeAlias = agent_pb2.Call
+Response: TypeAlias = agent_pb2.Response
+
+#: Messages whose lists are shown even when empty.
+FULL_LISTS: Final = frozenset(
+    message.DESCRIPTOR.full_name
+    for message in (
+        agent_pb2.Response.GetMetrics,
+        agent_pb2.Response.GetFrameworks,
+        agent_pb2.Response.GetExecutors,
+        agent_pb2.Response.GetTasks,
+    )
+)
+
+_STREAMED: Final = frozenset(
+    {agent_pb2.Call.ATTACH_CONTAINER_OUTPUT, agent_pb2.Call.LAUNCH_NESTED_CONTAINER_SESSION}
+)
+
+#: ``None`` for calls without a reply message.
+_Answer: TypeAlias = "Callable[[Call], Awaitable[Response | None]]"
+
+
+class AgentCalls:
+    """The handler of ``/api/v1``."""
+
+    def __init__(self, port: AgentPort, build: Build, verbosity: Verbosity) -> None:
+        self._port = port
+        self._build = build
+        self._verbosity = verbosity
+        kinds = agent_pb2.Call
+        self._answers: dict[int, _Answer] = {
+            kinds.GET_HEALTH: self._get_health,
+            kinds.GET_FLAGS: self._get_flags,
+            kinds.GET_VERSION: self._get_version,
+            kinds.GET_METRICS: self._get_metrics,
+            kinds.GET_LOGGING_LEVEL: self._get_logging_level,
+            kinds.SET_LOGGING_LEVEL: self._set_logging_level,
+            kinds.LIST_FILES: self._list_files,
+            kinds.READ_FILE: self._read_file,
+            kinds.GET_STATE: self._get_state,
+            kinds.GET_CONTAINERS: self._get_containers,
+            kinds.GET_FRAMEWORKS: self._get_frameworks,
+            kinds.GET_EXECUTORS: self._get_executors,
+            kinds.GET_OPERATIONS: self._get_operations,
+            kinds.GET_TASKS: self._get_tasks,
+            kinds.GET_AGENT: self._get_agent,
+            kinds.GET_RESOURCE_PROVIDERS: self._get_resource_providers,
+        }
+
+    async def handle(self, request: web.BaseRequest) -> Reply:
+        """Answer one call. Raises ApiError."""
+        if self._port.state.phase is AgentPhase.RECOVERING:
+            raise ApiError(503, "Agent has not finished recovery")
+        if request.method != "POST":
+            return reply.method_not_allowed(request.method, ["POST"])
+        media = codec.negotiate(request.headers)
+        body = await _first_message(request, media.content)
+        call = codec.parse(agent_pb2.Call, body, media.message)
+        check(call, media)
+        answer = self._answers.get(call.type)
+        if answer is None:
+            raise ApiError(501, reply.default_body(501))
+        response = await answer(call)
+        if response is None:
+            return Reply()
+        return Reply(200, codec.serialize(response, media.accept, FULL_LISTS), media.accept)
+
+    # The program.
+
+    async def _get_health(self, _: Call) -> Response:
+        response = agent_pb2.Response(type=agent_pb2.Response.GET_HEALTH)
+        response.get_health.healthy = True
+        return response
+
+    async def _get_flags(self, _: Call) -> Response:
+        response = agent_pb2.Response(type=agent_pb2.Response.GET_FLAGS)
+        response.get_flags.SetInParent()
+        for name, value in sorted(self._port.flags.items()):
+            response.get_flags.flags.add(name=name, value=value)
+        return response
+
+    async def _get_version(self, _: Call) -> Response:
+        response = agent_pb2.Response(type=agent_pb2.Response.GET_VERSION)
+        info = response.get_version.version_info
+        info.version = self._build.version
+        info.build_date = self._build.date
+        info.build_time = self._build.time
+        info.build_user = self._build.user
+        return response
+
+    async def _get_metrics(self, _: Call) -> Response:
+        response = agent_pb2.Response(type=agent_pb2.Response.GET_METRICS)
+        response.get_metrics.SetInParent()
+        for name, value in self._port.metrics.snapshot().items():
+            response.get_metrics.metrics.add(name=name, value=value)
+        return response
+
+    async def _get_logging_level(self, _: Call) -> Response:
+        response = agent_pb2.Response(type=agent_pb2.Response.GET_LOGGING_LEVEL)
+        response.get_logging_level.level = self._verbosity.level
+        return response
+
+    async def _set_logging_level(self, call: Call) -> None:
+        wanted = call.set_logging_level
+        if wanted.level < self._verbosity.original:
+            raise ApiError(400, f"'{wanted.level}' < original level")
+        self._verbosity.set(wanted.level, max(0, wanted.duration.nanoseconds) / 1e9)
+
+    # Files.
+
+    async def _list_files(self, call: Call) -> Response:
+        path = text_of(call.list_files.path)
+        entries = await asyncio.to_thread(files.browse, self._port.files, path)
+        response = agent_pb2.Response(type=agent_pb2.Response.LIST_FILES)
+        response.list_files.SetInParent()
+        for entry in entries:
+            shown = response.list_files.file_infos.add(
+                path=_printable(entry.path),
+                nlink=entry.info.st_nlink,
+                size=entry.info.st_size,
+                mode=entry.info.st_mode,
+                uid=entry.user,
+                gid=entry.group,
+            )
+            shown.mtime.nanoseconds = int(entry.info.st_mtime) * 1_000_000_000
+        return response
+
+    async def _read_file(self, call: Call) -> Response:
+        wanted = call.read_file
+        offset = wanted.offset if wanted.offset < 2**63 else -1
+        length = min(wanted.length, files.MAX_READ_BYTES) if wanted.HasField("length") else -1
+        path = text_of(wanted.path)
+        piece = await asyncio.to_thread(files.read, self._port.files, path, offset, length)
+        response = agent_pb2.Response(type=agent_pb2.Response.READ_FILE)
+        response.read_file.size = piece.size
+        response.read_file.data = piece.data
+        return response
+
+    # Frameworks, executors, tasks.
+
+    async def _get_state(self, _: Call) -> Response:
+        response = agent_pb2.Response(type=agent_pb2.Response.GET_STATE)
+        _fill_tasks(response.get_state.get_tasks, self._port.state)
+        _fill_executors(response.get_state.get_executors, self._port.state)
+        _fill_frameworks(response.get_state.get_frameworks, self._port.state)
+        return response
+
+    async def _get_frameworks(self, _: Call) -> Response:
+        response = agent_pb2.Response(type=agent_pb2.Response.GET_FRAMEWORKS)
+        _fill_frameworks(response.get_frameworks, self._port.state)
+        return response
+
+    async def _get_executors(self, _: Call) -> Response:
+        response = agent_pb2.Response(type=agent_pb2.Response.GET_EXECUTORS)
+        _fill_executors(response.get_executors, self._port.state)
+        return response
+
+    async def _get_tasks(self, _: Call) -> Response:
+        response = agent_pb2.Response(type=agent_pb2.Response.GET_TASKS)
+        _fill_tasks(response.get_tasks, self._port.state)
+        return response
+
+    async def _get_agent(self, _: Call) -> Response:
+        response = agent_pb2.Response(type=agent_pb2.Response.GET_AGENT)
+        response.get_agent.agent_info.CopyFrom(evolve(self._port.state.info(), v1.AgentInfo))
+        return response
+
+    async def _get_operations(self, _: Call) -> Response:
+        response = agent_pb2.Response(type=agent_pb2.Response.GET_OPERATIONS)
+        response.get_operations.SetInParent()
+        return response
+
+    async def _get_resource_providers(self, _: Call) -> Response:
+        response = agent_pb2.Response(type=agent_pb2.Response.GET_RESOURCE_PROVIDERS)
+        response.get_resource_providers.SetInParent()
+        return response
+
+    # Containers.
+
+    async def _get_containers(self, call: Call) -> Response:
+        containerizer = self._port.containerizer
+        subjects = monitor.executor_containers(self._port.state)
+        subjects += _others(subjects, containerizer.containers(), call.get_containers)
+        response = agent_pb2.Response(type=agent_pb2.Response.GET_CONTAINERS)
+        for observed in await monitor.observe(containerizer, subjects):
+            _add_container(response.get_containers, observed)
+        return response
+
+
+def check(call: Call, media: codec.MediaTypes) -> None:
+    """Check a call and whether it may be streamed (rows 12 to 15). Raises ApiError."""
+    why = validate.call_error(call)
+    if why is not None:
+        raise ApiError(400, f"Failed to validate agent::Call: {why}")
+    name = agent_pb2.Call.Type.Name(call.type)
+    takes_stream = call.type == agent_pb2.Call.ATTACH_CONTAINER_INPUT
+    if media.content == codec.RECORDIO and not takes_stream:
+        raise ApiError(
+            415, f"Streaming 'Content-Type' {codec.RECORDIO} is not supported for {name} call"
+        )
+    if takes_stream and media.content != codec.RECORDIO:
+        raise ApiError(415, f"Expecting 'Content-Type' to be {codec.RECORDIO} for {name} call")
+    if media.accept == codec.RECORDIO and call.type not in _STREAMED:
+        raise ApiError(406, f"Streaming response is not supported for {name} call")
+
+
+async def _first_message(request: web.BaseRequest, content_type: str) -> bytes:
+    """Return the body, or the first record of a streaming request."""
+    if content_type != codec.RECORDIO:
+        return await read_body(request)
+    received = b""
+    async for piece in pieces_of(request):
+        received += piece
+        record = codec.first_record(received)
+        if record is not None:
+            return record
+    if received:
+        codec.first_record(received + b"\n")
+    raise ApiError(400, "Received EOF while reading request body")
+
+
+def _others(
+    owned: Iterable[monitor.Subject],
+    known: Iterable[ContainerId],
+    wanted: agent_pb2.Call.GetContainers,
+) -> list[monitor.Subject]:
+    """Choose containers that are not those of executors themselves."""
+    roots = {subject.container_id for subject in owned}
+    found = []
+    for container_id in sorted(known, key=lambda each: each.path):
+        if container_id in roots:
+            continue
+        nested = container_id.parent is not None
+        if (nested and not wanted.show_nested) or (not nested and not wanted.show_standalone):
+            continue
+        if not nested or container_id.root in roots or wanted.show_standalone:
+            found.append(monitor.Subject(container_id))
+    return found
+
+
+def _add_container(made: agent_pb2.Response.GetContainers, observed: monitor.Observed) -> None:
+    subject = observed.subject
+    shown = made.containers.add()
+    if subject.framework_id is not None and subject.executor_id is not None:
+        shown.framework_id.value = _printable(subject.framework_id)
+        shown.executor_id.value = _printable(subject.executor_id)
+        shown.executor_name = _printable(subject.executor_name)
+    # without parent, as upstream does: the full id is in the status
+    shown.container_id.value = subject.container_id.value
+    if observed.status is not None:
+        shown.container_status.CopyFrom(evolve(observed.status, v1.ContainerStatus))
+    if observed.statistics is not None:
+        shown.resource_statistics.CopyFrom(evolve(observed.statistics, v1.ResourceStatistics))
+
+
+def _fill_frameworks(made: agent_pb2.Response.GetFrameworks, state: AgentState) -> None:
+    made.SetInParent()
+    for framework in state.frameworks.values():
+        info = made.frameworks.add().framework_info
+        info.CopyFrom(evolve(framework.info, v1.FrameworkInfo))
+    for framework in state.completed_frameworks:
+        info = made.completed_frameworks.add().framework_info
+        info.CopyFrom(evolve(framework.info, v1.FrameworkInfo))
+
+
+def _fill_executors(made: agent_pb2.Response.GetExecutors, state: AgentState) -> None:
+    made.SetInParent()
+    for framework in (*state.frameworks.values(), *state.completed_frameworks):
+        for executor in framework.executors.values():
+            info = made.executors.add().executor_info
+            info.CopyFrom(evolve(executor.info, v1.ExecutorInfo))
+        for executor in framework.completed_executors:
+            info = made.completed_executors.add().executor_info
+            info.CopyFrom(evolve(executor.info, v1.ExecutorInfo))
+
+
+def _fill_tasks(made: agent_pb2.Response.GetTasks, state: AgentState) -> None:
+    made.SetInParent()
+    for framework in (*state.frameworks.values(), *state.completed_frameworks):
+        framework_id = framework.framework_id
+        for executor in (*framework.executors.values(), *framework.completed_executors):
+            made.queued_tasks.extend(_tasks(executor.queued.values(), framework_id))
+            made.launched_tasks.extend(_tasks(executor.launched.values(), framework_id))
+            made.terminated_tasks.extend(_tasks(executor.terminated.values(), framework_id))
+            made.completed_tasks.extend(_tasks(executor.completed, framework_id))
+
+
+def _tasks(tasks: Iterable[Task], framework_id: FrameworkId) -> list[v1.Task]:
+    return [evolve(task.message(framework_id), v1.Task) for task in tasks]
+
+
+def _printable(text: str) -> str:
+    """Make text storable in a message; file names may hold any bytes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

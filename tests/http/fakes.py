@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An agent as HTTP handlers see it, with a state made of golden documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mesos_compat.agent.machine.events import Event
+from mesos_compat.agent.machine.state import (
+    AgentConfig,
+    AgentPhase,
+    AgentState,
+    Executor,
+    ExecutorPhase,
+    Framework,
+    Task,
+    TaskPlace,
+)
+from mesos_compat.base.errors import ContainerError
+from mesos_compat.base.metrics import Metrics
+from mesos_compat.model import jsonpb
+from mesos_compat.model.evolve import devolve
+from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "http"
+
+
+def golden(name: str) -> Any:
+    """Read a golden JSON document."""
+    return json.loads((GOLDEN / name).read_text())
+
+
+class FakeContainerizer:
+    """Knows what tests put into it."""
+
+    def __init__(self) -> None:
+        self.usages: dict[ContainerId, pb.ResourceStatistics] = {}
+        self.statuses: dict[ContainerId, pb.ContainerStatus] = {}
+
+    async def recover(self, known: Sequence[slave.ContainerState]) -> None:
+        raise NotImplementedError
+
+    async def launch(
+        self,
+        container_id: ContainerId,
+        config: slave.ContainerConfig,
+        environment: Mapping[str, str],
+        pid_checkpoint_path: str | None = None,
+    ) -> Any:
+        raise NotImplementedError
+
+    async def update(
+        self,
+        container_id: ContainerId,
+        requests: Sequence[pb.Resource],
+        limits: Mapping[str, float],
+    ) -> None:
+        raise NotImplementedError
+
+    async def usage(self, container_id: ContainerId) -> pb.ResourceStatistics:
+        if container_id not in self.usages:
+            raise ContainerError(f"Unknown container {container_id}")
+        return self.usages[container_id]
+
+    async def status(self, container_id: ContainerId) -> pb.ContainerStatus:
+        if container_id not in self.statuses:
+            raise ContainerError(f"Unknown container {container_id}")
+        return self.statuses[container_id]
+
+    async def wait(self, container_id: ContainerId) -> slave.ContainerTermination | None:
+        raise NotImplementedError
+
+    async def destroy(
+        self, container_id: ContainerId, termination: slave.ContainerTermination | None = None
+    ) -> slave.ContainerTermination | None:
+        raise NotImplementedError
+
+    async def kill(self, container_id: ContainerId, signal: int) -> bool:
+        raise NotImplementedError
+
+    def containers(self) -> frozenset[ContainerId]:
+        return frozenset(self.statuses)
+
+    async def remove(self, container_id: ContainerId) -> None:
+        raise NotImplementedError
+
+    async def prune_images(self, excluded: Sequence[pb.Image]) -> None:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        raise NotImplementedError
+
+
+class FakePort:
+    """Implements AgentPort; submitted events are collected."""
+
+    def __init__(self, state: AgentState, flags: Mapping[str, str] | None = None) -> None:
+        self._state = state
+        self._flags = dict(flags or {})
+        self._containerizer = FakeContainerizer()
+        self._metrics = Metrics()
+        self._files: dict[str, str] = {}
+        self.events: list[Event] = []
+        #: Called with each submitted event, as the agent's loop would react to it.
+        self.reactions: list[Any] = []
+
+    @property
+    def state(self) -> AgentState:
+        return self._state
+
+    @property
+    def containerizer(self) -> FakeContainerizer:
+        return self._containerizer
+
+    @property
+    def flags(self) -> Mapping[str, str]:
+        return self._flags
+
+    @property
+    def metrics(self) -> Metrics:
+        return self._metrics
+
+    @property
+    def files(self) -> dict[str, str]:
+        return self._files
+
+    def submit(self, event: Event) -> None:
+        self.events.append(event)
+        for reaction in self.reactions:
+            reaction(event)
+
+
+def agent_state(info: pb.SlaveInfo, agent_id: str = "", **more: Any) -> AgentState:
+    """Make the state of a registered agent."""
+    config = AgentConfig(
+        pid="slave(1)@127.0.0.1:5051",
+        ip="127.0.0.1",
+        port=5051,
+        work_dir="/work",
+        info=info,
+        version="1.12.0",
+        capabilities=(1, 2, 3, 4, 5, 6, 7, 8),
+        launcher_dir="/usr/libexec/mesos",
+        command_executor=None,
+        command_executor_error="",
+        sandbox_directory="/mnt/mesos/sandbox",
+        switch_user=True,
+        http_command_executor=True,
+        isolation=frozenset(),
+        cgroups_enable_cfs=False,
+        environment_before=(),
+        environment_after=(),
+        default_container_info=None,
+        registration_backoff_factor_s=1.0,
+        executor_registration_timeout_s=60.0,
+        executor_shutdown_grace_period_s=5.0,
+        executor_reregistration_timeout_s=2.0,
+        recovery_timeout_s=900.0,
+        gc_delay_s=1.0,
+        max_completed_executors=150,
+    )
+    return AgentState(
+        config=config,
+        resource_version_uuid=b"u" * 16,
+        phase=AgentPhase.RUNNING,
+        agent_id=AgentId(agent_id),
+        **more,
+    )
+
+
+def _v1(kind: type[Any], value: Any) -> Any:
+    return jsonpb.from_value(kind, value)
+
+
+def golden_state(prefix: str = "v1_") -> AgentState:
+    """Make the state that the golden documents of one running command task show."""
+    shown = golden("get_state.json")
+    agent_info = golden(f"{prefix}GET_AGENT.json")["get_agent"]["agent_info"]
+    info = devolve(_v1(v1.AgentInfo, agent_info), pb.SlaveInfo)
+    state = agent_state(
+        info, shown["id"], start_time=shown["start_time"], master_hostname="localhost"
+    )
+    document = golden(f"{prefix}GET_STATE.json")["get_state"]
+    framework_info = document["get_frameworks"]["frameworks"][0]["framework_info"]
+    framework = Framework(devolve(_v1(v1.FrameworkInfo, framework_info), pb.FrameworkInfo))
+    executor_info = document["get_executors"]["executors"][0]["executor_info"]
+    view = shown["frameworks"][0]["executors"][0]
+    executor = Executor(
+        info=devolve(_v1(v1.ExecutorInfo, executor_info), pb.ExecutorInfo),
+        framework_id=framework.framework_id,
+        container_id=ContainerId(view["container"]),
+        directory=view["directory"],
+        user="root",
+        generated=True,
+        phase=ExecutorPhase.RUNNING,
+        stream_id=1,
+    )
+    executor.launched = {
+        TaskId(item["task_id"]["value"]): task_of(item)
+        for item in document["get_tasks"]["launched_tasks"]
+    }
+    framework.executors[executor.executor_id] = executor
+    state.frameworks[framework.framework_id] = framework
+    return state
+
+
+def task_of(document: Any, place: TaskPlace = TaskPlace.LAUNCHED) -> Task:
+    """Make a task of its v1 JSON."""
+    message = devolve(_v1(v1.Task, document), pb.Task)
+    info = pb.TaskInfo(
+        name=message.name,
+        task_id=message.task_id,
+        slave_id=message.slave_id,
+        resources=message.resources,
+    )
+    for name in ("container", "labels", "discovery", "health_check"):
+        if message.HasField(name):
+            getattr(info, name).CopyFrom(getattr(message, name))
+    made = Task(info, place, message.state)
+    made.statuses = list(message.statuses)
+    if message.HasField("status_update_state"):
+        made.status_update_state = message.status_update_state
+        made.status_update_uuid = message.status_update_uuid
+    return made
+
+
+FRAMEWORK = FrameworkId("F")
+EXECUTOR = ExecutorId("E")
+
+
+def small_state(phase: ExecutorPhase = ExecutorPhase.RUNNING) -> AgentState:
+    """Make a state with the executor E of the framework F and nothing else."""
+    state = agent_state(pb.SlaveInfo(hostname="h"), "S0", start_time=1.0)
+    framework = Framework(pb.FrameworkInfo(user="root", name="n", id=pb.FrameworkID(value="F")))
+    framework.executors[EXECUTOR] = Executor(
+        info=pb.ExecutorInfo(executor_id=pb.ExecutorID(value="E")),
+        framework_id=FRAMEWORK,
+        container_id=ContainerId("c"),
+        directory="/d",
+        user=None,
+        generated=False,
+        phase=phase,
+    )
+    state.frameworks[FRAMEWORK] = framework
+    return state
