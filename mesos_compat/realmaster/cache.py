@@ -22,7 +22,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO
 
-from mesos_compat.realmaster.errors import EggUnusable, RealMasterError
+from mesos_compat.realmaster.errors import FileUnusable, RealMasterError
 from mesos_compat.realmaster.relink import REVISION, relink
 
 #: Where an egg keeps the library.
@@ -134,10 +134,10 @@ def _library_of(egg: BinaryIO) -> bytes:
         with zipfile.ZipFile(egg) as archive:
             size = archive.getinfo(_MEMBER).file_size
             if size > _MEMBER_LIMIT_BYTES:
-                raise EggUnusable(f"The egg's library claims a size of {size} bytes")
+                raise FileUnusable(f"The egg's library claims a size of {size} bytes")
             return archive.read(_MEMBER)
     except (zipfile.BadZipFile, KeyError, NotImplementedError, EOFError) as error:
-        raise EggUnusable(f"The egg holds no readable {_MEMBER}: {error}") from error
+        raise FileUnusable(f"The egg holds no readable {_MEMBER}: {error}") from error
 
 
 def _store(elf: bytes, version: str, folder: str) -> str:

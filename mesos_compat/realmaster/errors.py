@@ -12,8 +12,8 @@ class IndexUnusable(RealMasterError):
     """No package index, or none with the version that was asked for, could be read."""
 
 
-class EggUnusable(RealMasterError):
-    """A downloaded egg is not what its index promised, or holds no library."""
+class FileUnusable(RealMasterError):
+    """A downloaded file is not what its index promised, or does not hold what it should."""
 
 
 class RelinkError(RealMasterError):

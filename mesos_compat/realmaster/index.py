@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find and download the eggs of ``mesos-scheduler`` where pip would look for packages.
+"""Find and download single files, such as the eggs of Mesos, where pip would look for packages.
 
 pip itself does not install eggs, so it is only asked for its configuration (files, environment,
 defaults, in its own order of precedence); indices, folders of links, certificates and proxies are
@@ -10,6 +10,7 @@ Source: PEP 503 and PEP 691 (simple index, HTML and JSON), pip's ``config list``
 import ast
 import base64
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import html.parser
@@ -30,7 +31,7 @@ from typing import BinaryIO, TypeVar
 
 import tenacity
 
-from mesos_compat.realmaster.errors import EggUnusable, IndexUnusable
+from mesos_compat.realmaster.errors import FileUnusable, IndexUnusable
 
 PROJECT = "mesos-scheduler"
 DEFAULT_INDEX = ""
@@ -61,7 +62,7 @@ _SCHEMES = ("http", "https", "file")
 #: The project's page is some 20 kB; the bound keeps a broken server from filling memory.
 _PAGE_LIMIT_BYTES = 16 << 20
 #: The largest egg is 27 MB.
-_EGG_LIMIT_BYTES = 256 << 20
+_FILE_LIMIT_BYTES = 256 << 20
 _CHUNK_BYTES = 1 << 16
 
 _T = TypeVar("_T")
@@ -83,14 +84,13 @@ class IndexSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Egg:
-    """One egg as an index lists it."""
+class ListedFile:
+    """One file as an index lists it."""
 
-    version: str
     filename: str
     url: str
-    #: Lower-case hex, from the index, or from PUBLISHED when the index gives none.
-    sha256: str
+    #: Lower-case hex; None when the index gives none.
+    sha256: str | None
 
 
 def settings_from_pip(environ: Mapping[str, str]) -> IndexSettings:
@@ -166,86 +166,112 @@ def settings_from_values(values: Mapping[str, str], environ: Mapping[str, str]) 
     )
 
 
-def find_egg(version: str, settings: IndexSettings) -> Egg:
-    """Return the egg of ``version``, from the first place that lists it.
+def find_egg(version: str, settings: IndexSettings) -> ListedFile:
+    """Return the egg of ``version``, from the first place that lists one that can be verified.
 
     Raises IndexUnusable with every place that was tried, and why it did not serve.
     """
-    tried: list[str] = []
     versions: set[str] = set()
-    for place, find in _places(settings):
+
+    def is_wanted(file: ListedFile) -> bool:
+        name = _EGG_NAME.fullmatch(file.filename)
+        if name is None:
+            return False
+        versions.add(name[1])
+        return name[1] == version
+
+    try:
+        return find_file(PROJECT, is_wanted, settings, PUBLISHED.get(version))
+    except IndexUnusable:
+        if not versions - {version}:
+            raise
+    known = ", ".join(sorted(versions, key=version_key))
+    raise IndexUnusable(
+        f"There is no real master of version {version} for Linux x86_64; there are: {known}"
+    )
+
+
+def find_file(
+    project: str,
+    is_wanted: Callable[[ListedFile], bool],
+    settings: IndexSettings,
+    sha256: str | None = None,
+) -> ListedFile:
+    """Return the first wanted file of ``project``; ``sha256`` overrules what the index says.
+
+    Files without any hash are passed over. Raises IndexUnusable.
+    """
+    tried: list[str] = []
+    for place, listing in _places(project, settings):
         try:
-            eggs = list(find())
+            wanted = [file for file in listing() if is_wanted(file)]
         except (OSError, ValueError, http.client.HTTPException) as error:
             tried.append(f"{_shown(place)}: {_reason(error)}")
             continue
-        for egg in eggs:
-            if egg.version == version:
-                return egg
-        versions.update(egg.version for egg in eggs)
-        tried.append(f"{_shown(place)}: does not list version {version}")
-    if versions:
-        known = ", ".join(sorted(versions, key=version_key))
-        raise IndexUnusable(
-            f"There is no real master of version {version} for Linux x86_64; there are: {known}"
-        )
+        for file in wanted:
+            if sha256 or file.sha256:
+                return dataclasses.replace(file, sha256=sha256 or file.sha256)
+        tried.append(f"{_shown(place)}: does not list it" + (" with a hash" if wanted else ""))
     places = "\n  ".join(tried) or "(pip is configured with no index and no links)"
     raise IndexUnusable(
-        f"No package index lists version {version} of {PROJECT}. Tried:\n  {places}\n"
+        f"No package index has the wanted file of {project}. Tried:\n  {places}\n"
         "Is there a network, and does `pip download` work?"
     )
 
 
-def download(egg: Egg, target: BinaryIO, settings: IndexSettings) -> None:
-    """Write ``egg`` to the empty file ``target`` and verify it; retries what may pass."""
+def download(file: ListedFile, target: BinaryIO, settings: IndexSettings) -> None:
+    """Write ``file`` over the content of ``target`` and verify it; retries what may pass.
+
+    Raises IndexUnusable when it cannot be had, FileUnusable when it is not what was promised.
+    """
 
     def attempt() -> None:
         target.seek(0)
         target.truncate()
         digest = hashlib.sha256()
         size = 0
-        with _open(egg.url, settings) as reply:
+        with _open(file.url, settings) as reply:
             while chunk := reply.read(_CHUNK_BYTES):
                 size += len(chunk)
-                if size > _EGG_LIMIT_BYTES:
-                    raise EggUnusable(f"{egg.filename} is larger than {_EGG_LIMIT_BYTES} bytes")
+                if size > _FILE_LIMIT_BYTES:
+                    raise FileUnusable(f"{file.filename} is larger than {_FILE_LIMIT_BYTES} bytes")
                 digest.update(chunk)
                 target.write(chunk)
-        if digest.hexdigest() != egg.sha256:
-            raise EggUnusable(
-                f"{egg.filename} from {_shown(egg.url)} has sha256 {digest.hexdigest()}, "
-                f"expected {egg.sha256}"
+        if digest.hexdigest() != file.sha256:
+            raise FileUnusable(
+                f"{file.filename} from {_shown(file.url)} has sha256 {digest.hexdigest()}, "
+                f"expected {file.sha256}"
             )
 
     try:
         _retrying(attempt)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise IndexUnusable(f"Failed to download {_shown(egg.url)}: {_reason(error)}") from error
+        raise IndexUnusable(f"Failed to download {_shown(file.url)}: {_reason(error)}") from error
 
 
-def parse_json(body: bytes, page_url: str) -> list[Egg]:
-    """Return the usable eggs of a PEP 691 answer; raises ValueError when it is none."""
+def parse_json(body: bytes, page_url: str) -> list[ListedFile]:
+    """Return the files of a PEP 691 answer; raises ValueError when it is none."""
     page = json.loads(body)
     files = page.get("files") if isinstance(page, dict) else None
     if not isinstance(files, list):
         raise ValueError("the answer is no list of files")
-    eggs = []
+    found = []
     for file in files:
         if not isinstance(file, dict) or not isinstance(file.get("url"), str):
             continue
         hashes = file.get("hashes")
         sha256 = hashes.get("sha256") if isinstance(hashes, dict) else None
-        eggs += _egg(urllib.parse.urljoin(page_url, file["url"]), sha256)
-    return eggs
+        found.append(_listed(urllib.parse.urljoin(page_url, file["url"]), sha256))
+    return found
 
 
-def parse_html(body: bytes, page_url: str) -> list[Egg]:
-    """Return the usable eggs of a PEP 503 page (or any page of links)."""
+def parse_html(body: bytes, page_url: str) -> list[ListedFile]:
+    """Return the files of a PEP 503 page (or any page of links)."""
     links = _Links()
     links.feed(body.decode("utf-8", "replace"))
     links.close()
     base = urllib.parse.urljoin(page_url, links.base) if links.base else page_url
-    return [egg for href in links.hrefs for egg in _egg(urllib.parse.urljoin(base, href), None)]
+    return [_listed(urllib.parse.urljoin(base, href)) for href in links.hrefs]
 
 
 def version_key(version: str) -> tuple[int, ...]:
@@ -267,47 +293,42 @@ class _Links(html.parser.HTMLParser):
             self.base = href
 
 
-def _egg(url: str, sha256: object) -> list[Egg]:
-    """Return the egg at ``url`` if it is one of ours and can be verified, else nothing."""
+def _listed(url: str, sha256: object = None) -> ListedFile:
     parts = urllib.parse.urlsplit(url)
-    filename = urllib.parse.unquote(parts.path.rsplit("/", 1)[-1])
-    name = _EGG_NAME.fullmatch(filename)
-    if name is None:
-        return []
     if sha256 is None and parts.fragment.startswith("sha256="):
         sha256 = parts.fragment.removeprefix("sha256=")
-    version = name[1]
-    expected = PUBLISHED.get(version, sha256)
-    if not isinstance(expected, str) or not re.fullmatch("[0-9a-fA-F]{64}", expected):
-        return []
-    return [Egg(version, filename, parts._replace(fragment="").geturl(), expected.lower())]
+    valid = isinstance(sha256, str) and re.fullmatch("[0-9a-fA-F]{64}", sha256)
+    return ListedFile(
+        filename=urllib.parse.unquote(parts.path.rsplit("/", 1)[-1]),
+        url=parts._replace(fragment="").geturl(),
+        sha256=str(sha256).lower() if valid else None,
+    )
 
 
 def _places(
-    settings: IndexSettings,
-) -> Iterable[tuple[str, Callable[[], Iterable[Egg]]]]:
+    project: str, settings: IndexSettings
+) -> Iterable[tuple[str, Callable[[], list[ListedFile]]]]:
     for place in settings.find_links:
         yield place, functools.partial(_links_of, place, settings)
     for index in settings.index_urls:
-        page = f"{index.rstrip('/')}/{PROJECT}/"
+        page = f"{index.rstrip('/')}/{project}/"
         yield page, functools.partial(_page_of, page, settings)
 
 
-def _links_of(place: str, settings: IndexSettings) -> list[Egg]:
+def _links_of(place: str, settings: IndexSettings) -> list[ListedFile]:
     if "://" not in place:
         place = "file://" + urllib.request.pathname2url(os.path.abspath(os.path.expanduser(place)))
     parts = urllib.parse.urlsplit(place)
     path = urllib.request.url2pathname(parts.path)
     if parts.scheme == "file" and os.path.isdir(path):
         base = place.rstrip("/") + "/"
-        names = sorted(os.listdir(path))
-        return [egg for name in names for egg in _egg(base + urllib.parse.quote(name), None)]
-    if egg := _egg(place, None):
-        return egg
+        return [_listed(base + urllib.parse.quote(name)) for name in sorted(os.listdir(path))]
+    if parts.path.endswith((".egg", ".tar.gz", ".whl", ".zip")):
+        return [_listed(place)]
     return _page_of(place, settings)
 
 
-def _page_of(url: str, settings: IndexSettings) -> list[Egg]:
+def _page_of(url: str, settings: IndexSettings) -> list[ListedFile]:
     parts = urllib.parse.urlsplit(url)
     if parts.scheme == "file" and os.path.isdir(urllib.request.url2pathname(parts.path)):
         url = url.rstrip("/") + "/index.html"
@@ -320,11 +341,11 @@ def _page_of(url: str, settings: IndexSettings) -> list[Egg]:
     body, media_type, final_url = _retrying(attempt)
     if len(body) > _PAGE_LIMIT_BYTES:
         raise ValueError(f"the page is larger than {_PAGE_LIMIT_BYTES} bytes")
-    eggs = (parse_json if media_type == _JSON_TYPE else parse_html)(body, final_url)
+    files = (parse_json if media_type == _JSON_TYPE else parse_html)(body, final_url)
     if parts.scheme != "file":
         # A page from the network has no say about files of this machine.
-        eggs = [egg for egg in eggs if not egg.url.startswith("file:")]
-    return eggs
+        files = [file for file in files if not file.url.startswith("file:")]
+    return files
 
 
 def _retrying(attempt: Callable[[], _T]) -> _T:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import pytest
 
 from mesos_compat.realmaster.cache import cache_folder, cached_versions, library
-from mesos_compat.realmaster.errors import EggUnusable, IndexUnusable, RealMasterError
+from mesos_compat.realmaster.errors import FileUnusable, IndexUnusable, RealMasterError
 from mesos_compat.realmaster.relink import relink
 from tests.realmaster.elf import build
 from tests.realmaster.test_relink import LIBMESOS
@@ -73,7 +73,7 @@ def test_many_at_once_download_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"<html>proxy login</html>", egg("other.so"), egg()[:99]])
 def test_an_unusable_egg_leaves_nothing_behind(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(EggUnusable):
+    with pytest.raises(FileUnusable):
         library("1.11.0", str(tmp_path / "c"), Fetch(content))
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["1.11.0.lock"]
 

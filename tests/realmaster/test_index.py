@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from mesos_compat.realmaster.errors import EggUnusable, IndexUnusable
+from mesos_compat.realmaster.errors import FileUnusable, IndexUnusable
 from mesos_compat.realmaster.index import (
     PUBLISHED,
-    Egg,
     IndexSettings,
+    ListedFile,
     download,
     find_egg,
     parse_config_list,
@@ -40,10 +40,10 @@ def test_json_answers_give_eggs_and_nothing_else() -> None:
     ).encode()
     base = "https://index.example/f/"
     first, second = NAME.format("1.11.0"), NAME.format("2.0.0")
-    assert parse_json(body, PAGE) == [
-        Egg("1.11.0", first, base + first, PUBLISHED["1.11.0"]),
-        Egg("2.0.0", second, base + second, "ab" * 32),
-    ]
+    files = parse_json(body, PAGE)
+    assert files[0] == ListedFile(first, f"https://index.example/f/{first}", None)
+    assert files[2] == ListedFile(second, base + second, "ab" * 32)
+    assert [file.sha256 is not None for file in files] == [False, False, True, False, False]
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b"<html>", b'{"files": 3}'])
@@ -58,17 +58,24 @@ def test_html_pages_give_eggs_with_the_hash_of_their_links() -> None:
         f'<A HREF="/f/{NAME.format("2.0.1")}">no hash</A>'
         f'<a>none</a><a href="/f/{NAME.format("1.4.3")}#md5=00">known</a>'
     ).encode()
-    eggs = parse_html(body, PAGE)
-    assert [(egg.version, egg.sha256) for egg in eggs] == [
-        ("2.0.0", "cd" * 32),
-        ("1.4.3", PUBLISHED["1.4.3"]),
+    files = parse_html(body, PAGE)
+    assert [(file.filename, file.sha256) for file in files] == [
+        (NAME.format("2.0.0"), "cd" * 32),
+        (NAME.format("2.0.1"), None),
+        (NAME.format("1.4.3"), None),
     ]
-    assert eggs[0].url == f"https://index.example/f/{NAME.format('2.0.0')}"
+    assert files[0].url == f"https://index.example/f/{NAME.format('2.0.0')}"
 
 
-def test_an_index_cannot_give_another_file_for_a_known_version() -> None:
-    body = f'<a href="/{NAME.format("1.9.0")}#sha256={"00" * 32}">x</a>'.encode()
-    assert [egg.sha256 for egg in parse_html(body, PAGE)] == [PUBLISHED["1.9.0"]]
+def test_an_index_cannot_give_another_file_for_a_known_version(tmp_path: Path) -> None:
+    settings = IndexSettings(index_urls=(_index(tmp_path, "1.9.0", b"hostile"),))
+    assert find_egg("1.9.0", settings).sha256 == PUBLISHED["1.9.0"]
+
+
+def test_an_unknown_version_without_hash_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / NAME.format("2.0.0")).write_bytes(b"x")
+    with pytest.raises(IndexUnusable, match="does not list it with a hash"):
+        find_egg("2.0.0", IndexSettings(index_urls=(), find_links=(str(tmp_path),)))
 
 
 def test_pip_configuration_is_merged_in_pips_order() -> None:
@@ -125,7 +132,7 @@ def test_a_folder_of_links_serves_published_versions(tmp_path: Path) -> None:
     (tmp_path / NAME.format("1.9.0")).write_bytes(b"not the published egg")
     settings = IndexSettings(index_urls=(), find_links=(str(tmp_path),))
     egg = find_egg("1.9.0", settings)
-    with pytest.raises(EggUnusable, match=f"expected {PUBLISHED['1.9.0']}"):
+    with pytest.raises(FileUnusable, match=f"expected {PUBLISHED['1.9.0']}"):
         download(egg, io.BytesIO(), settings)
 
 
