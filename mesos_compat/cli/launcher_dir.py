@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The programs that have to be in ``--launcher_dir`` under upstream's names.
+
+Our own agent starts both inside a preloaded process; these are for agents and launchers that
+execute a file.
+
+Source: spec ``containerizer`` 8 and 19, ``executors`` 5.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from containerizer.init import launch
+from mesos_compat.executor import command
+
+
+def executor() -> int:
+    """Run ``mesos-executor``."""
+    return command.main(sys.argv, dict(os.environ))
+
+
+def containerizer() -> int:
+    """Run ``mesos-containerizer <subcommand>``."""
+    return launch.main(sys.argv[1:])
