@@ -1,22 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs one operation of ``containerizer.provisioner.program`` and waits for its end.
-
-Cancelling the caller kills the program.
-"""
+"""Work that must not block the event loop: in a process of its own, or in a thread."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import json
 import logging
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 from containerizer.provisioner.unpack import UnpackLimits
 from mesos_compat.base import procs
 from mesos_compat.base.errors import ManifestError, ProvisionError, UnpackError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +31,7 @@ _KINDS = {"manifest": ManifestError, "unpack": UnpackError}
 async def run_operation(
     operation: str, request: dict[str, object], limits: UnpackLimits, *, subject: str
 ) -> dict[str, Any]:
-    """Do ``operation`` in a process of its own and return its answer.
+    """Do ``operation`` of ``program`` and return its answer. Cancelling the caller kills it.
 
     Raises ManifestError, UnpackError or, if the program did not survive, ProvisionError; their
     texts name the file, ``subject`` the image where the program could not.
@@ -63,3 +66,18 @@ def _answer(ended: procs.Completed, subject: str) -> dict[str, Any]:
     for warning in done.get("warnings", ()):
         log.warning("Unpacking %s: left out %s", subject, warning)
     return done
+
+
+async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a blocking function in a thread. It ends before a cancellation takes effect."""
+    loop = asyncio.get_running_loop()
+    future = loop.run_in_executor(None, partial(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        while not future.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
+        if not future.cancelled():
+            future.exception()
+        raise

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The overlay backend: layers stay where they are, what a container writes goes to a directory.
+
+The options of a mount must fit into a page, and ids of layers contain ``:``; so layers get short
+names: numbered links in a directory of their own below the temporary directory.
+
+Source: spec ``images`` 4.1, 4.5; upstream ``provisioner/backends/overlay.cpp``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import tempfile
+from collections.abc import Sequence
+
+from containerizer.linux import mount
+from containerizer.provisioner.backends.mounts import detach, mounted, require_root, share
+from containerizer.provisioner.base import Backend
+from containerizer.provisioner.config import ProvisionerConfig
+from containerizer.provisioner.layout import ScratchLayout
+from containerizer.provisioner.offload import in_thread
+from containerizer.provisioner.trees import remove_tree
+from mesos_compat.base.errors import ProvisionError
+from mesos_compat.base.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+#: The kernel takes one page of options, the terminating zero included.
+MAX_OPTIONS = 4095
+
+
+def create(config: ProvisionerConfig, metrics: Metrics) -> Backend:
+    """Make the backend. Raises ProvisionError if this host cannot mount an overlay."""
+    require_root("OverlayBackend")
+    with open("/proc/filesystems", encoding="ascii") as file:
+        known = file.read().split()
+    if "overlay" not in known and "overlayfs" not in known:
+        raise ProvisionError("The kernel does not know overlayfs")
+    _probe(os.path.join(config.work_dir, "provisioner"))
+    return OverlayBackend(config.temporary_dir)
+
+
+class OverlayBackend:
+    """Mounts layers on each other."""
+
+    def __init__(self, temporary_dir: str) -> None:
+        self._temporary_dir = temporary_dir
+
+    async def provision(
+        self, layers: Sequence[str], rootfs: str, backend_dir: str
+    ) -> tuple[str, ...]:
+        """Mount ``layers``, bottom first, at ``rootfs``; return upper and work directory."""
+        if not layers:
+            raise ProvisionError("No filesystem layer provided")
+        scratch = ScratchLayout.of(rootfs, backend_dir)
+        await in_thread(_provision, _distinct(layers), rootfs, scratch, self._temporary_dir)
+        return scratch.upperdir, scratch.workdir
+
+    async def destroy(self, rootfs: str, backend_dir: str) -> bool:
+        """Unmount ``rootfs``; ``False`` if it is not mounted."""
+        return await in_thread(_destroy, rootfs, ScratchLayout.of(rootfs, backend_dir))
+
+
+def _distinct(layers: Sequence[str]) -> list[str]:
+    """Drop repeated layers, which overlayfs refuses; the topmost decides what is seen."""
+    return list(dict.fromkeys(reversed(layers)))[::-1]
+
+
+def _provision(layers: list[str], rootfs: str, scratch: ScratchLayout, temporary: str) -> None:
+    try:
+        for directory in (rootfs, scratch.upperdir, scratch.workdir):
+            os.makedirs(directory, 0o755, exist_ok=True)
+        links = tempfile.mkdtemp(prefix="", dir=temporary)
+        try:
+            os.symlink(links, scratch.links)
+        except OSError:
+            os.rmdir(links)
+            raise
+        for number, layer in enumerate(layers):
+            os.symlink(layer, os.path.join(links, str(number)))
+    except OSError as error:
+        raise ProvisionError(f"Failed to prepare rootfs '{rootfs}': {error}") from error
+    lower = ":".join(os.path.join(links, str(number)) for number in reversed(range(len(layers))))
+    options = f"lowerdir={lower},upperdir={scratch.upperdir},workdir={scratch.workdir}"
+    if len(os.fsencode(options)) > MAX_OPTIONS:
+        raise ProvisionError(
+            f"Failed to mount rootfs '{rootfs}' with overlayfs: {len(layers)} layers are too many"
+            " for one mount"
+        )
+    try:
+        mount.mount("overlay", rootfs, "overlay", 0, options)
+        share(rootfs)
+    except OSError as error:
+        raise ProvisionError(
+            f"Failed to mount rootfs '{rootfs}' with overlayfs: {error.strerror}"
+        ) from error
+
+
+def _destroy(rootfs: str, scratch: ScratchLayout) -> bool:
+    was_mounted = mounted(rootfs)
+    if was_mounted:
+        detach(rootfs)
+        try:
+            remove_tree(rootfs)
+        except OSError as error:
+            log.error("Failed to remove rootfs directory '%s': %s", rootfs, error)
+    # Also of a mount that failed, or that a reboot took away.
+    _remove_links(scratch.links)
+    return was_mounted
+
+
+def _remove_links(path: str) -> None:
+    try:
+        if not stat.S_ISLNK(os.lstat(path).st_mode):
+            raise ProvisionError(f"Invalid symlink '{path}'")
+        target = os.readlink(path)
+        if os.path.isabs(target):
+            remove_tree(target)
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ProvisionError(f"Failed to remove '{path}': {error}") from error
+
+
+def _probe(directory: str) -> None:
+    """Mount one overlay, with files as the backend makes them, and take it away again."""
+    try:
+        base = tempfile.mkdtemp(prefix=".overlay-", dir=directory)
+    except OSError as error:
+        raise ProvisionError(f"Failed to try an overlay in '{directory}': {error}") from error
+    try:
+        for name in ("lower", "upper", "work", "merged"):
+            os.mkdir(os.path.join(base, name))
+        merged = os.path.join(base, "merged")
+        lower, upper, work = (os.path.join(base, name) for name in ("lower", "upper", "work"))
+        os.setxattr(lower, "trusted.overlay.opaque", b"y")
+        mount.mount(
+            "overlay", merged, "overlay", 0, f"lowerdir={lower},upperdir={upper},workdir={work}"
+        )
+        mount.umount(merged, mount.MNT_DETACH)
+    except OSError as error:
+        raise ProvisionError(f"An overlay in '{directory}' does not work: {error}") from error
+    finally:
+        try:
+            remove_tree(base)
+        except OSError as error:
+            log.warning("Failed to remove '%s': %s", base, error)
