@@ -26,14 +26,9 @@ def lock_file(work_dir: str) -> str:
     return f"{work_dir}/.lock"
 
 
-def agents(work_dir: str) -> str:
-    """The parent of all agents' directories."""
-    return f"{work_dir}/slaves"
-
-
 def agent(work_dir: str, agent_id: AgentId) -> str:
     """All sandboxes made under one agent id."""
-    return f"{agents(work_dir)}/{agent_id}"
+    return f"{work_dir}/slaves/{agent_id}"
 
 
 def framework(work_dir: str, agent_id: AgentId, framework_id: FrameworkId) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from google.protobuf.message import Message
 
-from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId
+from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
@@ -68,14 +68,16 @@ class MakeSandbox:
     framework_id: FrameworkId
     executor_id: ExecutorId
     container_id: ContainerId
-    agent_id: AgentId
     directory: str
     user: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Launch a container; ContainerLaunched and, when it is gone, ContainerTerminated follow."""
+    """Launch a container; ContainerLaunched and, when it is gone, ContainerTerminated follow.
+
+    What a failed launch leaves is destroyed without being asked for.
+    """
 
     framework_id: FrameworkId
     executor_id: ExecutorId

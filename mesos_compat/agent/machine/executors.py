@@ -95,7 +95,6 @@ def add(turn: Turn, framework: Framework, info: pb.ExecutorInfo, generated: bool
             framework.framework_id,
             executor_id,
             container_id,
-            state.agent_id,
             executor.directory,
             user,
         )
@@ -143,7 +142,8 @@ def launched(turn: Turn, event: ContainerLaunched) -> None:
     if event.error or not event.supported:
         turn.count("slave/container_launch_errors")
     if found is None:
-        turn.do(DestroyContainer(event.container_id))
+        if event.supported and not event.error:
+            turn.do(DestroyContainer(event.container_id))
         return
     executor = found[1]
     if event.error:
@@ -157,7 +157,6 @@ def launched(turn: Turn, event: ContainerLaunched) -> None:
             )
         if executor.phase is not ExecutorPhase.TERMINATED:
             executor.phase = ExecutorPhase.TERMINATING
-            turn.do(DestroyContainer(event.container_id))
         return
     if event.supported and executor.phase is ExecutorPhase.TERMINATING:
         turn.do(DestroyContainer(event.container_id))

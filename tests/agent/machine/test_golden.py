@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from mesos_compat.agent.machine import effects, events
 from mesos_compat.agent.machine.state import AgentPhase
-from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId
+from mesos_compat.model.ids import AgentId, ExecutorId, FrameworkId, TaskId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
@@ -51,8 +51,8 @@ def agent() -> Driver:
 def test_registration_is_what_the_real_agent_sends(agent: Driver) -> None:
     agent.feed(events.RegistrationDue(MASTER))
     (mine,) = agent.sent(messages.RegisterSlaveMessage)
-    theirs = messages.RegisterSlaveMessage()
-    theirs.CopyFrom(of_kind("agent-to-master.tsv", messages.RegisterSlaveMessage)[0])
+    theirs = of_kind("agent-to-master.tsv", messages.RegisterSlaveMessage)[0]
+    assert isinstance(theirs, messages.RegisterSlaveMessage)
     # Capabilities are promises: ours are fewer.
     del mine.agent_capabilities[:], theirs.agent_capabilities[:]
     assert mine == theirs
@@ -144,7 +144,6 @@ def _update(
     effects_seen = agent.feed(events.ExecutorUpdate(framework_id, executor_id, status))
     container = pb.ContainerStatus(executor_pid=update.status.container_status.executor_pid)
     container.container_id.CopyFrom(update.status.container_status.container_id)
-    assert ContainerId.of(container.container_id)
     effects_seen = effects_seen + agent.settle(container)
     acks = _to_executor(effects_seen)
     assert [event.acknowledged.uuid for event in acks] == [update.uuid]

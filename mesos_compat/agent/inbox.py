@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""libprocess messages for ``slave(1)`` become events. What cannot be read is dropped with a line.
+
+Source: spec ``agent-master`` 2.4, 2.7.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from mesos_compat.agent.machine import events
+from mesos_compat.agent.machine.events import Event
+from mesos_compat.base.errors import WireError
+from mesos_compat.libprocess.upid import UPID
+from mesos_compat.model.ids import AgentId, ExecutorId, FrameworkId, TaskId, id_error
+from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
+
+log = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=Message)
+
+#: Reads a message of a known sender. Raises WireError or DecodeError.
+Reader = Callable[[UPID, bytes], Event]
+
+#: Messages that masters and v0 executors send and that this agent has no use for yet.
+_IGNORED = frozenset(
+    {
+        "AcknowledgeOperationStatusMessage",
+        "ApplyOperationMessage",
+        "DrainSlaveMessage",
+        "ReconcileOperationsMessage",
+        "RegisterExecutorMessage",
+        "ReregisterExecutorMessage",
+        "ExecutorToFrameworkMessage",
+        "StatusUpdateMessage",
+    }
+)
+_PACKAGE = "mesos.internal."
+
+
+class Inbox:
+    """Where the libprocess server delivers what is addressed to the agent."""
+
+    def __init__(self, submit: Callable[[Event], None]) -> None:
+        self._submit = submit
+
+    def __call__(self, sender: UPID, target_id: str, name: str, body: bytes) -> None:
+        """Take one message. Never raises for what a peer sent."""
+        short = name.removeprefix(_PACKAGE)
+        read = _READERS.get(short) if name.startswith(_PACKAGE) else None
+        if read is None:
+            if short in _IGNORED:
+                log.warning("Ignoring %s from %s: not supported", short, sender)
+            else:
+                log.debug("Ignoring unknown message from %s", sender)
+            return
+        try:
+            event = read(sender, body)
+        except (DecodeError, WireError, UnicodeDecodeError) as error:
+            log.warning("Dropping %s from %s: %s", short, sender, error)
+            return
+        self._submit(event)
+
+
+def _parse(kind: type[M], body: bytes) -> M:
+    made = kind.FromString(body)
+    if not made.IsInitialized():
+        raise WireError("Missing required fields")
+    return made
+
+
+def _checked(text: str) -> str:
+    why = id_error(text)
+    if why is not None:
+        raise WireError(why)
+    return text
+
+
+def _registered(sender: UPID, body: bytes) -> Event:
+    message = _parse(messages.SlaveRegisteredMessage, body)
+    agent_id = AgentId(_checked(message.slave_id.value))
+    return events.AgentRegistered(str(sender), agent_id, _ping_timeout(message))
+
+
+def _reregistered(sender: UPID, body: bytes) -> Event:
+    message = _parse(messages.SlaveReregisteredMessage, body)
+    agent_id = AgentId(_checked(message.slave_id.value))
+    return events.AgentReregistered(
+        str(sender), agent_id, _ping_timeout(message), tuple(message.reconciliations)
+    )
+
+
+def _ping_timeout(
+    message: messages.SlaveRegisteredMessage | messages.SlaveReregisteredMessage,
+) -> float | None:
+    connection = message.connection
+    if not connection.HasField("total_ping_timeout_seconds"):
+        return None
+    timeout_s = connection.total_ping_timeout_seconds
+    # Not a number, negative or beyond any clock: as if it was not told.
+    return timeout_s if 0 < timeout_s < 1e9 else None
+
+
+def _ping(sender: UPID, body: bytes) -> Event:
+    if not sender:
+        raise WireError("nobody to answer")
+    return events.Ping(str(sender), _parse(messages.PingSlaveMessage, body).connected)
+
+
+def _shutdown(sender: UPID, body: bytes) -> Event:
+    return events.ShutdownReceived(str(sender), _parse(messages.ShutdownMessage, body).message)
+
+
+def _checkpoint_resources(sender: UPID, body: bytes) -> Event:
+    message = _parse(messages.CheckpointResourcesMessage, body)
+    return events.CheckpointResources(str(sender), tuple(message.resources))
+
+
+def _run_task(sender: UPID, body: bytes) -> Event:
+    return events.RunTask(str(sender), _parse(messages.RunTaskMessage, body))
+
+
+def _run_task_group(sender: UPID, body: bytes) -> Event:
+    return events.RunTaskGroup(str(sender), _parse(messages.RunTaskGroupMessage, body))
+
+
+def _kill_task(sender: UPID, body: bytes) -> Event:
+    message = _parse(messages.KillTaskMessage, body)
+    return events.KillTask(
+        str(sender),
+        FrameworkId(_checked(message.framework_id.value)),
+        TaskId(_checked(message.task_id.value)),
+        message.kill_policy if message.HasField("kill_policy") else None,
+    )
+
+
+def _shutdown_executor(sender: UPID, body: bytes) -> Event:
+    message = _parse(messages.ShutdownExecutorMessage, body)
+    return events.ShutdownExecutor(
+        str(sender),
+        FrameworkId(_checked(message.framework_id.value)),
+        ExecutorId(_checked(message.executor_id.value)),
+    )
+
+
+def _shutdown_framework(sender: UPID, body: bytes) -> Event:
+    message = _parse(messages.ShutdownFrameworkMessage, body)
+    return events.ShutdownFramework(str(sender), FrameworkId(_checked(message.framework_id.value)))
+
+
+def _update_framework(sender: UPID, body: bytes) -> Event:
+    message = _parse(messages.UpdateFrameworkMessage, body)
+    framework_id = FrameworkId(_checked(message.framework_id.value))
+    info = message.framework_info if message.HasField("framework_info") else None
+    if info is not None and info.id.value != framework_id:
+        raise WireError(f"framework_info is of {info.id.value}")
+    return events.UpdateFramework(framework_id, message.pid, info)
+
+
+def _framework_message(sender: UPID, body: bytes) -> Event:
+    message = _parse(messages.FrameworkToExecutorMessage, body)
+    return events.FrameworkToExecutor(
+        FrameworkId(_checked(message.framework_id.value)),
+        ExecutorId(_checked(message.executor_id.value)),
+        message.data,
+    )
+
+
+def _acknowledgement(sender: UPID, body: bytes) -> Event:
+    message = _parse(messages.StatusUpdateAcknowledgementMessage, body)
+    return events.UpdateAcknowledged(
+        str(sender),
+        AgentId(_checked(message.slave_id.value)),
+        FrameworkId(_checked(message.framework_id.value)),
+        TaskId(_checked(message.task_id.value)),
+        message.uuid,
+    )
+
+
+_READERS: Mapping[str, Reader] = {
+    "SlaveRegisteredMessage": _registered,
+    "SlaveReregisteredMessage": _reregistered,
+    "PingSlaveMessage": _ping,
+    "ShutdownMessage": _shutdown,
+    "CheckpointResourcesMessage": _checkpoint_resources,
+    "RunTaskMessage": _run_task,
+    "RunTaskGroupMessage": _run_task_group,
+    "KillTaskMessage": _kill_task,
+    "ShutdownExecutorMessage": _shutdown_executor,
+    "ShutdownFrameworkMessage": _shutdown_framework,
+    "UpdateFrameworkMessage": _update_framework,
+    "FrameworkToExecutorMessage": _framework_message,
+    "StatusUpdateAcknowledgementMessage": _acknowledgement,
+}

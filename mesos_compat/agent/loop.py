@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one writer of the agent's state: takes events in order, steps the machine, runs effects.
+
+Nothing a peer sends ends the agent: a step that fails is logged and its event dropped, as long as
+the state is sound. A state that contradicts itself stops the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from containerizer.api import Containerizer
+from mesos_compat.agent.machine.effects import Effect
+from mesos_compat.agent.machine.events import Event
+from mesos_compat.agent.machine.state import AgentState
+from mesos_compat.agent.machine.step import step
+from mesos_compat.base.clock import Clock
+from mesos_compat.base.errors import InvariantError
+from mesos_compat.base.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+#: Random bytes that go with an event.
+_ENTROPY_BYTES = 32
+#: Events that are remembered for the story of a failure.
+_STORY_EVENTS = 50
+
+Run = Callable[[Effect], Event | None]
+
+
+class AgentLoop:
+    """The agent at work; what HTTP handlers see of it is ``AgentPort``.
+
+    ``start`` connects it with its runner. ``failed`` is called once with an InvariantError.
+    """
+
+    def __init__(
+        self,
+        state: AgentState,
+        containerizer: Containerizer,
+        flags: Mapping[str, str],
+        metrics: Metrics,
+        files: Mapping[str, str],
+        clock: Clock,
+        failed: Callable[[InvariantError], None],
+    ) -> None:
+        self._state = state
+        self._containerizer = containerizer
+        self._flags = flags
+        self._metrics = metrics
+        self._files = files
+        self._clock = clock
+        self._failed = failed
+        self._run: Run | None = None
+        self._queue: deque[Event] = deque()
+        self._scheduled = False
+        self._number = 0
+        self._story: deque[str] = deque(maxlen=_STORY_EVENTS)
+
+    @property
+    def state(self) -> AgentState:
+        """The agent's state; read only, and not to be kept across an await."""
+        return self._state
+
+    @property
+    def containerizer(self) -> Containerizer:
+        """The containers of this agent."""
+        return self._containerizer
+
+    @property
+    def flags(self) -> Mapping[str, str]:
+        """Displayed value of each flag that has one, by name."""
+        return self._flags
+
+    @property
+    def metrics(self) -> Metrics:
+        """The program's metrics."""
+        return self._metrics
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Real path of each attached virtual path."""
+        return self._files
+
+    def start(self, run: Run) -> None:
+        """Begin to handle events, those submitted before included."""
+        self._run = run
+        self._schedule()
+
+    def stop(self) -> None:
+        """Handle no more events."""
+        self._run = None
+        self._queue.clear()
+
+    def submit(self, event: Event) -> None:
+        """Queue an event; it is handled when the caller has given up control.
+
+        What arrives between two turns of the event loop bounds the queue: it is emptied at each.
+        """
+        self._queue.append(event)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._run is not None and self._queue and not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._drain)
+
+    def _drain(self) -> None:
+        self._scheduled = False
+        try:
+            while self._queue and self._run is not None:
+                self._handle(self._queue.popleft())
+        except InvariantError as error:
+            self.stop()
+            log.critical("%s; the last events were: %s", error, ", ".join(self._story))
+            self._failed(error)
+
+    def _handle(self, event: Event) -> None:
+        self._number += 1
+        number, name = self._number, type(event).__name__
+        self._story.append(f"{number} {name}")
+        log.debug("Event %d: %s", number, name)
+        try:
+            effects = step(self._state, event, self._clock.time(), os.urandom(_ENTROPY_BYTES))
+        except InvariantError:
+            raise
+        except Exception:
+            log.exception("Event %d (%s) cannot be handled and is dropped", number, name)
+            self._state.check()
+            return
+        for effect in effects:
+            log.debug("Event %d leads to %s", number, type(effect).__name__)
+            if self._run is None:
+                return
+            answer = self._run(effect)
+            if answer is not None:
+                self._handle(answer)

@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Carries out the effects of the machine, in their order.
+
+Quick effects are done at once; the answer of one (MakeSandbox) is given back and handled before
+any other event. Long ones become tasks of the agent's scope, named after their subject, and end as
+exactly one event.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+from google.protobuf.message import Message
+
+from containerizer.api import Containerizer, LaunchOutcome
+from mesos_compat.agent import paths
+from mesos_compat.agent.gc import GarbageCollector
+from mesos_compat.agent.machine import effects, events
+from mesos_compat.agent.machine.effects import Effect, TimerKey
+from mesos_compat.agent.machine.events import Event
+from mesos_compat.agent.port import ExecutorEvents
+from mesos_compat.agent.sandbox import SandboxError, make_sandbox
+from mesos_compat.base.clock import Clock, PendingCall
+from mesos_compat.base.errors import ContainerError, InvariantError, MesosCompatError
+from mesos_compat.base.scope import Scope
+from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+
+log = logging.getLogger(__name__)
+
+_RunKey = tuple[FrameworkId, ExecutorId, ContainerId]
+
+
+class Peers(Protocol):
+    """Outgoing libprocess messages, in order per address. Targets are UPID texts."""
+
+    def send(self, target: str, message: Message) -> None:
+        """Send from the agent's own process id; messages for unusable addresses are dropped."""
+
+    def link(self, target: str) -> None:
+        """Open, if there is none, the connection that tells when ``target`` is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """A detected master; ``pid`` is empty if there is none."""
+
+    pid: str
+    hostname: str = ""
+
+
+#: Returns the leading master once it is another than that with the given UPID text; the empty
+#: text makes it return the current one. Waits without limit; raises MesosCompatError for good.
+Detector = Callable[[str], Awaitable[Leader]]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """All that the runner acts on."""
+
+    peers: Peers
+    detect: Detector
+    containerizer: Containerizer
+    executors: ExecutorEvents
+    gc: GarbageCollector
+    #: Virtual paths of ``/files``; changed by the runner.
+    files: dict[str, str]
+    scope: Scope
+    clock: Clock
+    #: Called once when the process is to end; the text is empty if that is no error.
+    exit: Callable[[str], None]
+
+
+class Runner:
+    """One method per kind of effect."""
+
+    def __init__(self, around: Surroundings, submit: Callable[[Event], None]) -> None:
+        self._around = around
+        self._submit = submit
+        self._timers: dict[TimerKey, PendingCall] = {}
+        #: Grows with every Detect: the answer to an older one is no news any more.
+        self._detections = 0
+
+    def run(self, effect: Effect) -> Event | None:
+        """Carry out or start ``effect``; return its answer if it is there already."""
+        around = self._around
+        match effect:
+            case effects.Send(target, message):
+                around.peers.send(target, message)
+            case effects.Link(target):
+                around.peers.link(target)
+            case effects.SendToExecutor(stream_id, event):
+                around.executors.send(stream_id, event)
+            case effects.CloseExecutorStream(stream_id):
+                around.executors.close(stream_id)
+            case effects.StartTimer():
+                self._start_timer(effect)
+            case effects.CancelTimer(key):
+                self._cancel_timer(key)
+            case effects.MakeSandbox():
+                return self._sandbox(effect)
+            case effects.CollectGarbage(old):
+                for path in old:
+                    around.gc.schedule(path)
+            case effects.Log(level, text):
+                log.log(level, "%s", text)
+            case effects.Exit(error):
+                around.exit(error)
+            case _:
+                self._start(effect)
+        return None
+
+    def close(self) -> None:
+        """Forget all timers."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    # -- long effects -------------------------------------------------------------------------
+
+    def _start(
+        self,
+        effect: (
+            effects.Detect
+            | effects.Launch
+            | effects.UpdateContainer
+            | effects.ReadContainerStatus
+            | effects.DestroyContainer
+        ),
+    ) -> None:
+        scope = self._around.scope
+        match effect:
+            case effects.Detect(previous):
+                self._detections += 1
+                scope.spawn(self._detect(previous, self._detections), "detect master")
+            case effects.Launch():
+                scope.spawn(self._launch(effect), f"container {effect.container_id}")
+            case effects.UpdateContainer():
+                scope.spawn(self._update(effect), f"update container {effect.container_id}")
+            case effects.ReadContainerStatus():
+                scope.spawn(self._status(effect), f"status of container {effect.target}")
+            case effects.DestroyContainer(container_id):
+                scope.spawn(self._destroy(container_id), f"destroy container {container_id}")
+            case _:
+                assert_never(effect)
+
+    async def _detect(self, previous: str, number: int) -> None:
+        try:
+            leader = await self._around.detect(previous)
+        except MesosCompatError as error:
+            if number == self._detections:
+                self._submit(events.DetectionFailed(str(error)))
+            return
+        if number == self._detections:
+            self._submit(events.MasterDetected(leader.pid, leader.hostname))
+
+    async def _launch(self, effect: effects.Launch) -> None:
+        """Launch and wait for the end, however long that takes."""
+        key = effect.framework_id, effect.executor_id, effect.container_id
+        containerizer = self._around.containerizer
+        try:
+            outcome = await containerizer.launch(
+                effect.container_id, effect.config, effect.environment
+            )
+            if outcome is LaunchOutcome.ALREADY_LAUNCHED:
+                raise ContainerError("Container already started")
+        except Exception as error:
+            self._submit(events.ContainerLaunched(*key, _reason(error), True))
+            await self._until_gone(key, containerizer.destroy(effect.container_id))
+            return
+        supported = outcome is LaunchOutcome.SUCCESS
+        self._submit(events.ContainerLaunched(*key, "", supported))
+        await self._until_gone(key, containerizer.wait(effect.container_id))
+
+    async def _until_gone(
+        self, key: _RunKey, end: Awaitable[slave.ContainerTermination | None]
+    ) -> None:
+        try:
+            termination = await end
+        except Exception as error:
+            self._submit(events.ContainerTerminated(*key, None, _reason(error)))
+        else:
+            self._submit(events.ContainerTerminated(*key, termination, ""))
+
+    async def _update(self, effect: effects.UpdateContainer) -> None:
+        key = effect.framework_id, effect.executor_id, effect.container_id
+        text = ""
+        try:
+            await self._around.containerizer.update(
+                effect.container_id, effect.requests, effect.limits
+            )
+        except Exception as error:
+            text = _reason(error)
+        self._submit(events.ContainerUpdated(*key, text))
+
+    async def _status(self, effect: effects.ReadContainerStatus) -> None:
+        key = effect.framework_id, effect.executor_id, effect.container_id
+        status: pb.ContainerStatus | None = None
+        try:
+            status = await self._around.containerizer.status(effect.target)
+        except Exception as error:
+            log.debug("No status of container %s: %s", effect.target, _reason(error))
+        self._submit(events.ContainerStatusRead(*key, status))
+
+    async def _destroy(self, container_id: ContainerId) -> None:
+        try:
+            await self._around.containerizer.destroy(container_id)
+        except Exception as error:
+            # Whoever waits for the container is told, too.
+            log.error("Failed to destroy container %s: %s", container_id, _reason(error))
+
+    # -- timers -------------------------------------------------------------------------------
+
+    def _start_timer(self, effect: effects.StartTimer) -> None:
+        self._cancel_timer(effect.key)
+
+        def due() -> None:
+            del self._timers[effect.key]
+            self._submit(effect.event)
+
+        self._timers[effect.key] = self._around.clock.call_later(effect.delay_s, due)
+
+    def _cancel_timer(self, key: TimerKey) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+
+    # -- sandboxes ----------------------------------------------------------------------------
+
+    def _sandbox(self, effect: effects.MakeSandbox) -> Event | None:
+        gc = self._around.gc
+        home = _home(effect.directory)
+        kept = (home, _home(home))
+        for path in kept:
+            gc.unschedule(path)
+        if any(gc.busy(path) for path in kept):
+            self._around.scope.spawn(
+                self._sandbox_later(effect, kept), f"sandbox of container {effect.container_id}"
+            )
+            return None
+        return self._make_sandbox(effect)
+
+    async def _sandbox_later(self, effect: effects.MakeSandbox, kept: tuple[str, ...]) -> None:
+        for path in kept:
+            await self._around.gc.settled(path)
+        self._submit(self._make_sandbox(effect))
+
+    def _make_sandbox(self, effect: effects.MakeSandbox) -> Event:
+        error = ""
+        try:
+            make_sandbox(effect.directory, effect.user)
+        except SandboxError as failure:
+            error = str(failure)
+        else:
+            files = self._around.files
+            files[effect.directory] = effect.directory
+            files[paths.latest_run(_home(effect.directory))] = effect.directory
+            files[paths.virtual_latest(effect.framework_id, effect.executor_id)] = effect.directory
+        return events.SandboxMade(
+            effect.framework_id, effect.executor_id, effect.container_id, error
+        )
+
+
+def _home(path: str) -> str:
+    """The directory of an executor for a sandbox, of a framework for an executor's."""
+    return os.path.dirname(os.path.dirname(path))
+
+
+def _reason(error: Exception) -> str:
+    """The text of a failure for operators and frameworks."""
+    if isinstance(error, InvariantError):
+        raise error
+    if not isinstance(error, ContainerError):
+        log.error("Unexpected failure of the containerizer", exc_info=error)
+        return f"{type(error).__name__}: {error}"
+    return str(error)
