@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Outgoing messages: one ordered connection per remote address, and word of its end.
+
+Data flows one way: what peers send back (the 202 of each message) is read and thrown away, and
+delivery is fire-and-forget. A connection that was linked stays open while idle; its end, or the
+failure to make it, is one exited event per linked UPID. Other connections close when all was
+written.
+
+Source: spec ``agent-master`` 2.3, 2.5 and 2.6.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, cast
+
+from mesos_compat.base.scope import Scope
+from mesos_compat.libprocess import wire
+from mesos_compat.libprocess.server import Inbox
+from mesos_compat.libprocess.upid import UPID, Address
+
+log = logging.getLogger(__name__)
+
+#: Seconds that a peer gets to close a temporary connection after our last byte.
+_LINGER_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkLimits:
+    """Bounds of what waits for one remote address, and of making a connection.
+
+    A message that finds more than ``queue_bytes`` waiting is dropped with a warning, as lost
+    messages are anyway repeated by the protocols above.
+    """
+
+    queue_bytes: int = 256 * 1024 * 1024
+    connect_timeout_s: float = 30.0
+
+
+class Links:
+    """All outgoing connections of this program.
+
+    ``deliver`` takes messages to our own address, ``exited`` gets each linked UPID whose
+    connection ended. Both are called from the event loop, never from within ``send`` or ``link``.
+    Connecting happens in tasks of ``scope``.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        own: Address,
+        deliver: Inbox,
+        exited: Callable[[UPID], None],
+        *,
+        host_header: bool = True,
+        source_ip: str | None = None,
+        limits: LinkLimits | None = None,
+    ) -> None:
+        self.own = own
+        self.limits = limits if limits is not None else LinkLimits()
+        self.source_ip = source_ip
+        self._scope = scope
+        self._deliver = deliver
+        self._exited = exited
+        self._host_header = host_header
+        self._connections: dict[Address, _Outgoing] = {}
+        self._closing: set[_Outgoing] = set()
+        self._closed = False
+
+    def send(self, sender: UPID, target: UPID, name: str, body: bytes) -> None:
+        """Queue one message; never blocks, never fails.
+
+        Messages to the same address arrive in the order of the calls as long as one connection
+        lives. The empty UPID and messages after ``close`` are dropped.
+        """
+        if self._closed or not target or target.port == 0:
+            log.debug("Dropping %s to %s: nobody is there", name, target)
+            return
+        if target.address == self.own:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._deliver, sender, target.id, name, body)
+            return
+        data = wire.encode(sender, target, name, body, host_header=self._host_header)
+        self._connection(target.address).send(data, name)
+
+    def link(self, target: UPID) -> None:
+        """Keep a connection to the address of ``target`` open, and tell when it ends.
+
+        No effect if ``target`` is already linked, empty, or one of our own processes.
+        """
+        if self._closed or not target or target.port == 0 or target.address == self.own:
+            return
+        self._connection(target.address).linked.add(target)
+
+    def linked(self, target: UPID) -> bool:
+        """Whether ``target`` is linked and its connection has not ended."""
+        connection = self._connections.get(target.address)
+        return connection is not None and target in connection.linked
+
+    async def close(self, grace_s: float = 1.0) -> None:
+        """Give what is queued ``grace_s`` seconds to be written, then close all connections.
+
+        No exited events are made any more.
+        """
+        self._closed = True
+        outgoing = [*self._connections.values(), *self._closing]
+        for connection in outgoing:
+            connection.finish()
+        waits = [connection.lost.wait() for connection in outgoing]
+        try:
+            async with asyncio.timeout(grace_s):
+                await asyncio.gather(*waits)
+        except TimeoutError:
+            for connection in outgoing:
+                connection.abort()
+
+    def _connection(self, address: Address) -> _Outgoing:
+        connection = self._connections.get(address)
+        if connection is None:
+            connection = _Outgoing(self, address)
+            self._connections[address] = connection
+            connection.task = self._scope.spawn(connection.connect(), f"connect {address}")
+        return connection
+
+    def retire(self, connection: _Outgoing) -> None:
+        """Use no connection any more that is being closed on our side."""
+        if self._connections.get(connection.address) is connection:
+            del self._connections[connection.address]
+            self._closing.add(connection)
+
+    def ended(self, connection: _Outgoing) -> None:
+        """Forget a connection and report its end to those who linked it."""
+        if self._connections.get(connection.address) is connection:
+            del self._connections[connection.address]
+        self._closing.discard(connection)
+        if not self._closed:
+            for upid in connection.linked:
+                asyncio.get_running_loop().call_soon(self._exited, upid)
+
+
+class _Outgoing(asyncio.Protocol):
+    """One connection: waits for it, writes in order, throws away what comes back."""
+
+    def __init__(self, links: Links, address: Address) -> None:
+        self.address = address
+        #: UPIDs whose exited events depend on this connection; none: temporary.
+        self.linked: set[UPID] = set()
+        self.lost = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+        self._links = links
+        self._queue: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._transport: asyncio.Transport | None = None
+        self._finishing = False
+        self._dropped = 0
+        self._linger: asyncio.TimerHandle | None = None
+
+    async def connect(self) -> None:
+        """Make the connection; the outcome is told by ``connection_made`` or the end."""
+        limits = self._links.limits
+        source = self._links.source_ip
+        try:
+            async with asyncio.timeout(limits.connect_timeout_s):
+                await asyncio.get_running_loop().create_connection(
+                    lambda: self,
+                    self.address.ip,
+                    self.address.port,
+                    family=socket.AF_INET,
+                    local_addr=None if source is None else (source, 0),
+                )
+        except OSError as error:  # TimeoutError is one
+            log.warning(
+                "Failed to connect to %s, dropping %d message(s): %s",
+                self.address,
+                len(self._queue),
+                error.strerror or "timed out",
+            )
+        finally:
+            if self._transport is None:
+                self._end()
+
+    def send(self, data: bytes, name: str) -> None:
+        """Write or queue a message, or drop it if too much waits."""
+        waiting = self._queued_bytes
+        if self._transport is not None:
+            waiting = self._transport.get_write_buffer_size()
+        if waiting and waiting + len(data) > self._links.limits.queue_bytes:
+            self._dropped += 1
+            if self._dropped == 1:
+                log.warning(
+                    "Dropping %s to %s: %d bytes wait to be sent", name, self.address, waiting
+                )
+            return
+        if self._dropped:
+            log.warning("Sending to %s again, %d message(s) dropped", self.address, self._dropped)
+            self._dropped = 0
+        if self._transport is not None:
+            self._transport.write(data)
+            return
+        self._queue.append(data)
+        self._queued_bytes += len(data)
+
+    def finish(self) -> None:
+        """Close when all was written."""
+        self._finishing = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+        elif self.task is not None:
+            self.task.cancel()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # resume_writing shall mean: all is written
+        self._transport.set_write_buffer_limits(high=0)
+        for data in self._queue:
+            self._transport.write(data)
+        self._queue.clear()
+        self._queued_bytes = 0
+        if self._finishing:
+            self._transport.close()
+        elif self._transport.get_write_buffer_size() == 0:
+            self._written()
+
+    def data_received(self, data: bytes) -> None:
+        """Throw away the answers."""
+
+    def resume_writing(self) -> None:
+        self._written()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self.linked and not self._finishing:
+            log.info("The connection to %s ended%s", self.address, f": {exc}" if exc else "")
+        self._end()
+
+    def _written(self) -> None:
+        """End a temporary connection once all was written.
+
+        Our side only: closing while the peer's answers are on their way would reset the
+        connection, maybe before the peer has read everything.
+        """
+        if self.linked or self._finishing or self._transport is None:
+            return
+        self._finishing = True
+        self._links.retire(self)
+        self._transport.write_eof()
+        self._linger = asyncio.get_running_loop().call_later(_LINGER_S, self.abort)
+
+    def _end(self) -> None:
+        if not self.lost.is_set():
+            self._transport = None
+            if self._linger is not None:
+                self._linger.cancel()
+            self._queue.clear()
+            self._queued_bytes = 0
+            self.lost.set()
+            self._links.ended(self)

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The listening socket: libprocess messages go to the inbox, other requests to a handler.
+
+A connection begins with our own reader, which takes messages and answers them in order and byte
+for byte like upstream. At the first request that is no message the connection is handed to
+aiohttp, from that request's first byte on; a message that comes later on such a connection is
+recognised there, too. No connection is ever closed for being idle: the master takes a closed
+connection for a lost agent.
+
+Memory is bounded: a head, a body, and the bytes of all messages that are under way each have a
+limit; who exceeds one is answered if possible and disconnected.
+
+Source: spec ``agent-master`` 2.4 to 2.6 and pitfalls 2, 3, 6, 8 to 10.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+
+from mesos_compat.base.errors import WireError
+from mesos_compat.libprocess import wire
+from mesos_compat.libprocess.address import Bound
+from mesos_compat.libprocess.upid import UPID, Address
+
+log = logging.getLogger(__name__)
+
+#: Takes a message (sender, target id, name, body); says whether that process exists here.
+Inbox = Callable[[UPID, str, str, bytes], bool]
+
+#: Answers every request that is no message.
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+#: Seconds after which aiohttp closes an idle connection: never, in practice.
+_NEVER_S: Final = 10 * 365 * 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLimits:
+    """Bounds on what peers can make us keep in memory."""
+
+    body_bytes: int = wire.MAX_BODY_BYTES
+    #: All messages that are being received at the same time.
+    inflight_bytes: int = 2 * wire.MAX_BODY_BYTES
+    #: The body of a request that is no message.
+    http_body_bytes: int = 128 * 1024 * 1024
+    head_bytes: int = wire.MAX_HEAD_BYTES
+
+
+class Server:
+    """Serve a bound socket from ``start`` to ``close``."""
+
+    def __init__(
+        self, bound: Bound, inbox: Inbox, handler: Handler, limits: ServerLimits | None = None
+    ) -> None:
+        self.limits = limits if limits is not None else ServerLimits()
+        self._bound = bound
+        self._inbox = inbox
+        self._handler = handler
+        self._listening: asyncio.Server | None = None
+        self._http: web.Server | None = None
+        self._connections: set[_Connection] = set()
+        self._inflight = 0
+
+    @property
+    def address(self) -> Address:
+        """Our own address, as it stands in UPIDs."""
+        return self._bound.address
+
+    async def start(self) -> None:
+        """Accept connections from now on."""
+        limits = self.limits
+        self._http = web.Server(
+            self._serve,
+            request_factory=self._make_request,
+            keepalive_timeout=_NEVER_S,
+            access_log=None,
+            max_line_size=limits.head_bytes,
+            max_field_size=limits.head_bytes,
+        )
+        self._listening = await asyncio.get_running_loop().create_server(
+            lambda: _Connection(self), sock=self._bound.socket
+        )
+
+    async def close(self, grace_s: float = 5.0) -> None:
+        """Stop accepting, give running handlers ``grace_s`` seconds, close all connections."""
+        if self._listening is None:
+            self._bound.socket.close()
+            return
+        self._listening.close()
+        for connection in list(self._connections):
+            connection.close()
+        if self._http is not None:
+            await self._http.shutdown(grace_s)
+        await asyncio.sleep(0)
+
+    def deliver(self, message: wire.Received, peer_ip: str | None) -> tuple[HTTPStatus, str]:
+        """Hand a message to the inbox; return status and text of the answer."""
+        if (
+            self._bound.require_peer_address_ip_match
+            and peer_ip is not None
+            and message.sender.ip != peer_ip
+        ):
+            return HTTPStatus.BAD_REQUEST, (
+                f"UPID IP address validation failed: Message from {message.sender} "
+                f"was sent from IP {peer_ip}"
+            )
+        if self._inbox(message.sender, message.target_id, message.name, message.body):
+            return HTTPStatus.ACCEPTED, ""
+        return HTTPStatus.NOT_FOUND, ""
+
+    def reserve(self, more: int) -> bool:
+        """Account for bytes held by a connection (negative: given back); ``False`` if too many."""
+        self._inflight += more
+        return self._inflight <= self.limits.inflight_bytes
+
+    def add(self, connection: _Connection) -> None:
+        """Remember a connection that reads messages."""
+        self._connections.add(connection)
+
+    def discard(self, connection: _Connection) -> None:
+        """Forget a connection that was closed or handed over."""
+        self._connections.discard(connection)
+
+    def http_protocol(self) -> RequestHandler:
+        """Make the protocol that serves a connection from its first foreign request on."""
+        assert self._http is not None
+        return self._http()
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        if not wire.is_message(request.method, request.headers):
+            return await self._handler(request)
+        try:
+            sender, target_id, name = wire.address_of(request.raw_path, request.headers)
+        except WireError as error:
+            return web.Response(status=500, text=str(error))
+        message = wire.Received(sender, target_id, name, await request.read())
+        status, text = self.deliver(message, request.remote)
+        return web.Response(status=status, text=text)
+
+    def _make_request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.BaseRequest:
+        return web.BaseRequest(
+            message,
+            payload,
+            protocol,
+            writer,
+            task,
+            asyncio.get_running_loop(),
+            client_max_size=self.limits.http_body_bytes,
+        )
+
+
+class _Connection(asyncio.Protocol):
+    """A connection as long as it carries messages only."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._transport: asyncio.Transport | None = None
+        self._peer_ip: str | None = None
+        self._held = 0
+        self._paused = False
+        limits = server.limits
+        self._reader = wire.RequestReader(
+            max_head_bytes=limits.head_bytes, max_body_bytes=limits.body_bytes
+        )
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self._peer_ip = peer[0] if peer else None
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._server.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        for request in self._reader.feed(data):
+            self._answer(request)
+        if self._reader.error is not None:
+            self._refuse(self._reader.error)
+        elif self._reader.foreign:
+            if not self._paused:
+                self._hand_over()
+        elif not self._account(self._reader.held):
+            self._refuse(wire.RefusedBody("Too many bytes of messages are under way"))
+        elif self._reader.expects_continue:
+            self._reader.expects_continue = False
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._forget()
+
+    def pause_writing(self) -> None:
+        # a peer that does not read our answers is not read from either
+        self._paused = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if self._transport is not None:
+            self._transport.resume_reading()
+            if self._reader.foreign:
+                self._hand_over()
+
+    def close(self) -> None:
+        """Close after the answers that were written."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _answer(self, request: wire.MessageRequest) -> None:
+        try:
+            status, text = self._server.deliver(request.message(), self._peer_ip)
+        except WireError as error:
+            status, text = HTTPStatus.INTERNAL_SERVER_ERROR, str(error)
+        if text:
+            log.warning("Refused a message from %s: %s", self._peer_ip, text)
+        self._write(_response(status, text))
+
+    def _refuse(self, error: WireError) -> None:
+        log.warning("Dropping the connection of %s: %s", self._peer_ip, error)
+        large = isinstance(error, wire.RefusedBody)
+        status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if large else HTTPStatus.BAD_REQUEST
+        self._write(_response(status, str(error), close=True))
+        self.close()
+        self._forget()
+
+    def _hand_over(self) -> None:
+        """Let aiohttp go on; all answers to messages were written, so the order is kept."""
+        transport = self._transport
+        rest = self._reader.rest
+        self._forget()
+        if transport is None or transport.is_closing():
+            return
+        protocol = self._server.http_protocol()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        protocol.data_received(rest)
+
+    def _account(self, held: int) -> bool:
+        fits = self._server.reserve(held - self._held)
+        self._held = held
+        return fits
+
+    def _forget(self) -> None:
+        self._account(0)
+        self._server.discard(self)
+        self._transport = None
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+
+def _response(status: HTTPStatus, text: str, *, close: bool = False) -> bytes:
+    body = text.encode()
+    lines: list[Any] = [
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        f"Date: {formatdate(usegmt=True)}",
+    ]
+    if body:
+        lines.append("Content-Type: text/plain; charset=utf-8")
+    if close:
+        lines.append("Connection: close")
+    lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body

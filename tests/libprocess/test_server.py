@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The listening socket: messages, other requests, order, limits, hostile peers."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, web
+
+from mesos_compat.libprocess import wire
+from mesos_compat.libprocess.address import Bound, ListenOptions, bind
+from mesos_compat.libprocess.server import Server, ServerLimits
+from mesos_compat.libprocess.upid import UPID
+from tests.libprocess.waiting import until
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "libprocess"
+MASTER = UPID("master", "127.0.0.1", 5050)
+
+
+class Peer:
+    """A raw connection to the server under test."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def write(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def responses(self, count: int) -> list[bytes]:
+        """Read ``count`` responses with Content-Length."""
+        found = []
+        async with asyncio.timeout(10):
+            for _ in range(count):
+                head = await self.reader.readuntil(b"\r\n\r\n")
+                length = re.search(rb"content-length: (\d+)", head.lower())
+                body = await self.reader.readexactly(int(length[1])) if length else b""
+                found.append(head + body)
+        return found
+
+    async def closed(self) -> bytes:
+        async with asyncio.timeout(10):
+            return await self.reader.read()
+
+
+class Bench:
+    def __init__(self, bound: Bound, limits: ServerLimits | None) -> None:
+        self.messages: list[wire.Received] = []
+        self.requests: list[str] = []
+        self.release = asyncio.Event()
+        self.release.set()
+        self.server = Server(bound, self._inbox, self._handle, limits)
+        self.target = UPID("slave(1)", *self.server.address)
+        self._peers: list[Peer] = []
+
+    def _inbox(self, sender: UPID, target_id: str, name: str, body: bytes) -> bool:
+        self.messages.append(wire.Received(sender, target_id, name, body))
+        return target_id == "slave(1)"
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.requests.append(f"{request.method} {request.raw_path}")
+        body = await request.read()
+        await self.release.wait()
+        return web.Response(text=f"{len(body)} bytes")
+
+    async def connect(self) -> Peer:
+        port = self.server._bound.socket.getsockname()[1]
+        peer = Peer(*await asyncio.open_connection("127.0.0.1", port, limit=1 << 24))
+        self._peers.append(peer)
+        return peer
+
+    def message(self, name: str, body: bytes = b"", *, host: bool = True) -> bytes:
+        return wire.encode(MASTER, self.target, name, body, host_header=host)
+
+    async def close(self) -> None:
+        for peer in self._peers:
+            peer.writer.close()
+        await self.server.close(0.1)
+
+
+@asynccontextmanager
+async def serving(
+    limits: ServerLimits | None = None, *, match: bool = False
+) -> AsyncIterator[Bench]:
+    options = ListenOptions(ip="127.0.0.1", require_peer_address_ip_match=match)
+    bench = Bench(bind(options), limits)
+    await bench.server.start()
+    try:
+        yield bench
+    finally:
+        await bench.close()
+
+
+def without_date(response: bytes) -> bytes:
+    return re.sub(rb"Date: [^\r]+", b"Date: X", response)
+
+
+async def test_a_recorded_flow_gets_the_recorded_answers() -> None:
+    async with serving() as bench:
+        peer = await bench.connect()
+        peer.write((GOLDEN / "06-executor-1-to-agent.requests.bin").read_bytes())
+        recorded = (GOLDEN / "06-executor-1-to-agent.responses.bin").read_bytes()
+        answers = b"".join(await peer.responses(4))
+        assert without_date(answers) == without_date(recorded)
+        assert [message.name.rpartition(".")[2] for message in bench.messages] == [
+            "RegisterExecutorMessage",
+            *["StatusUpdateMessage"] * 3,
+        ]
+
+
+@pytest.mark.parametrize("number", ["02", "05"])
+async def test_recorded_flows_are_delivered_in_order(number: str) -> None:
+    flow = next(GOLDEN.glob(f"{number}-*.requests.bin")).read_bytes()
+    reader = wire.RequestReader()
+    expected = [request.message() for request in reader.feed(flow)]
+    async with serving() as bench:
+        peer = await bench.connect()
+        for start in range(0, len(flow), 1000):
+            peer.write(flow[start : start + 1000])
+        await peer.responses(len(expected))
+        assert bench.messages == expected
+
+
+async def test_statuses() -> None:
+    async with serving() as bench:
+        peer = await bench.connect()
+        peer.write(bench.message("m", b"x", host=False))
+        peer.write(wire.encode(MASTER, UPID("nobody", *bench.server.address), "m", b""))
+        peer.write(b"POST /slave(1)/m HTTP/1.1\r\nLibprocess-From: x\r\n\r\n")
+        peer.write(b"POST /%zz/m HTTP/1.1\r\nLibprocess-From: a@1.2.3.4:5\r\n\r\n")
+        peer.write(bench.message("m", b"x"))
+        answers = await peer.responses(5)
+        assert [answer.split(b"\r\n")[0] for answer in answers] == [
+            b"HTTP/1.1 202 Accepted",
+            b"HTTP/1.1 404 Not Found",
+            b"HTTP/1.1 500 Internal Server Error",
+            b"HTTP/1.1 500 Internal Server Error",
+            b"HTTP/1.1 202 Accepted",
+        ]
+
+
+async def test_the_peer_must_be_the_sender_if_so_configured() -> None:
+    async with serving(match=True) as bench:
+        peer = await bench.connect()
+        peer.write(bench.message("m"))
+        peer.write(wire.encode(UPID("master", "10.9.8.7", 5050), bench.target, "m", b""))
+        good, bad = await peer.responses(2)
+        assert good.startswith(b"HTTP/1.1 202")
+        assert bad.startswith(b"HTTP/1.1 400 Bad Request")
+        assert bad.endswith(
+            b"UPID IP address validation failed: "
+            b"Message from master@10.9.8.7:5050 was sent from IP 127.0.0.1"
+        )
+        assert len(bench.messages) == 1
+
+
+async def test_messages_and_requests_share_a_connection_in_order() -> None:
+    async with serving() as bench:
+        bench.release.clear()
+        peer = await bench.connect()
+        peer.write(bench.message("one", b"1"))
+        peer.write(b"GET /state HTTP/1.1\r\nHost:\r\n\r\n")
+        peer.write(bench.message("two", b"2"))
+        assert (await peer.responses(1))[0].startswith(b"HTTP/1.1 202 Accepted")
+        await until(lambda: bool(bench.requests))
+        bench.release.set()
+        http, second = await peer.responses(2)
+        assert http.endswith(b"0 bytes")
+        assert second.startswith(b"HTTP/1.1 202 Accepted")
+        assert [message.name for message in bench.messages] == ["one", "two"]
+
+
+async def test_a_message_after_a_request_is_refused_like_any() -> None:
+    async with serving() as bench:
+        peer = await bench.connect()
+        peer.write(b"GET /state HTTP/1.1\r\nHost: x\r\n\r\n")
+        peer.write(b"POST /slave(1)/m HTTP/1.1\r\nHost:\r\nLibprocess-From: x\r\n\r\n")
+        peer.write(wire.encode(MASTER, UPID("nobody", *bench.server.address), "m", b""))
+        answers = await peer.responses(3)
+        assert [answer[9:12] for answer in answers] == [b"200", b"500", b"404"]
+
+
+async def test_a_slow_handler_holds_up_nobody_else() -> None:
+    async with serving() as bench:
+        bench.release.clear()
+        slow, master = await bench.connect(), await bench.connect()
+        slow.write(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        master.write(bench.message("m"))
+        await master.responses(1)
+        bench.release.set()
+        await slow.responses(1)
+
+
+async def test_an_ordinary_client_with_a_large_body() -> None:
+    async with serving() as bench, ClientSession() as session:
+        port = bench.target.port
+        for size in (0, 5_000_000):
+            async with session.post(
+                f"http://127.0.0.1:{port}/x", data=io.BytesIO(b"x" * size)
+            ) as response:
+                assert await response.text() == f"{size} bytes"
+
+
+async def test_a_large_message_in_one_chunk() -> None:
+    body = bytes(20 * 1024 * 1024)
+    async with serving() as bench:
+        peer = await bench.connect()
+        peer.write(bench.message("m", body))
+        await peer.responses(1)
+        assert bench.messages[0].body == body
+        assert bench.server._inflight == 0
+
+
+async def test_who_waits_for_100_continue_gets_it() -> None:
+    async with serving() as bench:
+        peer = await bench.connect()
+        peer.write(
+            b"POST /slave(1)/m HTTP/1.1\r\nUser-Agent: libprocess/master@127.0.0.1:5050\r\n"
+            b"Expect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+        )
+        assert (await peer.responses(1))[0] == b"HTTP/1.1 100 Continue\r\n\r\n"
+        peer.write(b"x")
+        await peer.responses(1)
+
+
+class TestHostile:
+    async def test_a_body_over_the_limit(self) -> None:
+        async with serving(ServerLimits(body_bytes=1000)) as bench:
+            peer = await bench.connect()
+            peer.write(bench.message("m", b"x" * 1001))
+            answer = await peer.closed()
+            assert answer.startswith(b"HTTP/1.1 413 Request Entity Too Large")
+            assert bench.messages == []
+
+    async def test_garbage_is_answered_and_others_live_on(self) -> None:
+        async with serving() as bench:
+            bad, good = await bench.connect(), await bench.connect()
+            bad.write(b"POST \0\0\0\r\n\r\n")
+            assert (await bad.closed()).startswith(b"HTTP/1.1 400 Bad Request")
+            tls = await bench.connect()
+            tls.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
+            await tls.closed()
+            good.write(bench.message("m"))
+            await good.responses(1)
+
+    async def test_an_endless_head(self) -> None:
+        async with serving() as bench:
+            peer = await bench.connect()
+            peer.write(b"POST /x HTTP/1.1\r\nX: " + b"a" * 100_000)
+            assert (await peer.closed()).startswith(b"HTTP/1.1 400")
+
+    async def test_all_bodies_together_are_bounded(self) -> None:
+        async with serving(ServerLimits(body_bytes=1000, inflight_bytes=1500)) as bench:
+            part = bench.message("m", b"x" * 900)[:-100]
+            one, two = await bench.connect(), await bench.connect()
+            one.write(part)
+            await until(lambda: bench.server._inflight > 0)
+            two.write(part)
+            assert b" 413 " in await two.closed()
+            one.write(bench.message("m", b"x" * 900)[-100:])
+            await one.responses(1)
+            assert bench.server._inflight == 0
+
+    async def test_a_peer_that_vanishes_gives_its_bytes_back(self) -> None:
+        async with serving() as bench:
+            peer = await bench.connect()
+            peer.write(bench.message("m", b"x" * 900)[:-100])
+            await until(lambda: bench.server._inflight > 0)
+            peer.writer.transport.abort()
+            await until(lambda: bench.server._inflight == 0)
+
+    async def test_a_peer_that_reads_no_answers_is_not_read_for_ever(self) -> None:
+        async with serving() as bench:
+            peer = await bench.connect()
+            data = bench.message("m") * 1000
+            sent = 0
+            peer.writer.transport.set_write_buffer_limits(high=0)
+            try:
+                async with asyncio.timeout(10):
+                    while True:
+                        peer.write(data)
+                        sent += 1000
+                        async with asyncio.timeout(0.2):
+                            await peer.writer.drain()
+            except TimeoutError:
+                pass
+            assert len(bench.messages) < sent
+            peer.writer.transport.abort()
+
+
+async def test_close_ends_connections_and_handlers() -> None:
+    async with serving() as bench:
+        bench.release.clear()
+        idle, busy = await bench.connect(), await bench.connect()
+        idle.write(bench.message("m"))
+        await idle.responses(1)
+        busy.write(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: bool(bench.requests))
+        await bench.server.close(0.01)
+        assert await idle.closed() == b""
+        await busy.closed()
+        with pytest.raises(OSError):
+            await bench.connect()
+
+
+async def test_closing_before_the_start() -> None:
+    server = Server(bind(ListenOptions(ip="127.0.0.1")), lambda *_: True, lambda _: None)  # type: ignore[arg-type,return-value]
+    await server.close()

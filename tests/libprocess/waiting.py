@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wait for what another connection does."""
+
+import asyncio
+from collections.abc import Callable
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when ``condition`` holds; give up after ten seconds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the other side is a real socket
+            await asyncio.sleep(0.001)
