@@ -25,7 +25,7 @@ from mesos_compat.agent.port import AgentPort
 from mesos_compat.base.clock import Clock, RealClock
 from mesos_compat.base.errors import ApiError, InvariantError
 from mesos_compat.base.log import Logging
-from mesos_compat.http import files, misc, monitor, reply, state_view
+from mesos_compat.http import files, introspection, monitor, reply, state_view
 from mesos_compat.http.reply import PlainStream, Reply
 from mesos_compat.http.routes import Router, parse_target
 from mesos_compat.http.state_view import Build
@@ -72,7 +72,7 @@ def create_app(
     """
     clock = clock if clock is not None else RealClock()
     verbosity = Verbosity(logs if logs is not None else Logging("INFO", 0, {}), clock)
-    interval_s = misc.metrics_interval_s(environ)
+    interval_s = introspection.metrics_interval_s(environ)
     return App(port, executor_streams, verbosity, clock, interval_s).handle
 
 
@@ -227,28 +227,28 @@ class App:
     # The program and its machine.
 
     async def _snapshot(self, request: Request) -> Reply:
-        misc.check_timeout(request.query)
+        introspection.check_timeout(request.query)
         await self._metrics_pace.turn()
         return reply.json(dict(self._port.metrics.snapshot()), request.query)
 
     async def _toggle(self, request: Request) -> Reply:
-        return misc.toggle(request.query, self._verbosity)
+        return introspection.toggle(request.query, self._verbosity)
 
     async def _profiler(self, _: Request) -> Reply:
-        return reply.text(misc.PERFTOOLS_DISABLED, 400)
+        return reply.text(introspection.PERFTOOLS_DISABLED, 400)
 
     async def _system(self, request: Request) -> Reply:
-        return reply.json(misc.system(), request.query, sort_keys=True)
+        return reply.json(introspection.system(), request.query, sort_keys=True)
 
     async def _version(self, request: Request) -> Reply:
         return reply.json(self._build.value(), request.query, sort_keys=True)
 
     async def _help(self, request: Request) -> Reply:
         agent = request.raw.headers.get("User-Agent", "")
-        return misc.help_page(request.path, request.query, agent, self._endpoints)
+        return introspection.help_page(request.path, request.query, agent, self._endpoints)
 
     async def _processes(self, request: Request) -> Reply:
-        return reply.json(misc.processes(self._router.actors), request.query)
+        return reply.json(introspection.processes(self._router.actors), request.query)
 
 
 def _log_access(raw: web.BaseRequest, path: str) -> None:

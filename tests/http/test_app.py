@@ -16,7 +16,7 @@ from mesos_compat.agent.machine.state import AgentPhase
 from mesos_compat.base.clock import FakeClock
 from mesos_compat.base.errors import ApiError, FlagError
 from mesos_compat.base.log import Logging
-from mesos_compat.http import misc, monitor
+from mesos_compat.http import introspection, monitor
 from mesos_compat.model import jsonpb
 from mesos_compat.model.evolve import devolve
 from mesos_compat.model.ids import ContainerId
@@ -307,14 +307,14 @@ async def test_metrics() -> None:
     ("text", "interval_s"), [(None, 0.5), ("", 0.0), ("10/1secs", 0.1), ("1/2mins", 120.0)]
 )
 def test_pace_of_metrics(text: str | None, interval_s: float) -> None:
-    environ = {} if text is None else {misc.RATE_LIMIT_VARIABLE: text}
-    assert misc.metrics_interval_s(environ) == interval_s
+    environ = {} if text is None else {introspection.RATE_LIMIT_VARIABLE: text}
+    assert introspection.metrics_interval_s(environ) == interval_s
 
 
 @pytest.mark.parametrize("text", ["x", "1", "1/", "0/1secs", "-1/1secs", "nan/1secs", "1/5"])
 def test_bad_pace_of_metrics(text: str) -> None:
     with pytest.raises(FlagError):
-        misc.metrics_interval_s({misc.RATE_LIMIT_VARIABLE: text})
+        introspection.metrics_interval_s({introspection.RATE_LIMIT_VARIABLE: text})
 
 
 async def test_requests_wait_for_their_turn() -> None:
