@@ -11,10 +11,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import stat
 
 from mesos_compat.base.beneath import Root
+
+log = logging.getLogger(__name__)
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -49,6 +52,21 @@ def remove_tree(path: str) -> None:
         return
     with parent:
         parent.remove(os.path.basename(path))
+
+
+def discard_tree(path: str) -> None:
+    """Remove ``path`` and all below it; a failure is only logged."""
+    try:
+        remove_tree(path)
+    except OSError as error:
+        log.warning("Failed to remove '%s': %s", path, error)
+
+
+def empty_directory(path: str) -> None:
+    """Remove what is in the directory ``path``; failures are only logged."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(path):
+            discard_tree(os.path.join(path, name))
 
 
 def remove_entry(parent: int, name: bytes) -> None:

@@ -11,7 +11,6 @@ Source: spec ``images`` 5, 6, 14; upstream ``provisioner/docker/{store,metadata_
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
@@ -28,7 +27,7 @@ from containerizer.provisioner.layout import DockerLayout, tree_name
 from containerizer.provisioner.manifest import docker_manifest
 from containerizer.provisioner.offload import in_thread, run_operation
 from containerizer.provisioner.reference import Reference
-from containerizer.provisioner.trees import remove_tree
+from containerizer.provisioner.trees import discard_tree, empty_directory
 from mesos_compat.base import checkpoint
 from mesos_compat.base.errors import CheckpointError, FlagError, ManifestError, ProvisionError
 from mesos_compat.base.keyed import SingleFlight
@@ -100,7 +99,7 @@ class DockerStore:
         """Read the record of images; remove what earlier pulls and prunes left."""
         self._images = await in_thread(self._read_images)
         log.info("Docker store %s: %d images", self._layout.root, len(self._images))
-        await in_thread(_empty, self._layout.staging)
+        await in_thread(empty_directory, self._layout.staging)
         await self._sweep()
 
     async def get(self, image: pb.Image, backend: str) -> ImageInfo:
@@ -184,7 +183,7 @@ class DockerStore:
                 await in_thread(self._write_images, images)
                 self._images = images
         finally:
-            await in_thread(_discard, staging)
+            await in_thread(discard_tree, staging)
         log.info("Docker image %s: pulled, %d layers", reference, len(image.layer_ids))
         return image
 
@@ -280,7 +279,7 @@ class DockerStore:
 
     async def _sweep(self) -> None:
         async with self._sweeping:
-            await in_thread(_empty, self._layout.garbage)
+            await in_thread(empty_directory, self._layout.garbage)
 
 
 def _move_layer(source: str, target: str, tree: str) -> None:
@@ -309,16 +308,3 @@ def _read_manifest(path: str) -> docker.ImageManifest:
         return docker_manifest(data)
     except ManifestError as error:
         raise ManifestError(f"Failed to parse docker v1 manifest from '{path}': {error}") from error
-
-
-def _discard(path: str) -> None:
-    try:
-        remove_tree(path)
-    except OSError as error:
-        log.warning("Failed to remove '%s': %s", path, error)
-
-
-def _empty(directory: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(directory):
-            _discard(os.path.join(directory, name))
