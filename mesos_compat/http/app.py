@@ -46,7 +46,7 @@ _DOWNLOAD_TIMEOUT_S: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class Routed:
     """A request that found its route."""
 
     raw: web.BaseRequest
@@ -55,7 +55,7 @@ class Request:
     query: Mapping[str, str]
 
 
-_Endpoint: TypeAlias = "Callable[[Request], Awaitable[Reply | web.StreamResponse]]"
+_Endpoint: TypeAlias = "Callable[[Routed], Awaitable[Reply | web.StreamResponse]]"
 
 
 def create_app(
@@ -68,11 +68,14 @@ def create_app(
 ) -> Handler:
     """Make the agent's HTTP handler. ``logs`` is the program's running logging.
 
+    The machine's own metrics (``system/…``) are registered with those of the port.
+
     Raises FlagError if a variable of ``environ`` is unusable.
     """
     clock = clock if clock is not None else RealClock()
     verbosity = Verbosity(logs if logs is not None else Logging("INFO", 0, {}), clock)
     interval_s = introspection.metrics_interval_s(environ)
+    introspection.register_metrics(port.metrics)
     return App(port, executor_streams, verbosity, clock, interval_s).handle
 
 
@@ -159,58 +162,58 @@ class App:
         if route is None:
             return reply.error(404)
         _log_access(raw, path)
-        return await self._endpoints[route](Request(raw, path, target.query))
+        return await self._endpoints[route](Routed(raw, path, target.query))
 
     # The agent.
 
-    async def _api(self, request: Request) -> Reply | web.StreamResponse:
+    async def _api(self, request: Routed) -> Reply | web.StreamResponse:
         return await self._calls.handle(request.raw)
 
-    async def _executor(self, request: Request) -> Reply | web.StreamResponse:
+    async def _executor(self, request: Routed) -> Reply | web.StreamResponse:
         return await self._executors.handle(request.raw)
 
-    async def _state(self, request: Request) -> Reply:
+    async def _state(self, request: Routed) -> Reply:
         state = self._port.state
         if state.phase is AgentPhase.RECOVERING:
             raise ApiError(503, "Agent has not finished recovery")
         return reply.json(state_view.agent(state, self._build, self._port.flags), request.query)
 
-    async def _flags(self, request: Request) -> Reply:
+    async def _flags(self, request: Routed) -> Reply:
         return reply.json({"flags": dict(self._port.flags)}, request.query, sort_keys=True)
 
-    async def _health(self, _: Request) -> Reply:
+    async def _health(self, _: Routed) -> Reply:
         return Reply()
 
-    async def _statistics(self, request: Request) -> Reply:
+    async def _statistics(self, request: Routed) -> Reply:
         await self._statistics_pace.turn()
         subjects = monitor.executor_containers(self._port.state)
         found = await monitor.statistics(self._port.containerizer, subjects)
         return reply.json(list(found), request.query, sort_keys=True)
 
-    async def _containers(self, request: Request) -> Reply:
+    async def _containers(self, request: Routed) -> Reply:
         subjects = monitor.chosen(monitor.executor_containers(self._port.state), request.query)
         found = await monitor.observe(self._port.containerizer, subjects)
         shown = [monitor.container_value(observed) for observed in found]
         return reply.json(list(shown), request.query, sort_keys=True)
 
-    async def _containerizer_debug(self, request: Request) -> Reply:
+    async def _containerizer_debug(self, request: Routed) -> Reply:
         return reply.json({"pending": []}, request.query)
 
     # Files.
 
-    async def _browse(self, request: Request) -> Reply:
+    async def _browse(self, request: Routed) -> Reply:
         path = files.wanted_path(request.query)
         entries = await asyncio.to_thread(files.browse, self._port.files, path)
         return reply.json([entry.value() for entry in entries], request.query, sort_keys=True)
 
-    async def _read(self, request: Request) -> Reply:
+    async def _read(self, request: Routed) -> Reply:
         path = files.wanted_path(request.query)
         offset = files.wanted_number(request.query, "offset")
         length = files.wanted_number(request.query, "length")
         piece = await asyncio.to_thread(files.read, self._port.files, path, offset, length)
         return reply.json(files.read_value(piece, offset), request.query)
 
-    async def _download(self, request: Request) -> web.StreamResponse:
+    async def _download(self, request: Routed) -> web.StreamResponse:
         path = files.wanted_path(request.query)
         try:
             found = await asyncio.to_thread(files.download, self._port.files, path)
@@ -221,33 +224,33 @@ class App:
         finally:
             os.close(found.fd)
 
-    async def _files_debug(self, request: Request) -> Reply:
+    async def _files_debug(self, request: Routed) -> Reply:
         return reply.json(dict(self._port.files), request.query, sort_keys=True)
 
     # The program and its machine.
 
-    async def _snapshot(self, request: Request) -> Reply:
+    async def _snapshot(self, request: Routed) -> Reply:
         introspection.check_timeout(request.query)
         await self._metrics_pace.turn()
         return reply.json(dict(self._port.metrics.snapshot()), request.query)
 
-    async def _toggle(self, request: Request) -> Reply:
+    async def _toggle(self, request: Routed) -> Reply:
         return introspection.toggle(request.query, self._verbosity)
 
-    async def _profiler(self, _: Request) -> Reply:
+    async def _profiler(self, _: Routed) -> Reply:
         return reply.text(introspection.PERFTOOLS_DISABLED, 400)
 
-    async def _system(self, request: Request) -> Reply:
+    async def _system(self, request: Routed) -> Reply:
         return reply.json(introspection.system(), request.query, sort_keys=True)
 
-    async def _version(self, request: Request) -> Reply:
+    async def _version(self, request: Routed) -> Reply:
         return reply.json(self._build.value(), request.query, sort_keys=True)
 
-    async def _help(self, request: Request) -> Reply:
+    async def _help(self, request: Routed) -> Reply:
         agent = request.raw.headers.get("User-Agent", "")
         return introspection.help_page(request.path, request.query, agent, self._endpoints)
 
-    async def _processes(self, request: Request) -> Reply:
+    async def _processes(self, request: Routed) -> Reply:
         return reply.json(introspection.processes(self._router.actors), request.query)
 
 

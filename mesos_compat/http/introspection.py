@@ -13,6 +13,7 @@ from html import escape
 from typing import Final
 
 from mesos_compat.base.errors import ApiError, FlagError
+from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.units import parse_duration
 from mesos_compat.http import reply
 from mesos_compat.http.reply import Reply
@@ -25,6 +26,24 @@ DEFAULT_INTERVAL_S: Final = 0.5
 
 PERFTOOLS_DISABLED: Final = (
     "Perftools is disabled. To enable perftools, configure libprocess with --enable-perftools.\n"
+)
+
+_SYSTEM: Final[Mapping[str, Callable[[], float]]] = {
+    "avg_load_1min": lambda: os.getloadavg()[0],
+    "avg_load_5min": lambda: os.getloadavg()[1],
+    "avg_load_15min": lambda: os.getloadavg()[2],
+    "cpus_total": lambda: os.sysconf("SC_NPROCESSORS_ONLN"),
+    "mem_total_bytes": lambda: os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+    "mem_free_bytes": lambda: os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+}
+#: Name of a metric below ``system/`` and of its source.
+_SYSTEM_METRICS: Final = (
+    ("load_1min", "avg_load_1min"),
+    ("load_5min", "avg_load_5min"),
+    ("load_15min", "avg_load_15min"),
+    ("cpus_total", "cpus_total"),
+    ("mem_total_bytes", "mem_total_bytes"),
+    ("mem_free_bytes", "mem_free_bytes"),
 )
 
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,9}", re.ASCII)
@@ -87,21 +106,19 @@ def toggle(query: Mapping[str, str], verbosity: Verbosity) -> Reply:
 
 def system() -> JsonObject:
     """Return load, processors and memory of the machine; what is not known is left out."""
-    sources: tuple[tuple[str, Callable[[], JsonValue]], ...] = (
-        ("avg_load_1min", lambda: os.getloadavg()[0]),
-        ("avg_load_5min", lambda: os.getloadavg()[1]),
-        ("avg_load_15min", lambda: os.getloadavg()[2]),
-        ("cpus_total", lambda: os.sysconf("SC_NPROCESSORS_ONLN")),
-        ("mem_total_bytes", lambda: os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")),
-        ("mem_free_bytes", lambda: os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")),
-    )
     found: JsonObject = {}
-    for name, source in sources:
+    for name, source in _SYSTEM.items():
         try:
             found[name] = source()
         except (OSError, ValueError):
             continue
     return found
+
+
+def register_metrics(metrics: Metrics) -> None:
+    """Register what a snapshot tells of the machine."""
+    for name, key in _SYSTEM_METRICS:
+        metrics.gauge(f"system/{name}", _SYSTEM[key])
 
 
 def processes(actors: Collection[str]) -> list[JsonValue]:
