@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From ``--containerizers`` to an object.
+
+Source: spec ``containerizer`` 1.2; texts as in the recordings of agents that refuse to start.
+"""
+
+from __future__ import annotations
+
+from containerizer.api import Containerizer
+from containerizer.isolators.context import ContainerizerConfig, IsolatorContext
+from containerizer.isolators.order import create_isolators, normalised
+from containerizer.launcher.base import Launcher
+from containerizer.loggers.base import ContainerLogger
+from containerizer.loggers.sandbox import SandboxLogger
+from containerizer.mesos import MesosContainerizer
+from containerizer.provisioner.base import Provisioner
+from containerizer.rundir import RuntimeDirectory
+from mesos_compat.base.errors import FlagError, IsolatorError
+from mesos_compat.base.metrics import Metrics
+
+#: Containerizers that can be named in ``--containerizers``.
+_SUPPORTED = ("mesos",)
+
+_PREFIX = "Failed to create a containerizer: "
+_MESOS = "Could not create MesosContainerizer: "
+
+
+def check_images(config: ContainerizerConfig) -> None:
+    """Raise FlagError if the isolation does not fit ``--image_providers``.
+
+    To be called before a provisioner is made, as upstream's order of refusals has it.
+    """
+    try:
+        normalised(config.isolation, images=bool(config.image_providers), launcher=config.launcher)
+    except IsolatorError as error:
+        raise FlagError(f"{_PREFIX}{_MESOS}{error}") from error
+    for provider in config.image_providers:
+        if provider.upper() == "DOCKER" and "docker/runtime" not in config.isolation:
+            raise FlagError(
+                "Docker runtime isolator has to be specified if 'DOCKER' is included in"
+                " 'image_providers'. Please add 'docker/runtime' to '--isolation' flags"
+            )
+
+
+def create_containerizer(
+    config: ContainerizerConfig,
+    launcher: Launcher,
+    provisioner: Provisioner | None,
+    metrics: Metrics,
+    logger: ContainerLogger | None = None,
+    launcher_hierarchies: tuple[str, ...] = (),
+) -> Containerizer:
+    """Make the containerizer that ``config`` describes; on the event loop.
+
+    ``provisioner`` is ``None`` without ``--image_providers``. ``launcher_hierarchies`` are the
+    mount points of the hierarchies in which ``launcher`` keeps a cgroup for every container.
+    Raises FlagError with the line that upstream prints.
+    """
+    names = [name for name in config.containerizers.split(",") if name]
+    if len(set(names)) != len(names):
+        raise FlagError(
+            f"{_PREFIX}Duplicate entries found in --containerizer flag '{config.containerizers}'"
+        )
+    for name in names:
+        if name not in _SUPPORTED:
+            raise FlagError(f"{_PREFIX}Unknown or unsupported containerizer: {name}")
+    if not names:
+        raise FlagError(f"{_PREFIX}No containerizers specified")
+    check_images(config)
+    rundir = RuntimeDirectory(config.runtime_dir)
+    try:
+        isolation = normalised(
+            config.isolation, images=bool(config.image_providers), launcher=config.launcher
+        )
+        context = IsolatorContext(
+            config=config,
+            isolation=frozenset(isolation),
+            metrics=metrics,
+            container_directory=rundir.path,
+            container_config=rundir.read_config,
+            launcher_hierarchies=launcher_hierarchies,
+        )
+        isolators = create_isolators(context, isolation)
+    except IsolatorError as error:
+        raise FlagError(f"{_PREFIX}{_MESOS}{error}") from error
+    return MesosContainerizer(
+        config, launcher, provisioner, logger or SandboxLogger(), isolators, metrics
+    )

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an isolator gets when it is created.
+
+Source: spec ``containerizer`` 1.5, ``isolators-resources`` 2, ``isolators-fs-net`` 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mesos_compat.base.metrics import Metrics
+from mesos_compat.model.ids import ContainerId
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerizerConfig:
+    """The settings of a containerizer, by the names and with the defaults of the agent's flags.
+
+    Paths are absolute. ``extra`` holds the values of all agent flags for foreign isolators; ours
+    use what is named here.
+    """
+
+    work_dir: str
+    runtime_dir: str
+    launcher: str
+    launcher_dir: str = ""
+    containerizers: str = "mesos"
+    isolation: str = "posix/cpu,posix/mem"
+    image_providers: tuple[str, ...] = ()
+    sandbox_directory: str = "/mnt/mesos/sandbox"
+    switch_user: bool = True
+    cgroups_hierarchy: str = "/sys/fs/cgroup"
+    cgroups_root: str = "mesos"
+    cgroups_destroy_timeout_s: float = 60.0
+    cgroups_enable_cfs: bool = False
+    cgroups_limit_swap: bool = False
+    cgroups_cpu_enable_pids_and_tids_count: bool = False
+    revocable_cpu_low_priority: bool = True
+    allowed_devices: pb.DeviceWhitelist | None = None
+    disallow_sharing_agent_pid_namespace: bool = False
+    docker_ignore_runtime: bool = False
+    host_path_volume_force_creation: tuple[str, ...] = ()
+    network_cni_plugins_dir: str | None = None
+    network_cni_config_dir: str | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class IsolatorContext:
+    """Everything of the surroundings that an isolator may know."""
+
+    config: ContainerizerConfig
+    #: Names of all isolators after normalising ``--isolation``.
+    isolation: frozenset[str]
+    metrics: Metrics
+    #: Runtime directory of a container, which exists from before ``prepare`` to after ``cleanup``.
+    container_directory: Callable[[ContainerId], str]
+    #: Configuration of a known container; ``None`` for others.
+    container_config: Callable[[ContainerId], slave.ContainerConfig | None]
+    #: Hierarchies (mount points) in which the launcher keeps a cgroup of every container.
+    launcher_hierarchies: tuple[str, ...] = ()
+
+    def names(self, isolator: str) -> bool:
+        """Whether the text of ``--isolation`` has ``isolator`` in it.
+
+        Several prerequisites are meant as "the operator wrote it", so what normalising added
+        does not count.
+        """
+        return isolator in self.config.isolation

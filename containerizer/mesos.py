@@ -1,0 +1,674 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Mesos containerizer: a launch and a destroy are one straight coroutine each.
+
+The launch runs in its caller's task, the destroy in a task of ours, so nobody's cancellation stops
+it half-way. A destroy first makes the container DESTROYING; the launch notices after its current
+step and gives up, and when it has let go of the container the destroy begins its duties.
+
+Source: spec ``containerizer`` 3, 4, 10.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from containerizer import sandbox, usage
+from containerizer.api import LaunchOutcome
+from containerizer.isolators.caller import IsolatorCaller, NamedIsolator
+from containerizer.isolators.context import ContainerizerConfig
+from containerizer.launcher.base import ForkedInit, ForkRequest, Launcher, Stdio
+from containerizer.loggers.base import ContainerLogger
+from containerizer.machine import DUTIES, Container, ContainerTable, Duties, State
+from containerizer.merge import Parent, complete, merged
+from containerizer.provisioner.base import Provisioner
+from containerizer.recover import FoundContainer, found_containers
+from containerizer.rundir import RuntimeDirectory
+from containerizer.session import mount_namespace_target
+from containerizer.watch import Watch, Watcher
+from mesos_compat.base import checkpoint
+from mesos_compat.base.errors import (
+    CheckpointError,
+    ContainerError,
+    FetchError,
+    LaunchAborted,
+    LaunchError,
+    ProvisionError,
+)
+from mesos_compat.base.metrics import Metrics
+from mesos_compat.base.scope import Scope
+from mesos_compat.model.ids import ContainerId
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_CLONE_NEWNS = 0x20000
+
+
+class _Handle:
+    """What runs for a container, beside the facts in the table."""
+
+    def __init__(self, container: Container) -> None:
+        loop = asyncio.get_running_loop()
+        self.container = container
+        #: Done once no launch works on the container (any more).
+        self.settled: asyncio.Future[None] = loop.create_future()
+        #: How the container ended; an exception if it could not be destroyed.
+        self.termination: asyncio.Future[slave.ContainerTermination] = loop.create_future()
+        self.termination.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self.watch: Watch | None = None
+        self._step: asyncio.Task[object] | None = None
+        self._interrupted = False
+
+    async def interruptible(self, step: Awaitable[T]) -> T:
+        """Await a step of the launch that a destroy may cut short, which is CancelledError here
+        and for the step, and LaunchAborted for the launch."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._step = task
+        try:
+            return await step
+        except asyncio.CancelledError:
+            if self._interrupted and task.uncancel() == 0:
+                self.go_on(self.container.state.name.lower())
+            raise
+        finally:
+            self._step = None
+
+    def interrupt(self) -> None:
+        """Cut the current step short, if it allows that."""
+        if self._step is not None:
+            self._interrupted = True
+            self._step.cancel(f"container {self.container.id} is being destroyed")
+
+    def go_on(self, during: str) -> None:
+        """Raise LaunchAborted if somebody destroys the container."""
+        if self.container.state is State.DESTROYING:
+            raise LaunchAborted(f"Container is being destroyed during {during}")
+
+
+class MesosContainerizer:
+    """All containers of one agent; implements ``api.Containerizer``.
+
+    ``isolators`` are in order. Made by ``create.py``.
+    """
+
+    def __init__(
+        self,
+        config: ContainerizerConfig,
+        launcher: Launcher,
+        provisioner: Provisioner | None,
+        logger: ContainerLogger,
+        isolators: Sequence[NamedIsolator],
+        metrics: Metrics,
+    ) -> None:
+        self._config = config
+        self._launcher = launcher
+        self._provisioner = provisioner
+        self._logger = logger
+        self._rundir = RuntimeDirectory(config.runtime_dir)
+        self._table = ContainerTable()
+        self._handles: dict[ContainerId, _Handle] = {}
+        self._scope = Scope("containerizer")
+        self._isolators = IsolatorCaller(isolators, self._scope, self._table.is_standalone)
+        self._watcher = Watcher(self._scope, launcher, self._isolators, self._ended)
+        self._host = _host_size()
+        self._destroy_errors = metrics.counter("containerizer/mesos/container_destroy_errors")
+
+    @property
+    def isolators(self) -> tuple[str, ...]:
+        """Names of the isolators, in order."""
+        return self._isolators.names
+
+    def check(self) -> None:
+        """Raise InvariantError if the bookkeeping contradicts itself."""
+        self._table.check()
+        assert self._handles.keys() == self._table.ids()
+        for handle in self._handles.values():
+            destroying = handle.container.state is State.DESTROYING
+            assert destroying or not handle.termination.done(), handle.container.id
+
+    def pending(self) -> list[tuple[str, ContainerId | None]]:
+        """Return the isolator calls that run now, as ``<isolator>::<verb>`` and container."""
+        return self._isolators.pending()
+
+    # Recovery.
+
+    async def recover(self, known: Sequence[slave.ContainerState]) -> None:
+        """Destroy whatever an earlier agent left here, in the background.
+
+        Containers cannot be taken over yet: those of ``known`` are destroyed, too.
+        """
+        try:
+            found = {entry.container_id: entry for entry in found_containers(self._rundir)}
+        except CheckpointError as error:
+            raise ContainerError(f"Failed to recover containers: {error}") from error
+        states = [state for entry in found.values() if (state := entry.state()) is not None]
+        orphaned = await self._launcher.recover(states)
+        for container_id in (*(ContainerId.of(s.container_id) for s in known), *orphaned):
+            found.setdefault(container_id, FoundContainer(container_id, None, None, False))
+        for entry in list(found.values()):
+            self._add_orphan(entry)
+        orphans = self._table.ids()
+        await self._isolators.recover((), orphans)
+        if self._provisioner is not None:
+            await self._provisioner.recover(orphans)
+        for handle in list(self._handles.values()):
+            if handle.container.id.parent is None:
+                log.info("Container %s is an orphan: destroying it", handle.container.id)
+                self._begin_destroy(handle, None)
+
+    def _add_orphan(self, entry: FoundContainer) -> None:
+        """Register a found container, and the containers it is nested in before it."""
+        if entry.container_id in self._table:
+            return
+        if entry.container_id.parent is not None:
+            self._add_orphan(FoundContainer(entry.container_id.parent, None, None, False))
+        handle = self._register(entry.container_id, entry.config, State.RUNNING)
+        handle.container.standalone = entry.standalone
+        handle.container.forked = True
+        handle.container.pid = entry.pid
+        handle.settled.set_result(None)
+
+    # Launch.
+
+    async def launch(
+        self,
+        container_id: ContainerId,
+        config: slave.ContainerConfig,
+        environment: Mapping[str, str],
+        pid_checkpoint_path: str | None = None,
+    ) -> LaunchOutcome:
+        """Launch a container; see ``api.Containerizer``."""
+        if container_id in self._table:
+            return LaunchOutcome.ALREADY_LAUNCHED
+        if config.HasField("container_info") and (
+            config.container_info.type != pb.ContainerInfo.MESOS
+        ):
+            return LaunchOutcome.NOT_SUPPORTED
+        completed = slave.ContainerConfig()
+        completed.CopyFrom(config)
+        parent = self._table.parent_of_new(container_id)
+        if parent is not None:
+            self._complete_nested(container_id, completed, parent, pid_checkpoint_path)
+        handle = self._register(container_id, completed, State.PROVISIONING)
+        try:
+            await self._launch(handle, completed, environment, pid_checkpoint_path)
+        finally:
+            handle.settled.set_result(None)
+        return LaunchOutcome.SUCCESS
+
+    def _complete_nested(
+        self,
+        container_id: ContainerId,
+        config: slave.ContainerConfig,
+        parent: Container,
+        pid_checkpoint_path: str | None,
+    ) -> None:
+        """Fill in what a nested container has from those around it; make its sandbox."""
+        if config.HasField("task_info") or config.HasField("executor_info"):
+            raise ContainerError("Nested containers may not supply a TaskInfo/ExecutorInfo")
+        if pid_checkpoint_path is not None:
+            raise ContainerError("Nested containers may not be checkpointed")
+        if self._rundir.exists(container_id):
+            raise ContainerError(f"Container {container_id} was already launched and has ended")
+        root = self._table.get(container_id.root)
+        if root is None or root.config is None or not root.config.directory:
+            raise ContainerError(
+                f"Unexpected empty sandbox directory for root container {container_id.root}"
+            )
+        inherited = parent.config
+        if not config.HasField("user") and inherited is not None and inherited.HasField("user"):
+            config.user = inherited.user
+        user = config.user if config.HasField("user") else None
+        config.directory = sandbox.make_nested(root.config.directory, container_id, user)
+        if root.config.HasField("executor_info"):
+            config.executor_info.CopyFrom(root.config.executor_info)
+
+    async def _launch(
+        self,
+        handle: _Handle,
+        config: slave.ContainerConfig,
+        environment: Mapping[str, str],
+        pid_checkpoint_path: str | None,
+    ) -> None:
+        container = handle.container
+        self._make_runtime_directory(container, config)
+        if config.command_info.uris:
+            raise FetchError(
+                f"Failed to fetch all URIs for container '{container.id}':"
+                " this agent cannot fetch yet"
+            )
+        if config.container_info.mesos.HasField("image"):
+            await self._provision(handle, config)
+        with _checkpointing("Could not checkpoint container's configuration"):
+            self._rundir.write_config(container.id, config)
+
+        self._enter(container, State.PREPARING)
+        infos = await self._isolators.prepare(container.id, config)
+        handle.go_on("preparing")
+        container.launch_info = self._complete(container, config, infos, environment)
+        with _checkpointing("Could not checkpoint container's launch information"):
+            self._rundir.write_launch_info(container.id, container.launch_info)
+        forked = await self._fork(container, config)
+        try:
+            handle.go_on("preparing")
+            self._checkpoint_pid(container, forked.pid, pid_checkpoint_path)
+            handle.watch = self._watcher.start(container.id)
+
+            self._enter(container, State.ISOLATING)
+            await self._isolators.isolate(container.id, forked.pid)
+            handle.go_on("isolating")
+
+            self._enter(container, State.FETCHING)
+            forked.release()
+        finally:
+            forked.abort()  # without effect once it is released
+        self._enter(container, State.RUNNING)
+        log.info("Container %s launched with pid %d", container.id, forked.pid)
+
+    def _make_runtime_directory(self, container: Container, config: slave.ContainerConfig) -> None:
+        directory = self._rundir.path(container.id)
+        with _checkpointing(f"Failed to make the containerizer runtime directory '{directory}'"):
+            self._rundir.make(container.id)
+            if container.debug:
+                self._rundir.mark_force_destroy(container.id)
+            if container.id.parent is None and not (
+                config.HasField("task_info") or config.HasField("executor_info")
+            ):
+                container.standalone = True
+                self._rundir.mark_standalone(container.id)
+
+    async def _provision(self, handle: _Handle, config: slave.ContainerConfig) -> None:
+        image = config.container_info.mesos.image
+        container_id = handle.container.id
+        if self._provisioner is None:
+            kind = pb.Image.Type.Name(image.type)
+            raise ProvisionError(f"Unsupported container image type: {kind}")
+        log.info("Container %s: provisioning image '%s'", container_id, _image_name(image))
+        info = await handle.interruptible(self._provisioner.provision(container_id, image))
+        handle.go_on("provisioning")
+        if info.docker_manifest is not None and info.appc_manifest is not None:
+            raise ProvisionError("Container cannot have both Docker and Appc manifests")
+        config.rootfs = info.rootfs
+        config.ephemeral_volumes.extend(info.ephemeral_volumes)
+        if info.docker_manifest is not None:
+            config.docker.manifest.CopyFrom(info.docker_manifest)
+        if info.appc_manifest is not None:
+            config.appc.manifest.CopyFrom(info.appc_manifest)
+
+    def _complete(
+        self,
+        container: Container,
+        config: slave.ContainerConfig,
+        infos: Sequence[slave.ContainerLaunchInfo],
+        environment: Mapping[str, str],
+    ) -> slave.ContainerLaunchInfo:
+        parent = None
+        if container.debug and container.id.parent is not None:
+            outer = self._table.get(container.id.parent)
+            if outer is not None and outer.config is not None and outer.launch_info is not None:
+                parent = Parent(outer.config, outer.launch_info)
+        asked = merged(infos)
+        info = complete(asked, config, environment, self._config.sandbox_directory, parent)
+        if asked.HasField("working_directory") and not config.HasField("rootfs"):
+            log.warning(
+                "Container %s: ignoring the working directory '%s', there is no image",
+                container.id,
+                asked.working_directory,
+            )
+        return info
+
+    async def _fork(self, container: Container, config: slave.ContainerConfig) -> ForkedInit:
+        info = container.launch_info
+        assert info is not None
+        entered = set(info.enter_namespaces)
+        target = None
+        if _CLONE_NEWNS in entered:
+            # entered late, by init: before that it has to find its own program
+            entered.remove(_CLONE_NEWNS)
+            target = self._mount_namespace(container)
+        stdout, stderr = await self._logger.prepare(container.id, config)
+        stdin = -1
+        try:
+            #: Deviation: upstream passes the agent's own stdin on.
+            stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            container.forked = True
+            return await self._launcher.fork(
+                container.id,
+                ForkRequest(
+                    launch_info=info,
+                    stdio=Stdio(stdin, stdout, stderr),
+                    runtime_directory=self._rundir.path(container.id),
+                    enter_namespaces=sum(entered),
+                    clone_namespaces=sum(set(info.clone_namespaces)),
+                    namespace_mnt_target=target,
+                ),
+            )
+        except (LaunchError, OSError) as error:
+            raise LaunchError(f"Failed to fork: {error}") from error
+        finally:
+            for descriptor in (stdin, stdout, stderr):
+                if descriptor >= 0:
+                    os.close(descriptor)
+
+    def _mount_namespace(self, container: Container) -> int:
+        parent = self._table.get(container.id.parent) if container.id.parent else None
+        if parent is None:
+            raise ContainerError("Unknown parent container")
+        if parent.pid is None:
+            raise ContainerError("Unknown parent container pid")
+        command_task = parent.config is not None and parent.config.HasField("task_info")
+        return mount_namespace_target(parent.pid, command_task)
+
+    def _checkpoint_pid(
+        self, container: Container, pid: int, pid_checkpoint_path: str | None
+    ) -> None:
+        """Write init's pid: first where the agent's recovery looks, then in our directory.
+
+        A pid that only we have tells a later agent that its own directory was wiped.
+        """
+        if pid_checkpoint_path is not None:
+            with _checkpointing("Could not checkpoint container's pid"):
+                checkpoint.write_text(pid_checkpoint_path, str(pid))
+        path = os.path.join(self._rundir.path(container.id), "pid")
+        with _checkpointing(f"Failed to checkpoint the container pid to '{path}'"):
+            self._rundir.write_pid(container.id, pid)
+        container.pid = pid
+
+    # Destroy.
+
+    async def destroy(
+        self, container_id: ContainerId, termination: slave.ContainerTermination | None = None
+    ) -> slave.ContainerTermination | None:
+        """Destroy a container and all nested in it; see ``api.Containerizer``."""
+        handle = self._handles.get(container_id)
+        if handle is None:
+            return await self.wait(container_id)
+        self._begin_destroy(handle, termination)
+        return await asyncio.shield(handle.termination)
+
+    def _ended(
+        self, container_id: ContainerId, termination: slave.ContainerTermination | None
+    ) -> None:
+        handle = self._handles.get(container_id)
+        if handle is not None:
+            self._begin_destroy(handle, termination)
+
+    def _begin_destroy(
+        self, handle: _Handle, termination: slave.ContainerTermination | None
+    ) -> None:
+        """Start the destroy unless one runs; the container is DESTROYING when this returns."""
+        container = handle.container
+        if container.state is State.DESTROYING:
+            return
+        duties = DUTIES[container.state]
+        self._enter(container, State.DESTROYING)
+        if duties.interrupt:
+            handle.interrupt()
+        self._scope.spawn(self._destroy(handle, duties, termination), f"destroy {container.id}")
+
+    async def _destroy(
+        self,
+        handle: _Handle,
+        duties: Duties,
+        given: slave.ContainerTermination | None,
+    ) -> None:
+        container = handle.container
+        try:
+            await self._destroy_parts(handle, duties, given)
+            termination = self._termination(container, given)
+            self._forget_on_disk(container, termination)
+        except ContainerError as error:
+            self._destroy_errors.increment()
+            log.error("Container %s: %s", container.id, error)
+            handle.termination.set_exception(error)
+            return
+        except BaseException:
+            handle.termination.set_exception(
+                ContainerError(f"The destroy of container {container.id} did not end")
+            )
+            raise
+        self._table.remove(container)
+        del self._handles[container.id]
+        log.info("Container %s destroyed", container.id)
+        handle.termination.set_result(termination)
+
+    async def _destroy_parts(
+        self,
+        handle: _Handle,
+        duties: Duties,
+        given: slave.ContainerTermination | None,
+    ) -> None:
+        container = handle.container
+        await self._destroy_children(container, given)
+        await handle.settled
+        if handle.watch is not None:
+            await handle.watch.stop()
+        if duties.kill and container.forked:
+            with _prefixed("Failed to kill all processes in the container"):
+                await self._launcher.destroy(container.id)
+        if duties.isolators:
+            failures = await self._isolators.cleanup(container.id)
+            if failures:
+                raise ContainerError(
+                    "Failed to clean up an isolator when destroying container: "
+                    + "; ".join(failures)
+                )
+        if self._provisioner is not None:
+            with _prefixed("Failed to destroy the provisioned rootfs when destroying container"):
+                await self._provisioner.destroy(container.id)
+
+    async def _destroy_children(
+        self, container: Container, given: slave.ContainerTermination | None
+    ) -> None:
+        children = [self._handles[child] for child in sorted(container.children, key=str)]
+        if not children:
+            return
+        for child in children:
+            self._begin_destroy(child, given)
+        await asyncio.wait([child.termination for child in children])
+        failures = [str(e) for child in children if (e := child.termination.exception())]
+        if failures:
+            raise ContainerError(f"Failed to destroy nested containers: {'; '.join(failures)}")
+
+    def _termination(
+        self, container: Container, given: slave.ContainerTermination | None
+    ) -> slave.ContainerTermination:
+        made = slave.ContainerTermination()
+        if given is not None:
+            made.CopyFrom(given)
+            made.ClearField("status")
+        if container.pid is not None:
+            try:
+                made.status = self._rundir.read_wait_status(container.id)
+            except CheckpointError as error:
+                log.warning("Container %s: unknown exit status: %s", container.id, error)
+        return made
+
+    def _forget_on_disk(
+        self, container: Container, termination: slave.ContainerTermination
+    ) -> None:
+        try:
+            if container.id.parent is None:
+                self._rundir.remove(container.id)
+            elif self._rundir.exists(container.id):
+                self._rundir.write_termination(container.id, termination)
+        except CheckpointError as error:
+            log.error("Container %s: %s", container.id, error)
+
+    # The rest.
+
+    async def update(
+        self,
+        container_id: ContainerId,
+        requests: Sequence[pb.Resource],
+        limits: Mapping[str, float],
+    ) -> None:
+        """Set the resources of a top-level container; see ``api.Containerizer``."""
+        if container_id.parent is not None:
+            raise ContainerError("Not supported for nested containers")
+        container = self._table.get(container_id)
+        if container is None or container.state is State.DESTROYING:
+            log.warning("Ignoring the update of container %s: it is going or gone", container_id)
+            return
+        container.requests = tuple(requests)
+        container.limits = dict(limits)
+        await self._isolators.update(container_id, container.requests, container.limits)
+
+    async def usage(self, container_id: ContainerId) -> pb.ResourceStatistics:
+        """Return what the container uses now."""
+        container = self._table.get(container_id)
+        if container is None:
+            raise ContainerError(f"Unknown container {container_id}")
+        measured = await self._isolators.usage(container_id)
+        return usage.statistics(
+            measured,
+            time.time(),
+            container.requests,
+            container.limits,
+            self._host,
+            self._config.cgroups_enable_cfs,
+        )
+
+    async def status(self, container_id: ContainerId) -> pb.ContainerStatus:
+        """Return id, init's pid, networks and cgroups of the container."""
+        if container_id not in self._table:
+            raise ContainerError(f"Unknown container: {container_id}")
+        parts = await self._isolators.status(container_id)
+        return usage.status(container_id, parts, self._launcher.pid(container_id))
+
+    async def wait(self, container_id: ContainerId) -> slave.ContainerTermination | None:
+        """Return how the container ended once it is gone; ``None`` if it is unknown."""
+        handle = self._handles.get(container_id)
+        if handle is not None:
+            return await asyncio.shield(handle.termination)
+        if container_id.parent is None:
+            return None
+        try:
+            return self._rundir.read_termination(container_id)
+        except CheckpointError as error:
+            raise ContainerError(str(error)) from error
+
+    async def kill(self, container_id: ContainerId, signal: int) -> bool:
+        """Send ``signal`` to init, which forwards it; ``False`` if the container is unknown.
+
+        A container without a process yet is destroyed instead.
+        """
+        handle = self._handles.get(container_id)
+        if handle is None:
+            return False
+        if handle.container.pid is None:
+            self._begin_destroy(handle, None)
+        elif handle.container.state is not State.DESTROYING:
+            try:
+                os.kill(handle.container.pid, signal)
+            except OSError as error:
+                raise ContainerError(
+                    f"Unable to send signal to container: {error.strerror}"
+                ) from error
+        return True
+
+    def containers(self) -> frozenset[ContainerId]:
+        """Return the ids of all containers, nested and dying ones included."""
+        return self._table.ids()
+
+    async def remove(self, container_id: ContainerId) -> None:
+        """Remove sandbox and runtime directory of a nested container that has ended."""
+        if container_id.parent is None:
+            raise ContainerError("Only nested containers can be removed")
+        if container_id in self._table:
+            raise ContainerError("Nested container has not terminated yet")
+        root = self._table.get(container_id.root)
+        if root is None or root.config is None:
+            raise ContainerError("Unknown root container")
+        try:
+            self._rundir.remove(container_id)
+        except CheckpointError as error:
+            raise ContainerError(f"Failed to remove the runtime directory: {error}") from error
+        sandbox.remove_nested(root.config.directory, container_id)
+
+    async def prune_images(self, excluded: Sequence[pb.Image]) -> None:
+        """Remove cached images that no container uses and that are not in ``excluded``."""
+        if self._provisioner is None:
+            return
+        images = list(excluded)
+        for container in self._table:
+            if container.config is None:
+                raise ContainerError(
+                    f"Container {container.id} does not have ContainerConfig checkpointed."
+                    " Image pruning is disabled"
+                )
+            images += _images(container.config)
+        await self._provisioner.prune(images)
+
+    async def close(self) -> None:
+        """Stop watching and destroying, and let go of the launcher. Containers go on running."""
+        await self._scope.close()
+        await self._launcher.close()
+
+    # Bookkeeping.
+
+    def _register(
+        self, container_id: ContainerId, config: slave.ContainerConfig | None, state: State
+    ) -> _Handle:
+        container = Container(container_id, state, time.monotonic(), config)
+        if config is not None and state is State.PROVISIONING:
+            container.requests = tuple(config.resources)
+            container.limits = {name: limit.value for name, limit in config.limits.items()}
+            self._log(container, "Container %s: %s", container_id, state.name.lower())
+        handle = _Handle(container)
+        self._table.add(container)
+        self._handles[container_id] = handle
+        return handle
+
+    def _enter(self, container: Container, state: State) -> None:
+        before = container.state
+        spent_s = self._table.enter(container, state, time.monotonic())
+        names = before.name.lower(), state.name.lower()
+        self._log(container, "Container %s: %s → %s (%.3fs)", container.id, *names, spent_s)
+
+    def _log(self, container: Container, text: str, *args: object) -> None:
+        """Log a life-cycle step; sessions and checks come too often for INFO."""
+        log.log(logging.DEBUG if container.debug else logging.INFO, text, *args)
+
+
+@contextmanager
+def _checkpointing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except CheckpointError as error:
+        raise ContainerError(f"{what}: {error}") from error
+
+
+@contextmanager
+def _prefixed(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ContainerError as error:
+        raise ContainerError(f"{what}: {error}") from error
+
+
+def _images(config: slave.ContainerConfig) -> Iterator[pb.Image]:
+    if config.container_info.mesos.HasField("image"):
+        yield config.container_info.mesos.image
+    for volume in config.container_info.volumes:
+        if volume.HasField("image"):
+            yield volume.image
+
+
+def _image_name(image: pb.Image) -> str:
+    return image.appc.name if image.type == pb.Image.APPC else image.docker.name
+
+
+def _host_size() -> usage.HostSize:
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return usage.HostSize(os.cpu_count() or 1, memory)

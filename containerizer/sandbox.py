@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sandboxes of nested containers, which lie inside the sandbox of their root container.
+
+The root sandbox belongs to a task's user, so nothing in it is followed or believed.
+
+Source: spec ``containerizer`` 12.2.
+"""
+
+from __future__ import annotations
+
+import os
+
+from containerizer.linux import users
+from mesos_compat.base.beneath import Root
+from mesos_compat.base.errors import ContainerError
+from mesos_compat.model.ids import ContainerId
+
+_MODE = 0o750
+
+
+def nested_path(container_id: ContainerId) -> str:
+    """Return a nested container's sandbox relative to that of its root."""
+    return "/".join(f"containers/{value}" for value in container_id.path[1:])
+
+
+def make_nested(root_sandbox: str, container_id: ContainerId, user: str | None) -> str:
+    """Make the sandbox of a nested container for ``user``; return its path.
+
+    Raises ContainerError in upstream's words.
+    """
+    relative = nested_path(container_id)
+    path = os.path.join(root_sandbox, relative)
+    try:
+        identity = users.identity_of(user) if user is not None else None
+        if user is not None and identity is None:
+            raise OSError(f"Failed to get the uid of user '{user}': not found")
+        with Root(root_sandbox) as root:
+            root.makedirs(relative, 0o755)
+            made = root.open(relative, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fchmod(made, _MODE)
+                if identity is not None and identity.uid != os.geteuid():
+                    os.fchown(made, identity.uid, identity.gid)
+            finally:
+                os.close(made)
+    except OSError as error:
+        raise ContainerError(f"Failed to create nested sandbox '{path}': {error}") from error
+    return path
+
+
+def remove_nested(root_sandbox: str, container_id: ContainerId) -> None:
+    """Remove the sandbox of a nested container; nothing there is fine. Raises ContainerError."""
+    try:
+        with Root(root_sandbox) as root:
+            root.remove(nested_path(container_id))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ContainerError(f"Failed to remove the sandbox directory: {error}") from error

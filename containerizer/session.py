@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which process a DEBUG container shares its mount namespace with.
+
+Source: spec ``containerizer`` 12.4.
+"""
+
+from __future__ import annotations
+
+from containerizer.linux import proc
+from containerizer.linux.namespaces import CLONE_NEWNS, identity
+from mesos_compat.base.errors import ContainerError
+
+
+def mount_namespace_target(init: int, command_task: bool) -> int:
+    """Return the pid whose mount namespace a session in the container of ``init`` enters.
+
+    That of a command task with an image is the task's own, below the executor's. Raises
+    ContainerError.
+    """
+    if not command_task:
+        return init
+    try:
+        namespace = identity(init, CLONE_NEWNS)
+        executors = [pid for pid in proc.children(init) if _namespace(pid) == namespace]
+        tasks = [task for executor in executors for task in proc.children(executor)]
+        if not tasks:
+            raise ContainerError("Cannot detect task process: no 2nd-level processes found")
+        candidates = [task for task in tasks if _namespace(task) not in (namespace, None)]
+    except OSError as error:
+        raise ContainerError(
+            f"Cannot get target mount namespace from process {init}: {error}"
+        ) from error
+    if len(candidates) > 1:
+        raise ContainerError(
+            f"Cannot detect task process: unexpected number of candidates found: {len(candidates)}"
+        )
+    return candidates[0] if candidates else init
+
+
+def _namespace(pid: int) -> int | None:
+    try:
+        return identity(pid, CLONE_NEWNS)
+    except FileNotFoundError:
+        return None
