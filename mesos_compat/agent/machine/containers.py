@@ -67,10 +67,8 @@ def environment(state: AgentState, framework: Framework, executor: Executor) -> 
     """Return the variables that the agent gives an executor."""
     config = state.config
     checkpoint = framework.info.checkpoint
-    made = dict(config.environment_before)
+    made = dict(config.executor_environment)
     made["LIBPROCESS_PORT"] = "0"
-    for name, value in config.environment_after:
-        made.setdefault(name, value)
     made["MESOS_FRAMEWORK_ID"] = framework.framework_id
     made["MESOS_EXECUTOR_ID"] = executor.executor_id
     made["MESOS_DIRECTORY"] = executor.directory
@@ -117,10 +115,8 @@ def adjust(turn: Turn, executor: Executor, waiting: Waiting) -> bool:
     return True
 
 
-def deliver(turn: Turn, framework: Framework, executor: Executor) -> None:
+def deliver(turn: Turn, executor: Executor) -> None:
     """Send the queued tasks to a running executor, once its container is ready for them."""
-    if executor.phase is not ExecutorPhase.RUNNING or not executor.queued:
-        return
     if adjust(turn, executor, Waiting.DELIVERY):
         return
     stream_id = executor.stream_id
@@ -134,7 +130,7 @@ def deliver(turn: Turn, framework: Framework, executor: Executor) -> None:
         turn.do(SendToExecutor(stream_id, event))
         turn.info(
             f"Sending queued task '{task_id}' to executor '{executor.executor_id}' of framework"
-            f" {framework.framework_id}"
+            f" {executor.framework_id}"
         )
 
 

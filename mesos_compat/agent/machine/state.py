@@ -114,10 +114,8 @@ class AgentConfig:
     http_command_executor: bool
     isolation: frozenset[str]
     cgroups_enable_cfs: bool
-    #: ``--executor_environment_variables``; steps 1 and 4 of ``executors`` 3.1 included by the
-    #: composition root in ``environment_before`` and ``environment_after``.
-    environment_before: tuple[tuple[str, str], ...]
-    environment_after: tuple[tuple[str, str], ...]
+    #: ``LIBPROCESS_IP`` of the agent, if it has one, and ``--executor_environment_variables``.
+    executor_environment: tuple[tuple[str, str], ...]
     default_container_info: pb.ContainerInfo | None
     registration_backoff_factor_s: float
     executor_registration_timeout_s: float

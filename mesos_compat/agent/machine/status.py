@@ -217,8 +217,13 @@ def advance(turn: Turn, framework: Framework, executor: Executor) -> None:
             )
         else:
             _apply(turn, framework, executor, head)
-    if executor.waiting is None:
-        containers.deliver(turn, framework, executor)
+    if executor.waiting is not None or executor.phase is not ExecutorPhase.RUNNING:
+        return
+    if executor.queued:
+        containers.deliver(turn, executor)
+    elif not executor.ever_sent_a_task:
+        # All its tasks were killed before it got any.
+        executors.shut_down(turn, framework, executor)
 
 
 def acknowledged(turn: Turn, event: UpdateAcknowledged) -> None:

@@ -52,9 +52,6 @@ def kill_task(turn: Turn, event: KillTask) -> None:
     queued = executor.queued.get(event.task_id)
     if queued is not None:
         status.report(turn, framework, executor, queued, reasons.KILLED_BEFORE_DELIVERY)
-        idle = not executor.queued and not executor.ever_sent_a_task
-        if executor.phase is ExecutorPhase.RUNNING and idle:
-            executors.shut_down(turn, framework, executor)
         return
     if executor.phase is ExecutorPhase.RUNNING and executor.stream_id is not None:
         made = v1_executor.Event(type=v1_executor.Event.KILL)

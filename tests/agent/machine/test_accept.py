@@ -144,7 +144,7 @@ def test_known_reservation(agent: Driver) -> None:
     message.task.resources[0].reservations.append(reservation)
     message.task.resources[0].allocation_info.role = "web"
     agent.run_task(message)
-    assert agent.last(effects.MakeSandbox)
+    assert len(agent.every(effects.MakeSandbox)) == 1
 
 
 def test_a_persistent_volume_is_refused(agent: Driver) -> None:

@@ -59,7 +59,7 @@ def test_an_attempt_for_another_master_is_stale(agent: Driver) -> None:
 def test_only_the_detected_master_can_register_us(agent: Driver) -> None:
     agent.feed(events.Recovered(), events.MasterDetected(MASTER), events.RegistrationDue(MASTER))
     agent.feed(events.AgentRegistered(OTHER, AGENT, 75.0))
-    assert agent.state.phase is AgentPhase.DISCONNECTED
+    assert not agent.state.agent_id
     agent.feed(events.AgentRegistered(MASTER, AGENT, 40.7))
     assert agent.state.phase is AgentPhase.RUNNING
     assert agent.state.agent_id == AGENT
