@@ -125,7 +125,7 @@ def run_program(program: Program, what: Execution, title: ProcessTitle | None) -
         set_name(os.path.basename(argv[0]))
         if title is not None:
             title.set(" ".join(argv))
-        signals.reset()
+        signals.unblock_all()
         os.environ.clear()
         os.environ.update(what.environment)
         gc.enable()

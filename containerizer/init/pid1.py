@@ -42,11 +42,16 @@ class StatusFile:
 
 
 class Init:
-    """The signals and the status of this process, which is or becomes a container's init."""
+    """The signals and the status of this process, which is or becomes a container's init.
 
-    def __init__(self, status: StatusFile | None) -> None:
-        signals.block_all()
-        self._signals = signals.open_signalfd()
+    ``inherited`` is a signalfd of the process that forked this one with all signals blocked.
+    """
+
+    def __init__(self, status: StatusFile | None, inherited: int | None = None) -> None:
+        if inherited is None:
+            signals.block_all()
+            inherited = signals.open_signalfd()
+        self._signals = inherited
         self._status = status
         self._pid = os.getpid()
 

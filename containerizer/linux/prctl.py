@@ -14,6 +14,7 @@ _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 
+_Name = ctypes.c_ubyte * 16
 _prctl = LIBC.prctl
 _prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 
@@ -50,7 +51,7 @@ def set_child_subreaper(on: bool) -> None:
 
 def set_name(name: str) -> None:
     """Set the thread's name of at most 15 bytes."""
-    buffer = ctypes.create_string_buffer(name.encode()[:15])
+    buffer = _Name(*name.encode()[:15])
     prctl(_PR_SET_NAME, ctypes.addressof(buffer))
 
 

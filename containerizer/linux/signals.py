@@ -13,7 +13,9 @@ from containerizer.linux.libc import LIBC, check
 
 _SFD_NONBLOCK = 0o4000
 _SFD_CLOEXEC = 0o2000000
-_RECORD = struct.Struct("=IiIIiIIIIiiIQQQQHHiQQI28x")
+_RECORD_SIZE = 128
+#: Number, errno, code and pid of the sender.
+_RECORD_HEAD = struct.Struct("=IiiI")
 
 #: Everything that can be blocked or caught. 32 and 33 belong to the C library.
 CATCHABLE = frozenset(
@@ -42,11 +44,16 @@ def open_signalfd(numbers: Iterable[int] = CATCHABLE) -> int:
 def read_signalfd(fd: int) -> tuple[int, int] | None:
     """Return number and sender of the next pending signal; ``None`` if there is none."""
     try:
-        record = os.read(fd, _RECORD.size)
+        record = os.read(fd, _RECORD_SIZE)
     except BlockingIOError:
         return None
-    number, _, _, sender, *_ = _RECORD.unpack(record)
+    number, _, _, sender = _RECORD_HEAD.unpack_from(record)
     return int(number), int(sender)
+
+
+def unblock_all() -> None:
+    """Unblock every signal in this thread."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def reset(ignored: Iterable[int] = CATCHABLE) -> None:
@@ -56,4 +63,4 @@ def reset(ignored: Iterable[int] = CATCHABLE) -> None:
     """
     for number in ignored:
         signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    unblock_all()

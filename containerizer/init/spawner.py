@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The resident process that forks the inits of containers, so that no interpreter is started.
+
+One thread, no state, no secrets: a request is one datagram, its launch info a file that only the
+child reads. The child answers for itself on the control socket of its launch. The kernel reaps
+our children; the process ends when the agent's socket does, and containers go on running.
+
+Started by ``launcher/spawn.py`` as ``python -I -m containerizer.init.spawner``. Protocol, one
+datagram each, JSON plus descriptors:
+
+* spawner → agent, once: ``{}``, or ``{"error": text}`` before it exits
+* agent → spawner: a ``SpawnRequest`` and [control, launch info, stdin, stdout, stderr]
+* child → agent on control: ``{}`` and [pidfd], its pid in the credentials, or ``{"error": text}``
+* agent → child on control: one byte, the release; end of file aborts
+
+Source: spec ``containerizer`` 5.2, 6.4.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import gc
+import json
+import os
+import pwd
+import select
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import NoReturn
+
+from containerizer.init.command import Program, load_program
+from containerizer.init.failure import LaunchFailure, failure, say
+from containerizer.init.launch import LaunchPlace, run_init
+from containerizer.init.pid1 import Init, StatusFile
+from containerizer.init.spec import LaunchSpec
+from containerizer.linux import cgroup1, fds, namespaces, signals
+from containerizer.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER
+from containerizer.linux.prctl import ProcessTitle, set_name
+
+#: Longest request; the launch info is not part of it.
+MAX_REQUEST = 64 * 1024
+#: Number of descriptors of a request.
+REQUEST_FDS = 5
+#: Variable that makes room for long process titles behind the arguments.
+TITLE_ROOM = "MESOS_CONTAINERIZER_TITLE_ROOM"
+_INIT_TITLE = "mesos-containerizer launch"
+_INIT_NAME = "mesos-containerizer"
+_OWN_TITLE = "mesos-containerizer spawner"
+_OWN_NAME = "mesos-spawner"
+#: Often enough for the interpreter to have adapted its code, which children then share.
+_WARM_UP_ROUNDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnRequest:
+    """All about one init but its launch info and descriptors."""
+
+    runtime_directory: str
+    #: Version 1 cgroups to join before anything else.
+    cgroups: tuple[str, ...] = ()
+    clone_namespaces: int = 0
+    enter_namespaces: int = 0
+    #: Whose namespaces to enter. A nested container has one even if it enters none: its init
+    #: becomes a child of the system, not of the spawner.
+    enter_pid: int | None = None
+    namespace_mnt_target: int | None = None
+
+    def encode(self) -> bytes:
+        """Return the datagram."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> SpawnRequest:
+        """Read a datagram. Raises ValueError, TypeError."""
+        fields = json.loads(data)
+        fields["cgroups"] = tuple(fields["cgroups"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True)
+class _Descriptors:
+    """What came with a request."""
+
+    control: int
+    launch_info: int
+    stdin: int
+    stdout: int
+    stderr: int
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve requests from the socket on descriptor 0 until it is closed."""
+    agent = socket.socket(fileno=os.dup(0))
+    with open(os.devnull, "rb") as null:
+        os.dup2(null.fileno(), 0)
+    os.environ.pop(TITLE_ROOM, None)
+    try:
+        programs = _programs(arguments)
+    except LaunchFailure as error:
+        agent.send(json.dumps({"error": str(error)}).encode())
+        return 1
+    # Children start with all signals blocked and default actions: none is lost on the way.
+    signals.reset()
+    signals.block_all()
+    spawner = _Spawner(agent, programs)
+    _warm_up()
+    gc.disable()
+    gc.collect()
+    gc.freeze()
+    agent.send(b"{}")
+    spawner.serve()
+    return 0
+
+
+def _programs(arguments: Sequence[str]) -> dict[str, Program]:
+    """Import the programs of ``--program=path=module:function`` by their real path."""
+    programs = {}
+    for argument in arguments:
+        path, _, reference = argument.removeprefix("--program=").rpartition("=")
+        if not argument.startswith("--program=") or not path:
+            raise LaunchFailure(f"Unknown argument '{argument}'")
+        programs[os.path.realpath(path)] = load_program(reference)
+    return programs
+
+
+def _warm_up() -> None:
+    """Load what is loaded at first use only: name services, codecs."""
+    with contextlib.suppress(KeyError):
+        pwd.getpwnam("root")
+    os.getgrouplist("root", 0)
+    example = {
+        "clone_namespaces": [CLONE_NEWNS],
+        "command": {"arguments": ["true"], "shell": False, "value": "true"},
+        "environment": {"variables": [{"name": "A", "type": "VALUE", "value": "b"}]},
+        "mounts": [{"flags": 1, "source": "a", "target": "b", "type": "c"}],
+        "user": "root",
+        "working_directory": "/",
+    }
+    for _ in range(_WARM_UP_ROUNDS):
+        LaunchSpec.from_json(json.dumps(example))
+
+
+class _Spawner:
+    """The loop: requests in, forks out, the ended reaped."""
+
+    def __init__(self, agent: socket.socket, programs: Mapping[str, Program]) -> None:
+        self._agent = agent
+        self._programs = programs
+        self._title = ProcessTitle()
+        self._title.set(_OWN_TITLE)
+        set_name(_OWN_NAME)
+        #: Shared with all children: whoever reads gets the signals of its own.
+        self._signals = signals.open_signalfd()
+        self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+
+    def serve(self) -> None:
+        """Work until the agent's end of the socket is closed."""
+        poll = select.poll()
+        poll.register(self._agent, select.POLLIN)
+        poll.register(self._signals, select.POLLIN)
+        while True:
+            ready = [fd for fd, _ in poll.poll()]
+            if self._signals in ready:
+                self._reap()
+            if self._agent.fileno() in ready and not self._serve_one():
+                return
+
+    def _reap(self) -> None:
+        while signals.read_signalfd(self._signals) is not None:
+            pass
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0] != 0:
+                pass
+
+    def _serve_one(self) -> bool:
+        received = _receive(self._agent)
+        if received is None:
+            return False
+        data, descriptors = received
+        try:
+            if len(descriptors) != REQUEST_FDS:
+                raise ValueError(f"{len(descriptors)} descriptors")
+            self._spawn(SpawnRequest.decode(data), _Descriptors(*descriptors))
+        except (ValueError, TypeError, KeyError) as error:
+            say(f"mesos-containerizer spawner: unusable request: {error}")
+        finally:
+            for fd in descriptors:
+                os.close(fd)
+        return True
+
+    def _spawn(self, request: SpawnRequest, descriptors: _Descriptors) -> None:
+        """Fork the first process of a launch."""
+        # A new pid namespace is for the children of whoever asks for it. Asking here and going
+        # back saves an intermediate process; nested ones have one anyway.
+        new_pids = request.clone_namespaces & CLONE_NEWPID and request.enter_pid is None
+        failed = None
+        # The child inherits its name: setting it there would cost it memory of its own.
+        self._title.set(_INIT_TITLE)
+        set_name(_INIT_NAME)
+        try:
+            if new_pids:
+                namespaces.unshare(CLONE_NEWPID)
+            if os.fork() == 0:
+                self._child(request, descriptors)
+        except OSError as error:
+            failed = str(failure("Failed to clone child process", error))
+        self._title.set(_OWN_TITLE)
+        set_name(_OWN_NAME)
+        if new_pids:
+            namespaces.setns(self._own_pids, CLONE_NEWPID)
+        if failed is not None:
+            _report(descriptors.control, failed)
+
+    def _child(self, request: SpawnRequest, descriptors: _Descriptors) -> NoReturn:
+        """Become the init, or the ancestor of it; nothing here may return into the spawner."""
+        try:
+            for cgroup in request.cgroups:
+                cgroup1.assign(cgroup, 0)
+            if request.enter_pid is None:
+                _unshare(request.clone_namespaces & ~CLONE_NEWPID)
+            else:
+                _enter(request.enter_pid, request.enter_namespaces)
+                _clone(request.clone_namespaces)
+            self._become_init(request, descriptors)
+        except LaunchFailure as error:
+            _report(descriptors.control, str(error))
+        except OSError as error:
+            subject = f" '{error.filename}'" if error.filename else ""
+            text = f"Failed to prepare child process{subject}: {error.strerror}"
+            _report(descriptors.control, text)
+        except BaseException as error:
+            _report(descriptors.control, f"Failed to prepare child process: {error!r}")
+        os._exit(1)
+
+    def _become_init(self, request: SpawnRequest, descriptors: _Descriptors) -> NoReturn:
+        os.setsid()
+        init = Init(StatusFile(request.runtime_directory), self._signals)
+        os.dup2(descriptors.stdin, 0)
+        os.dup2(descriptors.stdout, 1)
+        os.dup2(descriptors.stderr, 2)
+        fds.close_all_but({descriptors.control, descriptors.launch_info, *init.fds})
+        _announce(descriptors.control)
+
+        def read_spec() -> LaunchSpec:
+            with open(descriptors.launch_info, "rb", buffering=0) as file:
+                return LaunchSpec.from_json(file.readall())
+
+        place = LaunchPlace(namespace_mnt_target=request.namespace_mnt_target)
+        run_init(read_spec, init, descriptors.control, place, self._programs, self._title)
+
+
+def _receive(agent: socket.socket) -> tuple[bytes, list[int]] | None:
+    """Return the next request with its descriptors; ``None`` once the agent is gone."""
+    passed = array.array("i")
+    room = socket.CMSG_SPACE(REQUEST_FDS * passed.itemsize)
+    try:
+        data, ancillary, _, _ = agent.recvmsg(MAX_REQUEST, room, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionError:
+        return None
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            passed.frombytes(content[: len(content) - len(content) % passed.itemsize])
+    return (data, list(passed)) if data or passed else None
+
+
+def _enter(pid: int, flags: int) -> None:
+    """Enter namespaces of the parent container and go on in a child that is in all of them."""
+    if flags & CLONE_NEWUSER:
+        raise LaunchFailure("User namespaces are not supported")
+    try:
+        opened = namespaces.open_namespaces(pid, flags & ~CLONE_NEWNS)
+        for flag, fd in opened:
+            namespaces.setns(fd, flag)
+            os.close(fd)
+    except OSError as error:
+        raise failure(f"Failed to enter the namespaces of process {pid}", error) from error
+    _go_on_in_child()
+
+
+def _clone(flags: int) -> None:
+    """Make namespaces from inside others; a pid namespace begins with a further child."""
+    if flags:
+        _unshare(flags)
+    if flags & CLONE_NEWPID:
+        _go_on_in_child()
+
+
+def _go_on_in_child() -> None:
+    if os.fork() != 0:
+        os._exit(0)
+
+
+def _unshare(flags: int) -> None:
+    if not flags:
+        return
+    try:
+        namespaces.unshare(flags)
+    except OSError as error:
+        raise failure("Failed to clone namespaces", error) from error
+
+
+def _announce(control: int) -> None:
+    """Tell the agent that we exist, by a descriptor that stands for this process for ever."""
+    pidfd = os.pidfd_open(os.getpid())
+    try:
+        with socket.socket(fileno=os.dup(control)) as agent:
+            socket.send_fds(agent, [b"{}"], [pidfd])
+    except OSError:
+        raise LaunchFailure("Failed to synchronize with agent (it's probably exited)") from None
+    finally:
+        os.close(pidfd)
+
+
+def _report(control: int, text: str) -> None:
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(control)) as agent:
+        agent.send(json.dumps({"error": text}).encode())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

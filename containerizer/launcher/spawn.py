@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's side of the spawner: keep it running, ask it for inits, hold on to them.
+
+Source: ``containerizer.init.spawner`` for the protocol.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import json
+import logging
+import os
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from containerizer.init.spawner import TITLE_ROOM, SpawnRequest
+from containerizer.launcher.base import Stdio
+from mesos_compat.base.errors import LaunchError
+
+log = logging.getLogger(__name__)
+
+#: Importing all programs takes a second on a busy machine.
+_START_S = 60.0
+#: A child answers in a millisecond; a machine that takes longer than this is of no use.
+_ANSWER_S = 60.0
+_CLOSE_S = 5.0
+_MAX_ANSWER = 8192
+_CREDENTIALS = struct.Struct("3i")
+#: Room for the command line of an executor in the title of its process.
+_TITLE_ROOM_BYTES = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnerConfig:
+    """How the spawner is started."""
+
+    #: Path of an executable to ``module:function`` that is called in its place.
+    programs: Mapping[str, str]
+    python: str = sys.executable
+
+
+class SpawnedInit:
+    """An init that waits for its release; implements ForkedInit.
+
+    ``pidfd`` stands for the init whatever becomes of its pid; it belongs to whoever asked.
+    """
+
+    def __init__(self, pid: int, pidfd: int, control: socket.socket) -> None:
+        self._pid = pid
+        self.pidfd = pidfd
+        self._control: socket.socket | None = control
+
+    @property
+    def pid(self) -> int:
+        """Pid of init as this process sees it."""
+        return self._pid
+
+    def release(self) -> None:
+        """Let init go on to the command. Raises LaunchError if init is gone."""
+        control, self._control = self._control, None
+        if control is None:
+            raise LaunchError("Failed to synchronize with child process: already done")
+        with control:
+            try:
+                control.send(b"\0")
+            except OSError as error:
+                text = f"Failed to synchronize with child process: {error.strerror}"
+                raise LaunchError(text) from error
+
+    def abort(self) -> None:
+        """Make an unreleased init exit; no effect after ``release``."""
+        control, self._control = self._control, None
+        if control is not None:
+            control.close()
+
+
+class Spawner:
+    """The resident helper process: started at first use, started again when it died."""
+
+    def __init__(self, config: SpawnerConfig) -> None:
+        self._config = config
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._lock = asyncio.Lock()
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """Pid of the helper process; ``None`` if it does not run."""
+        return None if self._process is None else self._process.pid
+
+    async def start(self) -> None:
+        """Start the helper if it does not run. Raises LaunchError."""
+        async with self._lock:
+            await self._ensure()
+
+    async def fork(self, request: SpawnRequest, launch_info: bytes, stdio: Stdio) -> SpawnedInit:
+        """Start one init; it is in its cgroups and namespaces when this returns.
+
+        Raises LaunchError. The descriptors of ``stdio`` stay the caller's.
+        """
+        try:
+            return await self._attempt(request, launch_info, stdio)
+        except _SpawnerLostError:
+            # The helper was killed. Nothing of the attempt can reach its command any more.
+            log.warning("The spawner of containers is gone; starting another one")
+        try:
+            return await self._attempt(request, launch_info, stdio)
+        except _SpawnerLostError as error:
+            raise LaunchError("Failed to clone child process: no answer") from error
+
+    async def close(self) -> None:
+        """Let the helper end; the inits it forked go on."""
+        self._closed = True
+        async with self._lock:
+            await asyncio.to_thread(self._stop)
+
+    async def _attempt(
+        self, request: SpawnRequest, launch_info: bytes, stdio: Stdio
+    ) -> SpawnedInit:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours.setblocking(False)
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            document = -1
+            try:
+                document = _memory_file(launch_info)
+                descriptors = [theirs.fileno(), document]
+                descriptors += [stdio.stdin, stdio.stdout, stdio.stderr]
+                async with self._lock:
+                    await self._ensure()
+                    await self._send(request.encode(), descriptors)
+            finally:
+                theirs.close()
+                if document >= 0:
+                    os.close(document)
+            pid, pidfd = await _receive_announcement(ours)
+        except BaseException:
+            ours.close()
+            raise
+        return SpawnedInit(pid, pidfd, ours)
+
+    async def _ensure(self) -> None:
+        if self._closed:
+            raise LaunchError("Failed to clone child process: the launcher is closed")
+        if self._process is not None and self._process.poll() is None:
+            return
+        self._stop()
+        await self._start()
+
+    async def _start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        arguments = [f"--program={path}={ref}" for path, ref in self._config.programs.items()]
+        command = [self._config.python, "-I", "-m", "containerizer.init.spawner", *arguments]
+        try:
+            with theirs:
+                self._process = subprocess.Popen(  # noqa: ASYNC220 starts, does not wait
+                    command,
+                    stdin=theirs.fileno(),
+                    cwd="/",
+                    env=_environment(),
+                    start_new_session=True,
+                )
+            ours.setblocking(False)
+            self._socket = ours
+            answer = await _first_message(ours, _START_S)
+        except OSError as error:
+            ours.close()
+            raise LaunchError(f"Failed to start the spawner: {error}") from error
+        except BaseException:
+            self._stop()
+            raise
+        if answer != b"{}":
+            self._stop()
+            why = json.loads(answer).get("error") if answer else "it ended at once"
+            raise LaunchError(f"Failed to start the spawner: {why}")
+        log.info("Spawner of containers started with pid %d", self._process.pid)
+
+    async def _send(self, data: bytes, descriptors: list[int]) -> None:
+        assert self._socket is not None
+        while True:
+            try:
+                socket.send_fds(self._socket, [data], descriptors)
+                return
+            except BlockingIOError:
+                await _ready(self._socket, write=True, timeout_s=_ANSWER_S)
+            except OSError as error:
+                self._stop()
+                raise _SpawnerLostError from error
+
+    def _stop(self) -> None:
+        """Close the socket, which ends the helper, and reap it."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        process, self._process = self._process, None
+        if process is None:
+            return
+        try:
+            process.wait(_CLOSE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class _SpawnerLostError(Exception):
+    """The helper ended before it forked, or the child before it said a word."""
+
+
+async def readable(fd: int) -> None:
+    """Return once ``fd`` is readable; a pidfd is when its process has exited. Endless."""
+    await _ready(fd, write=False, timeout_s=None)
+
+
+async def _ready(file: int | socket.socket, *, write: bool, timeout_s: float | None) -> None:
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+    fd = file if isinstance(file, int) else file.fileno()
+
+    def set_done() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    add, remove = (
+        (loop.add_writer, loop.remove_writer) if write else (loop.add_reader, loop.remove_reader)
+    )
+    add(fd, set_done)
+    try:
+        async with asyncio.timeout(timeout_s):
+            await done
+    finally:
+        remove(fd)
+
+
+async def _first_message(source: socket.socket, timeout_s: float) -> bytes:
+    try:
+        await _ready(source, write=False, timeout_s=timeout_s)
+        return source.recv(_MAX_ANSWER)
+    except (TimeoutError, OSError):
+        return b""
+
+
+async def _receive_announcement(control: socket.socket) -> tuple[int, int]:
+    """Return pid and pidfd of the init at the other end."""
+    try:
+        await _ready(control, write=False, timeout_s=_ANSWER_S)
+        data, ancillary, _, _ = control.recvmsg(
+            _MAX_ANSWER,
+            socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4),
+            socket.MSG_CMSG_CLOEXEC,
+        )
+    except TimeoutError as error:
+        raise LaunchError("Failed to clone child process: no answer in time") from error
+    except OSError as error:
+        raise _SpawnerLostError from error
+    pid, pidfd = _pid_and_descriptor(ancillary)
+    if data == b"{}" and pid > 0 and pidfd is not None:
+        return pid, pidfd
+    if pidfd is not None:
+        os.close(pidfd)
+    if not data:
+        raise _SpawnerLostError
+    raise LaunchError(str(json.loads(data).get("error", "Failed to clone child process")))
+
+
+def _pid_and_descriptor(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, int | None]:
+    pid, pidfd = 0, None
+    for level, kind, content in ancillary:
+        if level != socket.SOL_SOCKET:
+            continue
+        if kind == socket.SCM_CREDENTIALS:
+            pid = _CREDENTIALS.unpack(content[: _CREDENTIALS.size])[0]
+        elif kind == socket.SCM_RIGHTS:
+            passed = array.array("i", content)
+            pidfd = passed[0]
+    return pid, pidfd
+
+
+def _memory_file(content: bytes) -> int:
+    """Return a descriptor, at its start, of a file that has no name and no size limit."""
+    fd = os.memfd_create("launch_info", os.MFD_CLOEXEC)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.lseek(fd, 0, os.SEEK_SET)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _environment() -> dict[str, str]:
+    """Return what pre-exec commands may see of the agent's environment: no secrets."""
+    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL", "TZ", "HOME")}
+    return {**kept, TITLE_ROOM: " " * _TITLE_ROOM_BYTES}
