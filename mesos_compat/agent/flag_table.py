@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Flags of upstream's agent that this agent knows but does not act on yet.
+
+They parse and display like any other. Flags that exist only in some builds of upstream have no
+default here, so that they are displayed only when given. What gets implemented moves to
+``AgentFlags``.
+
+Source: spec ``agent-flags.tsv``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mesos_compat.base.flags import (
+    BOOL,
+    BYTES,
+    DURATION,
+    JSON_OBJECT,
+    PATH,
+    STRING,
+    UINT16,
+    UINT_LIST,
+    Flag,
+)
+
+_HOUR: Final = 3600.0
+
+
+def _domain(value: Mapping[str, Any]) -> str | None:
+    return None if "fault_domain" in value else "`domain` must define `fault_domain`"
+
+
+def _socket(value: str) -> str | None:
+    return None if len(value) < 108 else "`domain_socket_location` must be shorter than 108"
+
+
+OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
+    # program, master, addresses
+    Flag("initialize_driver_logging", BOOL, "Whether driver libraries set up logging.", True),
+    Flag("master_detector", STRING, "Plug-in that finds the master; instead of --master."),
+    Flag("zk_session_timeout", DURATION, "Session timeout with ZooKeeper.", 10.0),
+    Flag("ip6", STRING, "IPv6 address to report for containers on the host's network."),
+    Flag("ip6_discovery_command", STRING, "Command that prints the address for --ip6."),
+    Flag("domain", JSON_OBJECT, "Fault domain of this agent.", check=_domain),
+    Flag("memory_profiling", BOOL, "Offer the memory profiler's endpoints.", False),
+    Flag("agent_features", JSON_OBJECT, "Capabilities to advertise instead of all."),
+    # resource providers, oversubscription
+    Flag("resource_provider_config_dir", PATH, "Directory of resource provider configurations."),
+    Flag("csi_plugin_config_dir", PATH, "Directory of CSI plug-in configurations."),
+    Flag("disk_profile_adaptor", STRING, "Plug-in for profiles of storage providers."),
+    Flag("resource_estimator", STRING, "Plug-in that estimates resources to oversubscribe."),
+    Flag("qos_controller", STRING, "Plug-in that corrects oversubscription."),
+    Flag("qos_correction_interval_min", DURATION, "Least time between two corrections.", 0.0),
+    Flag("oversubscribed_resources_interval", DURATION, "Time between two estimates.", 15.0),
+    # authentication, authorization
+    Flag("credential", PATH, "File with principal and secret to authenticate at the master with."),
+    Flag("authenticatee", STRING, "How to authenticate at the master.", "crammd5"),
+    Flag("authentication_backoff_factor", DURATION, "Base of the authentication timeout.", 1.0),
+    Flag("authentication_timeout_min", DURATION, "Least authentication timeout.", 5.0),
+    Flag("authentication_timeout_max", DURATION, "Greatest authentication timeout.", 60.0),
+    Flag("authenticate_http_readonly", BOOL, "Authenticate requests that only read.", False),
+    Flag("authenticate_http_readwrite", BOOL, "Authenticate all operator requests.", False),
+    Flag("authenticate_http_executors", BOOL, "Authenticate executors."),
+    Flag(
+        "jwt_secret_key",
+        PATH,
+        "File with the key of executors' tokens.",
+        deprecated_aliases=("executor_secret_key",),
+    ),
+    Flag("http_authenticators", STRING, "How HTTP requests are authenticated."),
+    Flag("http_credentials", PATH, "File with principals and secrets for HTTP requests."),
+    Flag("acls", JSON_OBJECT, "Who may do what."),
+    Flag("authorizer", STRING, "What decides who may do what.", "local"),
+    Flag("firewall_rules", JSON_OBJECT, "Endpoints that are switched off."),
+    Flag("secret_resolver", STRING, "Plug-in that resolves references to secrets."),
+    # plug-ins
+    Flag("hooks", STRING, "Hook plug-ins."),
+    Flag("modules", JSON_OBJECT, "Module libraries to load."),
+    Flag("modules_dir", PATH, "Directory of module manifests."),
+    # executors
+    Flag(
+        "executor_reregistration_retry_interval", DURATION, "Time between two reconnect requests."
+    ),
+    Flag("http_executor_domain_sockets", BOOL, "Offer executors a unix socket.", False),
+    Flag("domain_socket_location", STRING, "Path of that socket.", check=_socket),
+    Flag("gc_non_executor_container_sandboxes", BOOL, "Remove nested sandboxes, too.", False),
+    # images, Docker
+    Flag("hadoop_home", PATH, "Where Hadoop is installed."),
+    Flag("image_gc_config", JSON_OBJECT, "When to remove unused images."),
+    Flag(
+        "docker_volume_checkpoint_dir",
+        PATH,
+        "Where mounted Docker volumes are recorded.",
+        "/var/run/mesos/isolators/docker/volume",
+    ),
+    Flag("docker_volume_chown", BOOL, "Give Docker volumes to the container's user.", False),
+    Flag("docker", STRING, "Docker command of the Docker containerizer.", "docker"),
+    Flag("docker_socket", STRING, "Socket of the Docker daemon.", "/var/run/docker.sock"),
+    Flag("docker_mesos_image", STRING, "Image to run Docker executors in."),
+    Flag("docker_remove_delay", DURATION, "Age at which ended ones are removed.", 6 * _HOUR),
+    Flag("docker_kill_orphans", BOOL, "Remove unknown Docker containers at start.", True),
+    Flag("docker_stop_timeout", DURATION, "Time for docker stop.", 0.0),
+    # networks
+    Flag("default_container_dns", JSON_OBJECT, "DNS settings of container networks."),
+    Flag("network_cni_root_dir_persist", BOOL, "Keep CNI state over reboots.", False),
+    Flag("network_cni_metrics", BOOL, "Show network statistics of containers.", True),
+    Flag("ephemeral_ports_per_container", UINT16, "Ephemeral ports of a container."),
+    Flag("eth0_name", STRING, "Name of the public interface."),
+    Flag("lo_name", STRING, "Name of the loopback interface."),
+    Flag("egress_rate_limit_per_container", BYTES, "Egress of a container per second."),
+    Flag("egress_rate_per_cpu", STRING, "Egress per cpu and second, or auto."),
+    Flag("minimum_egress_rate_limit", BYTES, "Least such egress."),
+    Flag("maximum_egress_rate_limit", BYTES, "Greatest such egress."),
+    Flag("egress_ceil_limit", BYTES, "Egress of bursts."),
+    Flag("egress_burst", BYTES, "Size of egress bursts."),
+    Flag("egress_unique_flow_per_container", BOOL, "One flow per container."),
+    Flag("egress_flow_classifier_parent", STRING, "Where flows are classified."),
+    Flag("ingress_rate_limit_per_container", BYTES, "Ingress of a container per second."),
+    Flag("ingress_rate_per_cpu", STRING, "Ingress per cpu and second, or auto."),
+    Flag("minimum_ingress_rate_limit", BYTES, "Least such ingress."),
+    Flag("maximum_ingress_rate_limit", BYTES, "Greatest such ingress."),
+    Flag("ingress_ceil_limit", BYTES, "Ingress of bursts."),
+    Flag("ingress_burst", BYTES, "Size of ingress bursts."),
+    Flag("ingress_isolate_existing_containers", BOOL, "Limit ingress of old containers, too."),
+    Flag("network_link_speed", BYTES, "Speed of the link for auto rates."),
+    Flag("network_enable_socket_statistics_summary", BOOL, "Count sockets."),
+    Flag("network_enable_socket_statistics_details", BOOL, "Show details of sockets."),
+    Flag("network_enable_snmp_statistics", BOOL, "Show SNMP counters."),
+    Flag("network_enable_rate_statistics", BOOL, "Show rates."),
+    Flag("network_rate_statistics_window", DURATION, "Window of rates."),
+    Flag("network_rate_statistics_interval", DURATION, "Sampling interval of rates."),
+    Flag("container_ports_watch_interval", DURATION, "How often ports are looked at."),
+    Flag("check_agent_port_range_only", BOOL, "Look at the agent's ports only."),
+    Flag("enforce_container_ports", BOOL, "End containers that use ports of others."),
+    Flag("container_ports_isolated_range", STRING, "Ports to look at."),
+    # cgroups, devices, disks
+    Flag("cgroups_net_cls_primary_handle", STRING, "Primary net_cls handle."),
+    Flag("cgroups_net_cls_secondary_handles", STRING, "Range of secondary net_cls handles."),
+    Flag(
+        "agent_subsystems",
+        STRING,
+        "Controllers of the agent's own cgroup.",
+        deprecated_aliases=("slave_subsystems",),
+    ),
+    Flag("nvidia_gpu_devices", UINT_LIST, "GPUs to offer."),
+    Flag("perf_events", STRING, "Perf events to sample."),
+    Flag("perf_interval", DURATION, "Time between two samples.", 60.0),
+    Flag("perf_duration", DURATION, "Length of a sample.", 10.0),
+    Flag("systemd_enable_support", BOOL, "Keep containers in a systemd slice.", True),
+    Flag("systemd_runtime_directory", PATH, "Where that slice is written.", "/run/systemd/system"),
+    Flag(
+        "effective_capabilities",
+        JSON_OBJECT,
+        "Capabilities of tasks that ask for none.",
+        deprecated_aliases=("allowed_capabilities",),
+    ),
+    Flag("bounding_capabilities", JSON_OBJECT, "Most capabilities that tasks can have."),
+    Flag("default_container_shm_size", BYTES, "Size of /dev/shm in containers."),
+    Flag("disallow_sharing_agent_ipc_namespace", BOOL, "Always an own IPC namespace.", False),
+    Flag("volume_gid_range", STRING, "Group ids for shared volumes."),
+    Flag("container_disk_watch_interval", DURATION, "How often sandboxes are measured.", 15.0),
+    Flag("enforce_container_disk_quota", BOOL, "End containers over their disk.", False),
+    Flag("xfs_project_range", STRING, "XFS project ids to use."),
+    Flag("xfs_kill_containers", BOOL, "End containers over their XFS quota."),
+    Flag("xfs_quota_headroom", BYTES, "Room between soft and hard XFS quota."),
+    Flag("seccomp_config_dir", PATH, "Directory of seccomp profiles."),
+    Flag("seccomp_profile_name", STRING, "Seccomp profile of tasks that name none."),
+)
+
+#: Flags that protect something, and the value with which there is nothing to protect.
+PROTECTING: Final[Mapping[str, Any]] = {
+    "credential": None,
+    "authenticate_http_readonly": False,
+    "authenticate_http_readwrite": False,
+    "authenticate_http_executors": False,
+    "acls": None,
+    "authorizer": "local",
+    "firewall_rules": None,
+}
+
+#: Typed flags of ``AgentFlags`` whose part is not there yet, with the value that changes nothing.
+_TYPED: Final[Mapping[str, Any]] = {
+    "docker_config": None,
+    "default_container_info": None,
+    "frameworks_home": "",
+    "fetcher_cache_dir": None,
+    "fetcher_cache_size": None,
+    "fetcher_stall_timeout": None,
+    "http_heartbeat_interval": 30.0,
+    "recover": "reconnect",
+    "reconfiguration_policy": "equal",
+    "strict": True,
+}
+
+#: Flags without effect, and the value for which that need not be said.
+WITHOUT_EFFECT: Final[Mapping[str, Any]] = {
+    **{one.name: one.default for one in OTHER_FLAGS if one.name not in PROTECTING},
+    **_TYPED,
+    "initialize_driver_logging": False,
+    "systemd_enable_support": False,
+    "docker_kill_orphans": False,
+}

@@ -1,0 +1,461 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The flags of the agent: all names that upstream's agent knows.
+
+Those that this agent acts on are typed attributes of ``AgentFlags``; the others are declared in
+``flag_table.py``, load and display alike, and say once that they have no effect. Those of them that
+protect something (authentication, authorization) are refused, so that nobody relies on them.
+
+Deviation: upstream refuses to start without ``--work_dir``; we choose one and say which.
+
+Source: spec ``agent-flags.tsv``, ``state-and-recovery`` 1.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mesos_compat.agent.flag_table import OTHER_FLAGS, PROTECTING, WITHOUT_EFFECT
+from mesos_compat.base.errors import FlagError
+from mesos_compat.base.flags import (
+    BOOL,
+    BYTES,
+    DOUBLE,
+    DURATION,
+    INT,
+    JSON_OBJECT,
+    JSON_STRINGS,
+    PATH,
+    PATH_OR_VALUE,
+    SIZE,
+    STRING,
+    UINT16,
+    FlagSet,
+    LoadedFlags,
+    flag,
+    optional,
+)
+from mesos_compat.libprocess.address import ListenOptions
+
+#: Seconds that an ``--ip_discovery_command`` may take.
+_DISCOVERY_TIMEOUT_S: Final = 30.0
+
+_ABOUT: Final = (
+    "An agent for Apache Mesos masters. Flags can also be given as environment variables "
+    "(--work_dir as MESOS_WORK_DIR), and file:///path as a value means the content of that file."
+)
+
+
+def _at_most_a_minute(value: float) -> str | None:
+    if value <= 60:
+        return None
+    shown = DURATION.show(value)
+    return f"Invalid value '{shown}' for --registration_backoff_factor. Must be less than 1mins"
+
+
+def _at_most_15_seconds(value: float) -> str | None:
+    if value <= 15:
+        return None
+    return "Expected `--executor_reregistration_timeout` to be not more than 15secs"
+
+
+def _headroom(value: float) -> str | None:
+    if 0 <= value <= 1:
+        return None
+    return f"Invalid value '{value:g}' for --gc_disk_headroom. Must be between 0.0 and 1.0"
+
+
+def _recover(value: str) -> str | None:
+    if value in ("reconnect", "cleanup"):
+        return None
+    return (
+        f"Unknown option for 'recover' flag {value}. "
+        "Please run the agent with '--help' to see the valid options"
+    )
+
+
+def _policy(value: str) -> str | None:
+    if value in ("equal", "additive"):
+        return None
+    return f"Unknown option for 'reconfiguration_policy' flag {value}"
+
+
+def _launcher(value: str) -> str | None:
+    return None if value in ("linux", "posix") else f"Unknown or unsupported launcher: {value}"
+
+
+def _logging_level(value: str) -> str | None:
+    if value in ("INFO", "WARNING", "ERROR"):
+        return None
+    return (
+        f"'{value}' is not a valid logging level. Possible values for 'logging_level' flag are: "
+        "'INFO', 'WARNING', 'ERROR'."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentFlags:
+    """What the agent was told, under the names of the flags.
+
+    Durations are seconds (float), sizes bytes. Paths are as given, never normalised.
+    """
+
+    # --- program and log ---
+    help: bool = flag(BOOL, "Print this text and exit.", default=False)
+    version: bool = flag(BOOL, "Print the version and exit.", default=False)
+    quiet: bool = flag(BOOL, "Write no log to stderr.", default=False)
+    logging_level: str = flag(
+        STRING,
+        "Least severity that is logged: INFO, WARNING or ERROR. GLOG_v=1 adds verbose lines.",
+        default="INFO",
+        check=_logging_level,
+    )
+    log_dir: str | None = optional(PATH, "Directory for log files; made if missing.")
+    logbufsecs: int = flag(
+        INT, "Seconds that lines may be buffered; they are written at once.", default=0
+    )
+    external_log_file: str | None = optional(
+        PATH, "A log file written by something else, shown by the file browser as this agent's."
+    )
+
+    # --- master and addresses ---
+    master: str | None = optional(
+        PATH_OR_VALUE,
+        "Where the master is: host:port, master@host:port, or file:///path to a file that says so.",
+    )
+    ip: str | None = optional(STRING, "IPv4 address to listen on.")
+    ip_discovery_command: str | None = optional(
+        STRING, "Shell command that prints the IPv4 address to listen on; instead of --ip."
+    )
+    port: int = flag(UINT16, "Port to listen on.", default=5051)
+    advertise_ip: str | None = optional(
+        STRING, "IPv4 address that others reach this agent at, if it is not the bound one."
+    )
+    advertise_port: str | None = optional(
+        STRING, "Port that others reach this agent at, if it is not the bound one."
+    )
+    hostname: str | None = optional(
+        STRING, "Name of this host in offers and links; looked up from the address if not given."
+    )
+    hostname_lookup: bool = flag(
+        BOOL, "Look the host name up; otherwise the IP address is the name.", default=True
+    )
+    registration_backoff_factor: float = flag(
+        DURATION,
+        "The first attempt to register is made at a random time up to this; the range doubles "
+        "with each further one, to a minute at most.",
+        default=1.0,
+        check=_at_most_a_minute,
+    )
+
+    # --- resources and attributes ---
+    resources: str | None = optional(
+        STRING,
+        "Resources as name(role):value;... or as a JSON array. What is missing of cpus, mem, disk "
+        "and ports is found out.",
+    )
+    default_role: str = flag(STRING, "Role of resources that name none.", default="*")
+    attributes: str | None = optional(STRING, "Attributes as name:value;...")
+
+    # --- directories ---
+    work_dir: str = flag(
+        PATH, "Root of sandboxes, meta data, volumes and container file systems.", default=""
+    )
+    runtime_dir: str = flag(
+        PATH,
+        "Root of state that must survive a restart of the agent but not of the machine.",
+        default="",
+    )
+    launcher_dir: str = flag(PATH, "Directory of the programs that run in containers.", default="")
+    sandbox_directory: str = flag(
+        STRING,
+        "Where containers with an own root file system see their sandbox.",
+        default="/mnt/mesos/sandbox",
+    )
+    frameworks_home: str = flag(STRING, "Prefix of relative URIs.", default="")
+
+    # --- containers ---
+    containerizers: str = flag(STRING, "Containerizers in use.", default="mesos")
+    isolation: str = flag(
+        STRING, "Isolators of the containerizer, comma separated.", default="posix/cpu,posix/mem"
+    )
+    launcher: str = flag(
+        STRING,
+        "How containers are started: linux (cgroups, namespaces) or posix (sessions).",
+        default="posix",
+        check=_launcher,
+    )
+    image_providers: str | None = optional(STRING, "Kinds of images: APPC, DOCKER or both.")
+    image_provisioner_backend: str | None = optional(
+        STRING, "How root file systems are made: overlay, copy, bind or aufs. Chosen if not given."
+    )
+    appc_simple_discovery_uri_prefix: str = flag(
+        STRING, "Prefix of the URIs where AppC images are looked for.", default="http://"
+    )
+    appc_store_dir: str = flag(PATH, "Where AppC images are kept.", default="")
+    docker_registry: str = flag(
+        STRING,
+        "Where Docker images come from: a registry's URL or a directory of saved images.",
+        default="https://registry-1.docker.io",
+    )
+    docker_store_dir: str = flag(PATH, "Where Docker images are kept.", default="")
+    docker_config: Mapping[str, Any] | None = optional(
+        JSON_OBJECT, "Docker client configuration with credentials of registries."
+    )
+    docker_ignore_runtime: bool = flag(
+        BOOL, "Ignore environment, entry point and command of Docker images.", default=False
+    )
+    default_container_info: Mapping[str, Any] | None = optional(
+        JSON_OBJECT, "ContainerInfo of executors that have none."
+    )
+    executor_environment_variables: Mapping[str, str] | None = optional(
+        JSON_STRINGS, "Environment of executors besides what the agent sets."
+    )
+    switch_user: bool = flag(
+        BOOL, "Run tasks as their user and give them their sandbox.", default=True
+    )
+    http_command_executor: bool = flag(
+        BOOL, "Accepted: our command executor always uses the HTTP API.", default=False
+    )
+    container_logger: str | None = optional(
+        STRING, "Plug-in that takes the output of containers; files in the sandbox without it."
+    )
+    executor_registration_timeout: float = flag(
+        DURATION, "Time from launch to registration of an executor.", default=60.0
+    )
+    executor_reregistration_timeout: float = flag(
+        DURATION,
+        "Time for executors to come back after a restart of the agent.",
+        default=2.0,
+        check=_at_most_15_seconds,
+    )
+    executor_shutdown_grace_period: float = flag(
+        DURATION, "Time between asking an executor to shut down and killing it.", default=5.0
+    )
+    recovery_timeout: float = flag(
+        DURATION, "How long executors wait for an agent that is gone.", default=900.0
+    )
+    max_completed_executors_per_framework: int = flag(
+        SIZE, "Ended executors per framework to remember.", default=150
+    )
+    gc_delay: float = flag(
+        DURATION, "Age at which sandboxes and meta directories are removed.", default=604800.0
+    )
+    gc_disk_headroom: float = flag(
+        DOUBLE,
+        "Sandboxes are removed earlier the fuller the disk is; at 1 minus this, at once.",
+        default=0.1,
+        check=_headroom,
+    )
+    disk_watch_interval: float = flag(
+        DURATION, "How often disk usage is looked at for that.", default=60.0
+    )
+    recover: str = flag(
+        STRING,
+        "At restart: reconnect to live executors, or cleanup (end them and exit).",
+        default="reconnect",
+        check=_recover,
+    )
+    strict: bool = flag(BOOL, "Stop at unreadable checkpoints.", default=True)
+    reconfiguration_policy: str = flag(
+        STRING,
+        "Changes allowed at restart: equal (none) or additive.",
+        default="equal",
+        check=_policy,
+    )
+    http_heartbeat_interval: float = flag(
+        DURATION, "Heartbeat of attached output streams.", default=30.0
+    )
+
+    # --- cgroups ---
+    cgroups_hierarchy: str = flag(
+        PATH, "Folder below which cgroup hierarchies are mounted.", default="/sys/fs/cgroup"
+    )
+    cgroups_root: str = flag(STRING, "Cgroup that holds those of containers.", default="mesos")
+    cgroups_destroy_timeout: float = flag(
+        DURATION, "Time to kill all of a container and remove its cgroups.", default=60.0
+    )
+    cgroups_enable_cfs: bool = flag(
+        BOOL, "Limit containers to their cpus, idle ones elsewhere or not.", default=False
+    )
+    cgroups_limit_swap: bool = flag(BOOL, "Limit memory and swap together.", default=False)
+    cgroups_cpu_enable_pids_and_tids_count: bool = flag(
+        BOOL, "Count processes and threads of containers.", default=False
+    )
+    revocable_cpu_low_priority: bool = flag(
+        BOOL, "Containers with revocable cpus get least priority.", default=True
+    )
+    allowed_devices: Mapping[str, Any] | None = optional(
+        JSON_OBJECT, "Devices that containers may use besides the usual ones."
+    )
+    disallow_sharing_agent_pid_namespace: bool = flag(
+        BOOL, "Give each top-level container an own pid namespace.", default=False
+    )
+    host_path_volume_force_creation: str | None = optional(
+        STRING, "Colon separated directories below which missing volume paths are made."
+    )
+    network_cni_plugins_dir: str | None = optional(
+        STRING, "Colon separated directories with CNI plug-ins."
+    )
+    network_cni_config_dir: str | None = optional(PATH, "Directory of CNI network configurations.")
+    fetcher_cache_dir: str = flag(PATH, "Where fetched files are kept.", default="")
+    fetcher_cache_size: int = flag(BYTES, "How much of them.", default=2 << 30)
+    fetcher_stall_timeout: float = flag(
+        DURATION, "Downloads that stand still that long are given up.", default=60.0
+    )
+
+    # --- not flags ---
+    #: Names of the flags that were given.
+    given: frozenset[str] = frozenset()
+    #: Flags as ``/flags`` shows them.
+    display: Mapping[str, str]
+    #: Values of all flags, those without attributes included.
+    values: Mapping[str, Any]
+    #: What to log at WARNING once logging runs.
+    warnings: tuple[str, ...] = ()
+    #: What ``detect`` of the master detector takes: ``--master`` with its ``file://``, if any.
+    master_location: str = ""
+
+    def __repr__(self) -> str:
+        return f"<AgentFlags {' '.join(sorted(self.given))}>"
+
+
+FLAGS: Final = FlagSet.of(AgentFlags, "mesos-agent", more=OTHER_FLAGS, about=_ABOUT)
+
+
+def parse_agent_flags(argv: Sequence[str], environ: Mapping[str, str]) -> AgentFlags:
+    """Load the flags of an agent; ``argv`` is without the program's name.
+
+    With ``--help`` or ``--version`` nothing else is checked. Raises FlagError.
+    """
+    defaults = machine_defaults(environ)
+    loaded = FLAGS.load(argv, environ, defaults=defaults)
+    asked = loaded.values["help"] or loaded.values["version"]
+    warnings = list(loaded.warnings)
+    if not asked:
+        loaded.raise_error()
+        _refuse(loaded)
+        warnings += _remarks(loaded)
+    master = loaded.values["master"]
+    if master is not None and loaded.shown["master"] != master:
+        master = f"file://{loaded.shown['master']}"
+    return loaded.into(
+        AgentFlags,
+        given=loaded.given,
+        display=loaded.display(),
+        values=dict(loaded.values),
+        warnings=tuple(warnings),
+        master_location=master or "",
+    )
+
+
+def usage(environ: Mapping[str, str]) -> str:
+    """Return the text of ``--help``."""
+    return FLAGS.help(machine_defaults(environ))
+
+
+def listen_options(flags: AgentFlags, environ: Mapping[str, str]) -> ListenOptions:
+    """Say where to listen and what to advertise; runs ``--ip_discovery_command``.
+
+    Raises FlagError for unusable addresses, a failing command, or TLS, which is not there yet.
+    """
+    for name in ("LIBPROCESS_SSL_ENABLED", "SSL_ENABLED"):
+        if environ.get(name, "").lower() in ("1", "true"):
+            raise FlagError(f"{name} is set, but TLS is not implemented yet")
+    ip = flags.ip
+    if flags.ip_discovery_command is not None:
+        if ip is not None:
+            raise FlagError("Only one of `--ip` or `--ip_discovery_command` should be specified")
+        ip = _discover(flags.ip_discovery_command)
+    return ListenOptions.of(
+        environ,
+        ip=ip,
+        port=flags.port,
+        advertise_ip=flags.advertise_ip,
+        advertise_port=flags.advertise_port,
+    )
+
+
+def machine_defaults(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the defaults that depend on the machine and the user."""
+    temporary = environ.get("TMPDIR") or "/tmp"
+    run = "/var/run"
+    return {
+        "work_dir": _work_dir(environ),
+        "runtime_dir": (
+            f"{run}/mesos"
+            if os.access(run, os.R_OK | os.W_OK)
+            else os.path.join(temporary, "mesos", "runtime")
+        ),
+        "launcher_dir": sysconfig.get_path("scripts"),
+        "launcher": "linux" if os.geteuid() == 0 and _freezer_mounted() else "posix",
+        "appc_store_dir": os.path.join(temporary, "mesos", "store", "appc"),
+        "docker_store_dir": os.path.join(temporary, "mesos", "store", "docker"),
+        "fetcher_cache_dir": os.path.join(temporary, "mesos", "fetch"),
+    }
+
+
+def _refuse(loaded: LoadedFlags) -> None:
+    values = loaded.values
+    if values["master"] is None and values["master_detector"] is None:
+        raise FlagError("Missing required option `--master` or `--master_detector`")
+    if values["master"] is not None and values["master_detector"] is not None:
+        raise FlagError("Only one of `--master` or `--master_detector` should be specified")
+    if values["work_dir"] == "":
+        raise FlagError("`--work_dir` must not be empty")
+    for name, harmless in PROTECTING.items():
+        if values[name] not in (harmless, None):
+            raise FlagError(
+                f"--{name} is not implemented yet; refusing to run without what it protects"
+            )
+
+
+def _remarks(loaded: LoadedFlags) -> list[str]:
+    """Say what was chosen and which flags have no effect."""
+    remarks = []
+    if "work_dir" not in loaded.given:
+        remarks.append(f"No --work_dir given: using {loaded.values['work_dir']}")
+    for name in sorted(loaded.given & WITHOUT_EFFECT.keys()):
+        if loaded.values[name] != WITHOUT_EFFECT[name]:
+            remarks.append(f"Flag --{loaded.via[name]} is not implemented yet and has no effect")
+    return remarks
+
+
+def _work_dir(environ: Mapping[str, str]) -> str:
+    """Choose a directory that survives reboots: the system's for root, else the user's."""
+    if os.geteuid() == 0:
+        return "/var/lib/mesos"
+    state = environ.get("XDG_STATE_HOME", "")
+    home = environ.get("HOME", "")
+    if not state.startswith("/") and home.startswith("/"):
+        state = os.path.join(home, ".local", "state")
+    if not state.startswith("/"):
+        return os.path.join(tempfile.gettempdir(), f"mesos-{os.geteuid()}")
+    return os.path.join(state, "mesos")
+
+
+def _freezer_mounted() -> bool:
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="replace") as file:
+            fields = [line.split() for line in file]
+    except OSError:
+        return False
+    return any(f[2] == "cgroup" and "freezer" in f[3].split(",") for f in fields if len(f) > 3)
+
+
+def _discover(command: str) -> str:
+    try:
+        done = subprocess.run(
+            ["/bin/sh", "-c", command],
+            stdout=subprocess.PIPE,
+            timeout=_DISCOVERY_TIMEOUT_S,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise FlagError(f"Failed to run --ip_discovery_command: {error}") from error
+    return done.stdout.decode("utf-8", "replace").strip()
