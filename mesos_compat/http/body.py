@@ -35,6 +35,8 @@ async def read_body(request: web.BaseRequest, limit: int = MAX_BODY_BYTES) -> by
 async def pieces_of(request: web.BaseRequest) -> AsyncIterator[bytes]:
     """Give the body as it arrives. Raises ApiError 408, or 500 if it cannot be decoded."""
     content = request.content
+    if request.headers.get("Expect", "").lower() == "100-continue" and not content.at_eof():
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             while piece := await content.readany():

@@ -241,13 +241,14 @@ async def _first_message(request: web.BaseRequest, content_type: str) -> bytes:
     """Return the body, or the first record of a streaming request."""
     if content_type != codec.RECORDIO:
         return await read_body(request)
-    received = b""
+    received = bytearray()
     async for piece in pieces_of(request):
         received += piece
         record = codec.first_record(received)
         if record is not None:
             return record
     if received:
+        # a length line that never ended is complete now
         codec.first_record(received + b"\n")
     raise ApiError(400, "Received EOF while reading request body")
 

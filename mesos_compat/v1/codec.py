@@ -154,7 +154,7 @@ def serialize(message: Message, media_type: str, lists: frozenset[str] = frozens
     return jsonpb.dumps(jsonpb.to_value(message, lists))
 
 
-def first_record(data: bytes) -> bytes | None:
+def first_record(data: bytes | bytearray) -> bytes | None:
     """Return the first record of a streaming request, ``None`` if it is not complete yet.
 
     Raises ApiError 500 if the framing is broken.
@@ -167,10 +167,10 @@ def first_record(data: bytes) -> bytes | None:
     if not line.isdigit() or int(line) > MAX_RECORD_BYTES:
         raise _broken(line)
     start, length = len(line) + 1, int(line)
-    return data[start : start + length] if len(data) - start >= length else None
+    return bytes(data[start : start + length]) if len(data) - start >= length else None
 
 
-def _broken(line: bytes) -> ApiError:
+def _broken(line: bytes | bytearray) -> ApiError:
     shown = line.decode("latin-1")
     return ApiError(
         500,

@@ -10,7 +10,6 @@ from typing import Any
 
 from mesos_compat.agent.machine.events import Event
 from mesos_compat.agent.machine.state import (
-    AgentConfig,
     AgentPhase,
     AgentState,
     Executor,
@@ -27,6 +26,7 @@ from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
+from tests.agent.machine.driver import config as machine_config
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "http"
 
@@ -138,32 +138,7 @@ class FakePort:
 
 def agent_state(info: pb.SlaveInfo, agent_id: str = "", **more: Any) -> AgentState:
     """Make the state of a registered agent."""
-    config = AgentConfig(
-        pid="slave(1)@127.0.0.1:5051",
-        ip="127.0.0.1",
-        port=5051,
-        work_dir="/work",
-        info=info,
-        version="1.12.0",
-        capabilities=(1, 2, 3, 4, 5, 6, 7, 8),
-        launcher_dir="/usr/libexec/mesos",
-        command_executor=None,
-        command_executor_error="",
-        sandbox_directory="/mnt/mesos/sandbox",
-        switch_user=True,
-        http_command_executor=True,
-        isolation=frozenset(),
-        cgroups_enable_cfs=False,
-        executor_environment=(),
-        default_container_info=None,
-        registration_backoff_factor_s=1.0,
-        executor_registration_timeout_s=60.0,
-        executor_shutdown_grace_period_s=5.0,
-        executor_reregistration_timeout_s=2.0,
-        recovery_timeout_s=900.0,
-        gc_delay_s=1.0,
-        max_completed_executors=150,
-    )
+    config = machine_config(info=info, capabilities=(1, 2, 3, 4, 5, 6, 7, 8))
     return AgentState(
         config=config,
         resource_version_uuid=b"u" * 16,

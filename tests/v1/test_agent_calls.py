@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
 from typing import Any
 
@@ -501,3 +503,37 @@ def test_a_call_with_every_type_is_valid_or_refused() -> None:
         made = jsonpb.from_value(agent_pb2.Call, {"type": name})
         why = validate.call_error(made)
         assert why in (None, f"Expecting '{name.lower()}' to be present")
+
+
+async def test_a_client_that_asks_first_is_told_to_go_on() -> None:
+    async with serving(FakePort(small_state())) as client:
+        reader, writer = await asyncio.open_connection(client.host, client.port)
+        writer.write(
+            b"POST /api/v1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(HEALTH)
+        )
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(HEALTH.encode())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
+        writer.close()
+
+
+async def test_gzipped_calls() -> None:
+    headers = {**JSON, "Content-Encoding": "gzip"}
+    async with serving(FakePort(small_state())) as client:
+        status, _, body = await post(client, gzip.compress(HEALTH.encode()), headers)
+        assert (status, json.loads(body)["type"]) == (200, "GET_HEALTH")
+        closing = {**headers, "Connection": "close"}
+        status, _, body = await post(client, b"no gzip at all, but long enough", closing)
+        assert status == 500
+        assert body.startswith(b"Failed to decode body: ")
+        assert (await post(client, HEALTH))[0] == 200
+
+
+async def test_a_gzip_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mesos_compat.http.body.read_body.__defaults__", (1 << 20,))
+    headers = {**JSON, "Content-Encoding": "gzip"}
+    async with serving(FakePort(small_state())) as client:
+        status, _, _ = await post(client, gzip.compress(b" " * (64 << 20), 1), headers)
+        assert status == 413
+        assert (await post(client, HEALTH))[0] == 200
