@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
@@ -40,11 +40,27 @@ log = logging.getLogger(__name__)
 #: Takes a message (sender, target id, name, body); says whether that process exists here.
 Inbox = Callable[[UPID, str, str, bytes], bool]
 
+#: One process: takes a message (sender, target id, name, body).
+Process = Callable[[UPID, str, str, bytes], None]
+
 #: Answers every request that is no message.
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 #: Seconds after which aiohttp closes an idle connection: never, in practice.
 _NEVER_S: Final = 10 * 365 * 24 * 3600.0
+
+
+def dispatch(processes: Mapping[str, Process]) -> Inbox:
+    """Make an inbox out of processes by id; the mapping may change while it is in use."""
+
+    def deliver(sender: UPID, target_id: str, name: str, body: bytes) -> bool:
+        process = processes.get(target_id)
+        if process is None:
+            return False
+        process(sender, target_id, name, body)
+        return True
+
+    return deliver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from aiohttp import ClientSession, web
 
 from mesos_compat.libprocess import wire
 from mesos_compat.libprocess.address import Bound, ListenOptions, bind
-from mesos_compat.libprocess.server import Server, ServerLimits
+from mesos_compat.libprocess.server import Server, ServerLimits, dispatch
 from mesos_compat.libprocess.upid import UPID
 from tests.libprocess.waiting import until
 
@@ -307,6 +307,17 @@ async def test_close_ends_connections_and_handlers() -> None:
         await busy.closed()
         with pytest.raises(OSError):
             await bench.connect()
+
+
+def test_dispatch_by_process_id() -> None:
+    taken: list[str] = []
+    processes = {"slave(1)": lambda sender, target_id, name, body: taken.append(name)}
+    inbox = dispatch(processes)
+    assert inbox(MASTER, "slave(1)", "one", b"")
+    assert not inbox(MASTER, "slave(2)", "two", b"")
+    del processes["slave(1)"]
+    assert not inbox(MASTER, "slave(1)", "three", b"")
+    assert taken == ["one"]
 
 
 async def test_closing_before_the_start() -> None:
