@@ -58,7 +58,7 @@ def encode(
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class RequestHead:
     """Request line and headers. Header names are lower case; repeated ones joined by a comma."""
 
     method: str
@@ -113,7 +113,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text[:200])
 
 
-def parse_head(data: bytes) -> Head:
+def parse_head(data: bytes) -> RequestHead:
     """Parse a request's head, given without the empty line that ends it. Raises WireError."""
     lines = data.replace(b"\r\n", b"\n").split(b"\n")
     match = _REQUEST_LINE.fullmatch(lines[0])
@@ -127,7 +127,7 @@ def parse_head(data: bytes) -> Head:
         key = name.decode("ascii").lower()
         text = value.strip(b" \t").decode("latin-1")
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
-    return Head(match[1].decode(), match[2].decode("latin-1"), headers, match[3] == b"0")
+    return RequestHead(match[1].decode(), match[2].decode("latin-1"), headers, match[3] == b"0")
 
 
 class RefusedBody(WireError):
@@ -149,7 +149,7 @@ class _State(Enum):
 class MessageRequest:
     """A complete request that carries a message: what to deliver, or why it cannot be."""
 
-    head: Head
+    head: RequestHead
     body: bytes
 
     def message(self) -> Received:
@@ -173,7 +173,7 @@ class RequestReader:
         self._state = _State.HEAD
         self._buffer = bytearray()
         self._scanned = 0
-        self._head: Head | None = None
+        self._head: RequestHead | None = None
         self._body = bytearray()
         self._left = 0
         self._trailer = 0
@@ -282,7 +282,7 @@ class RequestReader:
         self._scanned = 0 if found else len(self._buffer)
         return min(found) if found else None
 
-    def _start_body(self, head: Head, done: list[MessageRequest]) -> bool:
+    def _start_body(self, head: RequestHead, done: list[MessageRequest]) -> bool:
         coding = head.headers.get("transfer-encoding")
         length = head.headers.get("content-length")
         if coding is not None:
