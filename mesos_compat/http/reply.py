@@ -98,6 +98,10 @@ async def response(reply: Reply, request: web.BaseRequest) -> web.StreamResponse
             body = await asyncio.to_thread(_gzip, body)
     if reply.content_type is not None:
         made.headers["Content-Type"] = reply.content_type
+    if request.content.exception() is not None:
+        # the rest of this connection cannot be understood
+        made.force_close()
+        made.announces_end = True
     made.body = body
     if not body:
         made.headers["Content-Length"] = "0"
@@ -131,9 +135,14 @@ def _gzip(body: bytes) -> bytes:
 class PlainResponse(web.Response):
     """A reply without the headers that no Mesos agent sends."""
 
+    #: Whether the client must be told that the connection ends with this reply.
+    announces_end = False
+
     async def _prepare_headers(self) -> None:
         await super()._prepare_headers()
-        _strip(self)
+        self.headers.popall("Server", None)
+        if not self.announces_end:
+            self.headers.popall("Connection", None)
 
 
 class PlainStream(web.StreamResponse):
@@ -141,10 +150,5 @@ class PlainStream(web.StreamResponse):
 
     async def _prepare_headers(self) -> None:
         await super()._prepare_headers()
-        _strip(self)
-
-
-def _strip(sent: web.StreamResponse) -> None:
-    """Drop ``Server`` and ``Connection``; upstream ends connections without announcing it."""
-    sent.headers.popall("Server", None)
-    sent.headers.popall("Connection", None)
+        self.headers.popall("Server", None)
+        self.headers.popall("Connection", None)
