@@ -212,15 +212,10 @@ class _SpawnerLostError(Exception):
     """The helper ended before it forked, or the child before it said a word."""
 
 
-async def readable(fd: int) -> None:
-    """Return once ``fd`` is readable; a pidfd is when its process has exited. Endless."""
-    await _ready(fd, write=False, timeout_s=None)
-
-
-async def _ready(file: int | socket.socket, *, write: bool, timeout_s: float | None) -> None:
+async def _ready(of: socket.socket, *, write: bool, timeout_s: float) -> None:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
-    fd = file if isinstance(file, int) else file.fileno()
+    fd = of.fileno()
 
     def set_done() -> None:
         if not done.done():
