@@ -64,7 +64,7 @@ _TERMINAL = frozenset(
 )
 
 
-class Execution:
+class ExecuteRun:
     """One run: subscribe, launch once, follow the tasks to their end."""
 
     def __init__(self, wanted: ExecutePlan, client: SchedulerClient, scope: Scope) -> None:
@@ -308,7 +308,7 @@ async def execute(wanted: ExecutePlan) -> int:
                 content_type=wanted.content_type,
                 credential=wanted.credential,
             )
-            execution = Execution(wanted, client, scope)
+            execution = ExecuteRun(wanted, client, scope)
             try:
                 await execution.run()
             except asyncio.CancelledError:
