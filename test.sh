@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# usage: ./test.sh [fast|root|integration|lint|all] [pytest argument ...]      (default: all)
+#
+#   lint          ruff, mypy, import contracts
+#   fast          tests without root and network
+#   root          tests that need root and real kernel features
+#   integration   tests with real masters, downloaded once
+#   all           lint, then every test in one run
+#
+# Installs into .venv and the user's cache; as root also Debian packages that are missing.
+# The exit code is 0 only if all that was asked for passes.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
+# shellcheck source=.ci/setup.sh
+. .ci/setup.sh
+
+what=${1:-all}
+[ $# -gt 0 ] && shift
+case $what in
+    lint | fast | root | integration | all) ;;
+    *) fail "unknown: $what (usage: ./test.sh [fast|root|integration|lint|all] [argument ...])" ;;
+esac
+
+make_venv test
+
+lint() {
+    local failed=0
+    "$bin/ruff" check . || failed=1
+    "$bin/ruff" format --check . || failed=1
+    "$bin/mypy" || failed=1
+    "$bin/lint-imports" || failed=1
+    return $failed
+}
+
+prepare_integration() {
+    need_library libsasl2.so.2 libsasl2-2
+    need_library libstdc++.so.6 libstdc++6
+    # Masters before 1.10 use libevent.
+    need_library libevent-2.1.so.7 libevent-2.1-7
+    need_library libevent_openssl-2.1.so.7 libevent-openssl-2.1-7
+    need_library libevent_pthreads-2.1.so.7 libevent-pthreads-2.1-7
+    [ "$(id -u)" = 0 ] && need_debian is_static_busybox busybox-static
+    say "pymesos, a framework library that the tests use"
+    "$bin/mesos-compat" pymesos install || exit 1
+    say "Real Mesos masters (downloaded once)"
+    for version in 1.4.3 1.7.3 1.10.0 1.11.0; do
+        "$bin/mesos-compat" master --version $version --prefetch || exit 1
+    done
+}
+
+lint_failed=0
+case $what in
+    lint)
+        lint
+        exit
+        ;;
+    fast) selection=(-m "not root and not integration" tests integration) ;;
+    root) selection=(-m "root and not integration" tests) ;;
+    integration)
+        prepare_integration
+        selection=(-m integration integration)
+        ;;
+    all)
+        say "Lint and types"
+        lint || lint_failed=1
+        prepare_integration
+        selection=(tests integration)
+        if [ $lint_failed = 1 ]; then
+            say "Lint or types FAILED, see above: the exit code will be 1 whatever the tests say"
+        fi
+        ;;
+esac
+
+say "pytest ${selection[*]} $*"
+"$bin/python" -m pytest -ra "${selection[@]}" "$@" </dev/null
+status=$?
+[ $status = 0 ] && status=$lint_failed
+exit $status
