@@ -19,6 +19,7 @@ from mesos_compat.model import values
 from mesos_compat.model.ids import FrameworkId
 from mesos_compat.model.jsonpb import JsonObject, JsonValue, text_of, to_value
 from mesos_compat.model.quantity import floating
+from mesos_compat.model.redact import redact
 from mesos_compat.model.resources import Resources
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 
@@ -205,6 +206,7 @@ def executor(item: Executor) -> JsonObject:
 def task(item: Task, framework_id: FrameworkId) -> JsonObject:
     """Return a task that was sent to its executor."""
     message = item.message(framework_id)
+    redact(message)
     made: JsonObject = {
         "id": item.task_id,
         "name": text_of(message.name),
@@ -262,9 +264,7 @@ def _command(command: pb.CommandInfo) -> JsonObject:
     if command.HasField("environment"):
         shown = pb.Environment()
         shown.CopyFrom(command.environment)
-        for variable in shown.variables:
-            if variable.HasField("secret"):
-                variable.secret.ClearField("value")
+        redact(shown)
         made["environment"] = to_value(shown)
     made["uris"] = [
         {"value": text_of(uri.value), "executable": uri.executable} for uri in command.uris

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from aiohttp import web
 
-from mesos_compat.agent.machine.state import AgentPhase, AgentState, Task
+from mesos_compat.agent.machine.state import AgentPhase, AgentState, Executor, Task
 from mesos_compat.agent.port import AgentPort
 from mesos_compat.base.errors import ApiError
 from mesos_compat.http import files, monitor, reply
@@ -25,6 +25,7 @@ from mesos_compat.http.verbosity import Verbosity
 from mesos_compat.model.evolve import evolve
 from mesos_compat.model.ids import ContainerId, FrameworkId
 from mesos_compat.model.jsonpb import text_of
+from mesos_compat.model.redact import redact
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.agent import agent_pb2
 from mesos_compat.v1 import codec, validate
@@ -302,10 +303,10 @@ def _fill_executors(made: agent_pb2.Response.GetExecutors, state: AgentState) ->
     for framework in (*state.frameworks.values(), *state.completed_frameworks):
         for executor in framework.executors.values():
             info = made.executors.add().executor_info
-            info.CopyFrom(evolve(executor.info, v1.ExecutorInfo))
+            info.CopyFrom(_shown(executor))
         for executor in framework.completed_executors:
             info = made.completed_executors.add().executor_info
-            info.CopyFrom(evolve(executor.info, v1.ExecutorInfo))
+            info.CopyFrom(_shown(executor))
 
 
 def _fill_tasks(made: agent_pb2.Response.GetTasks, state: AgentState) -> None:
@@ -320,7 +321,16 @@ def _fill_tasks(made: agent_pb2.Response.GetTasks, state: AgentState) -> None:
 
 
 def _tasks(tasks: Iterable[Task], framework_id: FrameworkId) -> list[v1.Task]:
-    return [evolve(task.message(framework_id), v1.Task) for task in tasks]
+    made = [evolve(task.message(framework_id), v1.Task) for task in tasks]
+    for message in made:
+        redact(message)
+    return made
+
+
+def _shown(executor: Executor) -> v1.ExecutorInfo:
+    made = evolve(executor.info, v1.ExecutorInfo)
+    redact(made)
+    return made
 
 
 def _printable(text: str) -> str:
