@@ -45,11 +45,18 @@ _PACKAGE = "mesos.internal."
 class Inbox:
     """Where the libprocess server delivers what is addressed to the agent."""
 
-    def __init__(self, submit: Callable[[Event], None]) -> None:
+    def __init__(self, actor_id: str, submit: Callable[[Event], None]) -> None:
+        self._actor_id = actor_id
         self._submit = submit
 
-    def __call__(self, sender: UPID, target_id: str, name: str, body: bytes) -> None:
-        """Take one message. Never raises for what a peer sent."""
+    def __call__(self, sender: UPID, target_id: str, name: str, body: bytes) -> bool:
+        """Take one message; ``False`` if it is for nobody here. Never raises for what was sent."""
+        if target_id != self._actor_id:
+            return False
+        self._take(sender, name, body)
+        return True
+
+    def _take(self, sender: UPID, name: str, body: bytes) -> None:
         short = name.removeprefix(_PACKAGE)
         read = _READERS.get(short) if name.startswith(_PACKAGE) else None
         if read is None:
@@ -70,7 +77,23 @@ def _parse(kind: type[M], body: bytes) -> M:
     made = kind.FromString(body)
     if not made.IsInitialized():
         raise WireError("Missing required fields")
+    if not body.isascii() and _has_foreign_text(made):
+        raise WireError("Text that is not UTF-8")
     return made
+
+
+def _has_foreign_text(message: Message) -> bool:
+    """Whether any ``string`` at any depth is not UTF-8: nothing of ours could pass it on."""
+    for field, value in message.ListFields():
+        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+            continue
+        values = value if field.is_repeated else (value,)
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            values = (part for item in value.items() for part in item)
+        for part in values:
+            if isinstance(part, bytes) or (isinstance(part, Message) and _has_foreign_text(part)):
+                return True
+    return False
 
 
 def _checked(text: str) -> str:

@@ -21,9 +21,9 @@ from __future__ import annotations
 from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId
 
 
-def lock_file(work_dir: str) -> str:
-    """The file whose lock keeps a second agent out of the work directory."""
-    return f"{work_dir}/.lock"
+def lock_file(directory: str) -> str:
+    """The file whose lock keeps a second agent out of a work or runtime directory."""
+    return f"{directory}/.lock"
 
 
 def agent(work_dir: str, agent_id: AgentId) -> str:

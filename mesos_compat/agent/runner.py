@@ -8,6 +8,7 @@ exactly one event.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -83,8 +84,8 @@ class Runner:
         self._around = around
         self._submit = submit
         self._timers: dict[TimerKey, PendingCall] = {}
-        #: Grows with every Detect: the answer to an older one is no news any more.
-        self._detections = 0
+        #: The question after the master that is open; a new one takes its place.
+        self._detection: asyncio.Task[None] | None = None
 
     def run(self, effect: Effect) -> Event | None:
         """Carry out or start ``effect``; return its answer if it is there already."""
@@ -136,8 +137,9 @@ class Runner:
         scope = self._around.scope
         match effect:
             case effects.Detect(previous):
-                self._detections += 1
-                scope.spawn(self._detect(previous, self._detections), "detect master")
+                if self._detection is not None:
+                    self._detection.cancel("a new detection begins")
+                self._detection = scope.spawn(self._detect(previous), "detect master")
             case effects.Launch():
                 scope.spawn(self._launch(effect), f"container {effect.container_id}")
             case effects.UpdateContainer():
@@ -149,14 +151,12 @@ class Runner:
             case _:
                 assert_never(effect)
 
-    async def _detect(self, previous: str, number: int) -> None:
+    async def _detect(self, previous: str) -> None:
         try:
             leader = await self._around.detect(previous)
         except MesosCompatError as error:
-            if number == self._detections:
-                self._submit(events.DetectionFailed(str(error)))
-            return
-        if number == self._detections:
+            self._submit(events.DetectionFailed(str(error)))
+        else:
             self._submit(events.MasterDetected(leader.pid, leader.hostname))
 
     async def _launch(self, effect: effects.Launch) -> None:

@@ -1,0 +1,385 @@
+# SPDX-License-Identifier: Apache-2.0
+"""mesos-agent (and mesos-slave): flags → parts → run. The composition root: it alone sees all.
+
+Source: spec ``state-and-recovery`` 1.7, 13.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pwd
+import signal
+import sys
+import sysconfig
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+
+from containerizer.api import Containerizer
+from containerizer.create import check_images, create_containerizer
+from containerizer.isolators.context import ContainerizerConfig
+from containerizer.launcher.base import Launcher
+from containerizer.launcher.linux import LinuxLauncher, LinuxLauncherConfig
+from containerizer.launcher.posix import PosixLauncher
+from containerizer.launcher.spawn import Spawner, SpawnerConfig
+from containerizer.provisioner.base import Provisioner
+from containerizer.provisioner.config import ProvisionerConfig
+from containerizer.provisioner.create import create_provisioner
+from mesos_compat.agent import gauges
+from mesos_compat.agent.flags import AgentFlags, listen_options, parse_agent_flags, usage
+from mesos_compat.agent.gc import GarbageCollector
+from mesos_compat.agent.inbox import Inbox
+from mesos_compat.agent.loop import AgentLoop
+from mesos_compat.agent.machine import events
+from mesos_compat.agent.machine.state import AgentState
+from mesos_compat.agent.runner import Leader, Runner, Surroundings
+from mesos_compat.agent.settings import ACTOR_ID, MESOS_VERSION, agent_config, from_json
+from mesos_compat.agent.workdir import DirectoryLock
+from mesos_compat.base import log as glog
+from mesos_compat.base.clock import RealClock
+from mesos_compat.base.errors import FlagError, InvariantError, MesosCompatError
+from mesos_compat.base.log import Logging
+from mesos_compat.base.metrics import Metrics
+from mesos_compat.base.scope import Scope
+from mesos_compat.http.app import create_app
+from mesos_compat.libprocess.address import Bound, bind
+from mesos_compat.libprocess.links import Links
+from mesos_compat.libprocess.server import Server
+from mesos_compat.libprocess.upid import UPID
+from mesos_compat.master.detector import Detector, detect
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.v1.executor_api import ExecutorStreams
+
+log = logging.getLogger(__name__)
+
+#: Programs that the spawner runs without an exec, by their name in our own ``launcher_dir``.
+_PROGRAMS = {"mesos-executor": "mesos_compat.executor.command:main"}
+#: End of the program by these is left to their default action, after things are put in order.
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+#: Seconds that messages already sent get to leave the process at its end.
+_FLUSH_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the agent ended: with an error for the operator, by a signal, or well."""
+
+    error: str = ""
+    signal: int | None = None
+
+
+def main() -> int:
+    """Run the program; return its exit status."""
+    try:
+        flags = parse_agent_flags(sys.argv[1:], os.environ)
+    except FlagError as error:
+        print(f"{error}\n\nSee `{os.path.basename(sys.argv[0])} --help`", file=sys.stderr)
+        return 1
+    if flags.help:
+        print(usage(os.environ), end="")
+        return 0
+    if flags.version:
+        print(f"mesos {MESOS_VERSION}")
+        return 0
+    try:
+        logs = glog.start(
+            "mesos-agent",
+            level=flags.logging_level,
+            log_dir=flags.log_dir,
+            quiet=flags.quiet,
+        )
+    except FlagError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for warning in flags.warnings:
+        log.warning("%s", warning)
+    try:
+        ending = asyncio.run(_run(flags, logs))
+    except MesosCompatError as error:
+        ending = Ending(str(error))
+    if ending.error:
+        log.error("EXIT with status 1: %s", ending.error)
+    logs.stop()
+    if ending.error and flags.quiet:
+        print(ending.error, file=sys.stderr)
+    if ending.signal is not None:
+        signal.signal(ending.signal, signal.SIG_DFL)
+        os.kill(os.getpid(), ending.signal)
+    return 1 if ending.error else 0
+
+
+async def _run(flags: AgentFlags, logs: Logging) -> Ending:
+    """Put the parts together, run until something ends it, and take them apart again."""
+    ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+    bound = bind(listen_options(flags, os.environ))
+    async with AsyncExitStack() as stack:
+        try:
+            work_dir, runtime_dir = _lock_directories(flags, stack)
+            agent = await _Agent.create(flags, logs, bound, work_dir, runtime_dir, stack, ended)
+        except BaseException:
+            bound.socket.close()
+            raise
+        _install_signals(agent.loop, ended)
+        await agent.start()
+        return await ended
+
+
+def _lock_directories(flags: AgentFlags, stack: AsyncExitStack) -> tuple[str, str]:
+    """Make work and runtime directory ours alone; return their real paths."""
+    for name, path in (("work_dir", flags.work_dir), ("runtime_dir", flags.runtime_dir)):
+        stack.callback(DirectoryLock(name, path).release)
+    return os.path.realpath(flags.work_dir), os.path.realpath(flags.runtime_dir)
+
+
+class _Agent:
+    """All parts of one agent, joined."""
+
+    def __init__(self, loop: AgentLoop, server: Server, runner: Runner) -> None:
+        self.loop = loop
+        self._server = server
+        self._runner = runner
+
+    @classmethod
+    async def create(
+        cls,
+        flags: AgentFlags,
+        logs: Logging,
+        bound: Bound,
+        work_dir: str,
+        runtime_dir: str,
+        stack: AsyncExitStack,
+        ended: asyncio.Future[Ending],
+    ) -> _Agent:
+        """Make the parts in upstream's order of refusals; what has to be closed is in ``stack``,
+        in the order in which it has to be closed. Raises FlagError.
+        """
+        clock, metrics = RealClock(), Metrics()
+        containerizer = _containerizer(flags, work_dir, runtime_dir, metrics, stack)
+        detector = detect(flags.master_location, clock)
+        config = agent_config(flags, bound.address, work_dir, os.environ)
+        state = AgentState(config, os.urandom(16), clock.time())
+        gauges.register(metrics, state, clock)
+
+        def exit_with(error: str) -> None:
+            if not ended.done():
+                ended.set_result(Ending(error))
+
+        def failed(error: InvariantError) -> None:
+            if not ended.done():
+                ended.set_exception(error)
+
+        files = _log_files(flags, logs)
+        loop = AgentLoop(state, containerizer, flags.display, metrics, files, clock, failed)
+        inbox = Inbox(ACTOR_ID, loop.submit)
+        scope = Scope("agent")
+        links = Links(
+            scope, bound.address, inbox, lambda upid: loop.submit(events.LinkExited(str(upid)))
+        )
+        executors = ExecutorStreams(clock)
+        gc = GarbageCollector(
+            scope, clock, flags.gc_delay, metrics, lambda path: _detach(files, path)
+        )
+        around = Surroundings(
+            _Peers(links, bound),
+            lambda previous: _leader(detector, previous),
+            containerizer,
+            executors,
+            gc,
+            files,
+            scope,
+            clock,
+            exit_with,
+        )
+        runner = Runner(around, loop.submit)
+        server = Server(bound, inbox, create_app(loop, executors, logs=logs, clock=clock))
+        stack.push_async_callback(scope.close)
+        stack.push_async_callback(links.close, _FLUSH_S)
+        stack.push_async_callback(server.close, 0.5)
+        stack.callback(executors.close_all)
+        stack.callback(runner.close)
+        stack.callback(loop.stop)
+        return cls(loop, server, runner)
+
+    async def start(self) -> None:
+        """Listen, clear away what an earlier agent left, and begin."""
+        state = self.loop.state
+        await self._server.start()
+        log.info("Agent started on %s", state.config.pid)
+        log.info("Agent work directory: %s", state.config.work_dir)
+        log.info("Agent hostname: %s", state.config.info.hostname)
+        self.loop.start(self._runner.run)
+        await self.loop.containerizer.recover([])
+        self.loop.submit(events.Recovered())
+
+
+class _Peers:
+    """Messages of the agent's own actor; implements ``runner.Peers``."""
+
+    def __init__(self, links: Links, bound: Bound) -> None:
+        self._links = links
+        self._sender = UPID(ACTOR_ID, bound.address.ip, bound.address.port)
+
+    def send(self, target: str, message: Message) -> None:
+        """Send from the agent's own process id."""
+        name = message.DESCRIPTOR.full_name
+        self._links.send(self._sender, UPID.parse(target), name, message.SerializeToString())
+
+    def link(self, target: str) -> None:
+        """Open the connection that tells when ``target`` is gone."""
+        self._links.link(UPID.parse(target))
+
+
+async def _leader(detector: Detector, previous: str) -> Leader:
+    found = await detector.next(UPID.parse(previous) if previous else None)
+    return Leader("") if found is None else Leader(found.pid, found.hostname)
+
+
+def _install_signals(loop: AgentLoop, ended: asyncio.Future[Ending]) -> None:
+    running = asyncio.get_running_loop()
+
+    def end(number: signal.Signals) -> None:
+        log.warning(
+            "Received %s, ending; containers of checkpointing frameworks go on", number.name
+        )
+        if not ended.done():
+            ended.set_result(Ending(signal=number))
+
+    for number in _ENDING:
+        running.add_signal_handler(number, end, number)
+    user = _user()
+    running.add_signal_handler(
+        signal.SIGUSR1, lambda: loop.submit(events.UnregisterRequested(user))
+    )
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _log_files(flags: AgentFlags, logs: Logging) -> dict[str, str]:
+    """The virtual path of the agent's own log, if it has a file."""
+    path = flags.external_log_file or logs.files.get(flags.logging_level)
+    return {} if path is None else {"/slave/log": os.path.abspath(path)}
+
+
+def _detach(files: dict[str, str], removed: str) -> None:
+    """Forget virtual paths of what was removed."""
+    below = removed + "/"
+    for virtual, real in list(files.items()):
+        if real == removed or real.startswith(below):
+            del files[virtual]
+
+
+# Containers.
+
+
+def _containerizer(
+    flags: AgentFlags,
+    work_dir: str,
+    runtime_dir: str,
+    metrics: Metrics,
+    stack: AsyncExitStack,
+) -> Containerizer:
+    config = _containerizer_config(flags, work_dir, runtime_dir)
+    check_images(config)
+    launcher, hierarchies = _launcher(flags, stack)
+    provisioner = _provisioner(flags, work_dir, metrics, stack)
+    containerizer = create_containerizer(
+        config, launcher, provisioner, metrics, launcher_hierarchies=hierarchies
+    )
+    stack.push_async_callback(containerizer.close)
+    return containerizer
+
+
+def _containerizer_config(
+    flags: AgentFlags, work_dir: str, runtime_dir: str
+) -> ContainerizerConfig:
+    force = flags.host_path_volume_force_creation or ""
+    return ContainerizerConfig(
+        work_dir=work_dir,
+        runtime_dir=runtime_dir,
+        launcher=flags.launcher,
+        launcher_dir=flags.launcher_dir,
+        containerizers=flags.containerizers,
+        isolation=flags.isolation,
+        image_providers=_image_providers(flags),
+        sandbox_directory=flags.sandbox_directory,
+        switch_user=flags.switch_user,
+        cgroups_hierarchy=flags.cgroups_hierarchy,
+        cgroups_root=flags.cgroups_root,
+        cgroups_destroy_timeout_s=flags.cgroups_destroy_timeout,
+        cgroups_enable_cfs=flags.cgroups_enable_cfs,
+        cgroups_limit_swap=flags.cgroups_limit_swap,
+        cgroups_cpu_enable_pids_and_tids_count=flags.cgroups_cpu_enable_pids_and_tids_count,
+        revocable_cpu_low_priority=flags.revocable_cpu_low_priority,
+        allowed_devices=from_json("allowed_devices", flags.allowed_devices, pb.DeviceWhitelist),
+        disallow_sharing_agent_pid_namespace=flags.disallow_sharing_agent_pid_namespace,
+        docker_ignore_runtime=flags.docker_ignore_runtime,
+        host_path_volume_force_creation=tuple(path for path in force.split(":") if path),
+        network_cni_plugins_dir=flags.values["network_cni_plugins_dir"],
+        network_cni_config_dir=flags.values["network_cni_config_dir"],
+        extra=flags.display,
+    )
+
+
+def _launcher(flags: AgentFlags, stack: AsyncExitStack) -> tuple[Launcher, tuple[str, ...]]:
+    """Make the launcher; return it and the hierarchies that it has cgroups in."""
+    scripts = sysconfig.get_path("scripts")
+    programs = {
+        os.path.realpath(os.path.join(scripts, name)): function
+        for name, function in _PROGRAMS.items()
+    }
+    spawner = Spawner(SpawnerConfig(programs))
+    stack.push_async_callback(spawner.close)
+    if flags.launcher == "posix":
+        return PosixLauncher(spawner), ()
+    booted = os.path.isdir("/run/systemd/system")
+    launcher = LinuxLauncher.create(
+        LinuxLauncherConfig(
+            cgroups_hierarchy=flags.cgroups_hierarchy,
+            cgroups_root=flags.cgroups_root,
+            destroy_timeout_s=flags.cgroups_destroy_timeout,
+            systemd=booted and bool(flags.values["systemd_enable_support"]),
+        ),
+        spawner,
+    )
+    return launcher, launcher.hierarchies
+
+
+def _provisioner(
+    flags: AgentFlags, work_dir: str, metrics: Metrics, stack: AsyncExitStack
+) -> Provisioner | None:
+    providers = _image_providers(flags)
+    if not providers:
+        return None
+    made = create_provisioner(
+        ProvisionerConfig(
+            work_dir=work_dir,
+            image_providers=providers,
+            image_provisioner_backend=flags.image_provisioner_backend,
+            docker_store_dir=flags.docker_store_dir,
+            docker_registry=flags.docker_registry,
+            appc_store_dir=flags.appc_store_dir,
+            appc_simple_discovery_uri_prefix=flags.appc_simple_discovery_uri_prefix,
+            fetcher_stall_timeout_s=flags.fetcher_stall_timeout,
+            temporary_dir=os.environ.get("TMPDIR") or "/tmp",
+        ),
+        metrics,
+    )
+    stack.push_async_callback(made.close)
+    return made
+
+
+def _image_providers(flags: AgentFlags) -> tuple[str, ...]:
+    names = (flags.image_providers or "").split(",")
+    return tuple(name.strip() for name in names if name.strip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
