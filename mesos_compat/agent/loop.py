@@ -123,7 +123,6 @@ class AgentLoop:
         self._number += 1
         number, name = self._number, type(event).__name__
         self._story.append(f"{number} {name}")
-        log.debug("Event %d: %s", number, name)
         try:
             effects = step(self._state, event, self._clock.time(), os.urandom(_ENTROPY_BYTES))
         except InvariantError:
@@ -132,8 +131,10 @@ class AgentLoop:
             log.exception("Event %d (%s) cannot be handled and is dropped", number, name)
             self._state.check()
             return
+        if log.isEnabledFor(logging.DEBUG):
+            asked = ", ".join(type(effect).__name__ for effect in effects)
+            log.debug("Event %d: %s → %s", number, name, asked or "nothing")
         for effect in effects:
-            log.debug("Event %d leads to %s", number, type(effect).__name__)
             if self._run is None:
                 return
             answer = self._run(effect)

@@ -157,7 +157,7 @@ class _Agent:
         in the order in which it has to be closed. Raises FlagError.
         """
         clock, metrics = RealClock(), Metrics()
-        containerizer = _containerizer(flags, work_dir, runtime_dir, metrics, stack)
+        containerizer = await _containerizer(flags, work_dir, runtime_dir, metrics, stack)
         detector = detect(flags.master_location, clock)
         config = agent_config(flags, bound.address, work_dir, os.environ)
         state = AgentState(config, os.urandom(16), clock.time())
@@ -279,7 +279,7 @@ def _detach(files: dict[str, str], removed: str) -> None:
 # Containers.
 
 
-def _containerizer(
+async def _containerizer(
     flags: AgentFlags,
     work_dir: str,
     runtime_dir: str,
@@ -288,11 +288,13 @@ def _containerizer(
 ) -> Containerizer:
     config = _containerizer_config(flags, work_dir, runtime_dir)
     check_images(config)
-    launcher, hierarchies = _launcher(flags, stack)
+    spawner = _spawner()
+    stack.push_async_callback(spawner.close)
+    launcher = _launcher(flags, spawner)
     provisioner = _provisioner(flags, work_dir, metrics, stack)
-    containerizer = create_containerizer(
-        config, launcher, provisioner, metrics, launcher_hierarchies=hierarchies
-    )
+    containerizer = create_containerizer(config, launcher, provisioner, metrics)
+    # The first task shall not wait for an interpreter.
+    await spawner.start()
     stack.push_async_callback(containerizer.close)
     return containerizer
 
@@ -328,19 +330,20 @@ def _containerizer_config(
     )
 
 
-def _launcher(flags: AgentFlags, stack: AsyncExitStack) -> tuple[Launcher, tuple[str, ...]]:
-    """Make the launcher; return it and the hierarchies that it has cgroups in."""
+def _spawner() -> Spawner:
     scripts = sysconfig.get_path("scripts")
     programs = {
         os.path.realpath(os.path.join(scripts, name)): function
         for name, function in _PROGRAMS.items()
     }
-    spawner = Spawner(SpawnerConfig(programs))
-    stack.push_async_callback(spawner.close)
+    return Spawner(SpawnerConfig(programs))
+
+
+def _launcher(flags: AgentFlags, spawner: Spawner) -> Launcher:
     if flags.launcher == "posix":
-        return PosixLauncher(spawner), ()
+        return PosixLauncher(spawner)
     booted = os.path.isdir("/run/systemd/system")
-    launcher = LinuxLauncher.create(
+    return LinuxLauncher.create(
         LinuxLauncherConfig(
             cgroups_hierarchy=flags.cgroups_hierarchy,
             cgroups_root=flags.cgroups_root,
@@ -349,7 +352,6 @@ def _launcher(flags: AgentFlags, stack: AsyncExitStack) -> tuple[Launcher, tuple
         ),
         spawner,
     )
-    return launcher, launcher.hierarchies
 
 
 def _provisioner(
