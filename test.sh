@@ -55,7 +55,7 @@ case $what in
         lint
         exit
         ;;
-    fast) selection=(-m "not root and not integration" tests integration) ;;
+    fast) selection=(-m "not root and not integration" tests) ;;
     root) selection=(-m "root and not integration" tests) ;;
     integration)
         prepare_integration
