@@ -17,14 +17,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
@@ -48,6 +49,8 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 #: Seconds after which aiohttp closes an idle connection: never, in practice.
 _NEVER_S: Final = 10 * 365 * 24 * 3600.0
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def dispatch(processes: Mapping[str, Process]) -> Inbox:
@@ -73,6 +76,14 @@ class ServerLimits:
     #: The body of a request that is no message.
     http_body_bytes: int = 128 * 1024 * 1024
     head_bytes: int = wire.MAX_HEAD_BYTES
+    #: Connections at the same time; further ones are closed at once.
+    connections: int = field(default_factory=lambda: _connection_limit())
+
+
+def _connection_limit() -> int:
+    """Leave a quarter of the file descriptors for everything else."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1_000_000 if soft == resource.RLIM_INFINITY else soft * 3 // 4
 
 
 class Server:
@@ -142,9 +153,12 @@ class Server:
         self._inflight += more
         return self._inflight <= self.limits.inflight_bytes
 
-    def add(self, connection: _Connection) -> None:
-        """Remember a connection that reads messages."""
+    def add(self, connection: _Connection) -> bool:
+        """Remember a connection that reads messages; ``False`` if there are too many."""
+        assert self._http is not None
+        others = len(self._connections) + len(self._http.connections)
         self._connections.add(connection)
+        return others < self.limits.connections
 
     def discard(self, connection: _Connection) -> None:
         """Forget a connection that was closed or handed over."""
@@ -156,6 +170,10 @@ class Server:
         return self._http()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        expected = request.headers.get("Expect", "").lower()
+        if expected == "100-continue" and request.version >= HttpVersion11:
+            await request.writer.write(_CONTINUE)
+            request.writer.output_size = 0  # the response proper has not begun
         if not wire.is_message(request.method, request.headers):
             return await self._handler(request)
         try:
@@ -206,7 +224,9 @@ class _Connection(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._server.add(self)
+        if not self._server.add(self):
+            log.warning("Too many connections: closing that of %s", self._peer_ip)
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         for request in self._reader.feed(data):
@@ -220,7 +240,7 @@ class _Connection(asyncio.Protocol):
             self._refuse(wire.RefusedBody("Too many bytes of messages are under way"))
         elif self._reader.expects_continue:
             self._reader.expects_continue = False
-            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._write(_CONTINUE)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._forget()

@@ -229,6 +229,19 @@ async def test_who_waits_for_100_continue_gets_it() -> None:
         await peer.responses(1)
 
 
+async def test_a_client_that_waits_for_100_continue_gets_it() -> None:
+    async with serving() as bench:
+        peer = await bench.connect()
+        peer.write(
+            b"POST /x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+        )
+        assert (await peer.responses(1))[0] == b"HTTP/1.1 100 Continue\r\n\r\n"
+        peer.write(b"x")
+        (answer,) = await peer.responses(1)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert answer.endswith(b"\r\n\r\n1 bytes")
+
+
 class TestHostile:
     async def test_a_body_over_the_limit(self) -> None:
         async with serving(ServerLimits(body_bytes=1000)) as bench:
@@ -266,6 +279,20 @@ class TestHostile:
             one.write(bench.message("m", b"x" * 900)[-100:])
             await one.responses(1)
             assert bench.server._inflight == 0
+
+    async def test_too_many_connections(self) -> None:
+        async with serving(ServerLimits(connections=2)) as bench:
+            one, two = await bench.connect(), await bench.connect()
+            two.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await two.responses(1)
+            three = await bench.connect()
+            with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+                await three.responses(1)
+            one.writer.close()
+            await until(lambda: len(bench.server._connections) == 0)
+            four = await bench.connect()
+            four.write(bench.message("m"))
+            await four.responses(1)
 
     async def test_a_peer_that_vanishes_gives_its_bytes_back(self) -> None:
         async with serving() as bench:
