@@ -72,8 +72,12 @@ case $what in
         ;;
 esac
 
+# A folder of its own: pytest would clear away those of runs that are still going on.
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/mesos-compat-test.XXXXXX") || exit 1
 say "pytest ${selection[*]} $*"
-"$bin/python" -m pytest -ra "${selection[@]}" "$@" </dev/null
+"$bin/python" -m pytest -ra --basetemp="$scratch/run" "${selection[@]}" "$@" </dev/null
 status=$?
+# After a failure its logs and sandboxes stay to be looked at.
+[ $status = 0 ] && { rm -rf --one-file-system "$scratch" || status=1; }
 [ $status = 0 ] && status=$lint_failed
 exit $status
