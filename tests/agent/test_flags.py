@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +264,16 @@ def test_what_has_no_effect_says_so_once_and_only_if_it_would_have_one() -> None
     assert flags.warnings == ("Flag --perf_events is not implemented yet and has no effect",)
     assert flags.values["perf_events"] == "cycles"
     assert WITHOUT_EFFECT.keys() <= FLAGS.flags.keys()
+
+
+def test_typed_flags_are_read_by_the_agent_or_said_to_have_no_effect() -> None:
+    root = Path(module.__file__).parent.parent
+    files = [root / "cli" / "agent.py", *(root / "agent").glob("*.py")]
+    text = "".join(file.read_text() for file in files)
+    typed = {field.name for field in dataclasses.fields(AgentFlags)} & FLAGS.flags.keys()
+    read = {name for name in typed if re.search(rf'\bflags\.(values\["{name}"|{name}\b)', text)}
+    read.add("master")  # through master_location
+    assert typed - read == typed & WITHOUT_EFFECT.keys()
 
 
 def test_a_master_from_a_file(tmp_path: Path) -> None:
