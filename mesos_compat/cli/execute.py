@@ -210,7 +210,7 @@ class ExecuteRun:
         waited = format_duration(round((self._plan.offer_timeout_s or 0) * 1e9))
         if not self._framework.HasField("id"):
             return f"Failed to subscribe with the master within {waited}: {self._reason}"
-        count = f"{self._declined} offers did not" if self._declined else "there were no offers"
+        count = f"{self._declined} declined" if self._declined else "there was no offer at all"
         return (
             f"No offer with {self._required} arrived within {waited} ({count});"
             " --offer_timeout sets how long to wait"

@@ -268,7 +268,7 @@ async def test_no_offer_that_fits(master: FakeMaster, start: Start) -> None:
     master.offer("cpus:0.5;mem:1024")
     assert (await master.call(api.Call.DECLINE)).decline.offer_ids[0].value == OFFER
     with pytest.raises(
-        ExecuteError, match=r"No offer with cpus:1; mem:128 arrived within 100ms \(1 offers"
+        ExecuteError, match=r"No offer with cpus:1; mem:128 arrived within 100ms \(1 declined"
     ):
         await running
 

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from containerizer.linux import proc
 from mesos_compat.base import recordio
 from mesos_compat.executor import command
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
@@ -238,6 +239,8 @@ class RunningExecutor:
 
     def stop(self) -> None:
         if not self._gone():
+            for task in proc.children(self.pid):
+                os.kill(task, signal.SIGKILL)
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
 

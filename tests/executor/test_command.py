@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import re
 import socket
+import subprocess
+import sys
 import time
 from collections import deque
 from pathlib import Path
@@ -516,6 +518,25 @@ def test_bad_starts(
     executor = start(*arguments, **environ)
     assert executor.wait(agent) == 1
     assert why in executor.output("stderr")
+
+
+def test_as_a_program_of_its_own(agent: FakeAgent, tmp_path: Path) -> None:
+    environ = {
+        "PATH": os.environ["PATH"],
+        "MESOS_SLAVE_PID": agent.upid,
+        "MESOS_FRAMEWORK_ID": "f-0000",
+        "MESOS_EXECUTOR_ID": "t",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "mesos_compat.executor.command", "--launcher_dir=/x"],
+        cwd=tmp_path,
+        env=environ,
+        start_new_session=True,
+    ) as process:
+        agent.start_task(shell_task("pwd > out"))
+        agent.update(v1.TASK_FINISHED)
+        assert process.wait(10) == 0
+    assert (tmp_path / "out").read_text() == f"{tmp_path}\n"
 
 
 def test_help(agent: FakeAgent, start: Start) -> None:
