@@ -238,8 +238,6 @@ class TarReader:
                 block += part
             lines = (partial + block).split(b"\n")
             partial = lines.pop()
-            if len(partial) > 32:
-                raise UnpackError("the map of a sparse file is damaged")
             for line in lines:
                 if len(numbers) < wanted:
                     numbers.append(line)
@@ -248,6 +246,8 @@ class TarReader:
                     if count > MAX_EXTENTS:
                         raise UnpackError("a sparse file has too many parts")
                     wanted = 1 + 2 * count
+            if len(numbers) < wanted and len(partial) > 32:
+                raise UnpackError("the map of a sparse file is damaged")
         return _pairs(numbers[1:])
 
 

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from containerizer.provisioner.base import Store
+from containerizer.provisioner.config import ProvisionerConfig
+from containerizer.provisioner.stores.docker import create
+from mesos_compat.base.checkpoint import read_record
+from mesos_compat.base.errors import FlagError, ProvisionError
+from mesos_compat.base.metrics import Metrics
+from mesos_compat.base.scope import Scope
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.internal.slave.containerizer.mesos.provisioner.docker import (
+    message_pb2 as stored,
+)
+from tests.containerizer.provisioner.images import (
+    Entry,
+    docker25,
+    legacy,
+    saved,
+    sha256,
+    tar,
+    write,
+)
+from tests.suites.image_stores import StoreSuite, until
+
+BASE = tar([Entry("base", b"x" * 3000)])
+
+
+def docker(name: str, cached: bool = True) -> pb.Image:
+    return pb.Image(type=pb.Image.DOCKER, docker=pb.Image.Docker(name=name), cached=cached)
+
+
+def store_of(tmp_path: Path, scope: Scope, metrics: Metrics | None = None) -> Store:
+    os.makedirs(tmp_path / "registry", exist_ok=True)
+    config = ProvisionerConfig(
+        work_dir=str(tmp_path),
+        docker_store_dir=str(tmp_path / "store"),
+        docker_registry=str(tmp_path / "registry"),
+    )
+    return create(config, scope, metrics or Metrics())
+
+
+def put(tmp_path: Path, name: str, data: bytes) -> None:
+    write(str(tmp_path / "registry" / f"{name}.tar"), data)
+
+
+class TestSuite(StoreSuite):
+    def make(self, tmp_path: Path, scope: Scope) -> Store:
+        return store_of(tmp_path, scope)
+
+    def image(self, tmp_path: Path, content: bytes = b"1") -> pb.Image:
+        put(tmp_path, "busybox", legacy([BASE, tar([Entry("f", content)])]))
+        return docker("busybox")
+
+    def hide(self, tmp_path: Path) -> None:
+        os.unlink(tmp_path / "registry" / "busybox.tar")
+
+    def break_image(self, tmp_path: Path) -> None:
+        os.truncate(tmp_path / "registry" / "busybox.tar", 6000)
+
+    def staging(self, tmp_path: Path) -> str:
+        return str(tmp_path / "store" / "staging")
+
+
+async def test_layout_and_record(tmp_path: Path) -> None:
+    layer = tar([Entry("f", b"1")])
+    put(tmp_path, "reg.io:5000/a/b:1", docker25([layer], "reg.io:5000/a/b:1", Env=["A=1"]))
+    metrics = Metrics()
+    async with Scope("test") as scope:
+        store = store_of(tmp_path, scope, metrics)
+        await store.recover()
+        info = await store.get(docker("reg.io:5000/a/b:1"), "copy")
+        again = await store.get(docker("reg.io:5000/a/b:1"), "copy")
+    assert again == info
+    layer_id = f"sha256:{sha256(layer)}"
+    root = tmp_path / "store"
+    assert info.layers == (str(root / "layers" / layer_id / "rootfs"),)
+    assert info.docker_manifest is not None
+    assert info.docker_manifest.config.Env == ["A=1"]
+    assert info.config is not None
+    assert sorted(os.listdir(root)) == ["gc", "layers", "staging", "storedImages"]
+    assert sorted(os.listdir(root / "layers")) == sorted([layer_id, os.path.basename(info.config)])
+    record = stored.Images.FromString(read_record(str(root / "storedImages")) or b"")
+    [image] = record.images
+    assert image.reference.registry == "reg.io:5000"
+    assert image.reference.repository == "a/b"
+    assert image.reference.tag == "1"
+    assert not image.reference.HasField("digest")
+    assert list(image.layer_ids) == [layer_id]
+    assert image.config_digest == os.path.basename(info.config)
+    timer = "containerizer/mesos/provisioner/docker_store/image_pull_ms"
+    assert metrics.snapshot()[timer] > 0
+    assert f"{timer}/count" not in metrics.snapshot()
+
+
+async def test_second_backend_adds_its_tree(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    put(tmp_path, "a", legacy([BASE, tar([Entry(".wh.base")])], name="a"))
+    async with Scope("test") as scope:
+        store = store_of(tmp_path, scope)
+        plain = await store.get(docker("a"), "copy")
+        overlay = await store.get(docker("a"), "overlay")
+        assert await store.get(docker("a"), "copy") == plain
+    top = os.path.dirname(plain.layers[1])
+    assert os.path.dirname(overlay.layers[1]) == top
+    assert sorted(os.listdir(top)) == ["VERSION", "json", "rootfs", "rootfs.overlay"]
+    assert os.listdir(plain.layers[1]) == [".wh.base"]
+    assert os.listdir(overlay.layers[1]) == ["base"]
+
+
+@pytest.mark.parametrize("lost", ["rootfs", "json", ""])
+async def test_lost_parts_are_pulled_again(tmp_path: Path, lost: str) -> None:
+    put(tmp_path, "a", legacy([BASE, tar([Entry("f", b"1")])], name="a"))
+    async with Scope("test") as scope:
+        store = store_of(tmp_path, scope)
+        info = await store.get(docker("a"), "copy")
+        below = os.stat(info.layers[0]).st_ino
+        layer = os.path.dirname(info.layers[1])
+        for name in os.listdir(layer) if not lost else [lost]:
+            os.rename(os.path.join(layer, name), tmp_path / f"lost-{name}")
+        if lost == "json":
+            os.rename(info.layers[1], tmp_path / "lost-tree")
+        assert await store.get(docker("a"), "copy") == info
+        assert os.stat(info.layers[0]).st_ino == below
+
+
+@pytest.mark.parametrize(
+    "name", ["nosuch", "nosuch:tag", "lib/none", "reg.io:5000/a/b:1", "a@sha256:x"]
+)
+async def test_missing_archive(tmp_path: Path, name: str) -> None:
+    async with Scope("test", on_error=lambda name, error: None) as scope:
+        store = store_of(tmp_path, scope)
+        with pytest.raises(ProvisionError) as error:
+            await store.get(docker(name), "copy")
+    path = tmp_path / "registry" / f"{name}.tar"
+    assert str(error.value) == f"Failed to find archive for image '{name}' at '{path}'"
+
+
+@pytest.mark.parametrize(
+    ("layer", "why"),
+    [
+        (b"garbage" * 100, "not a tar archive"),
+        (tar([Entry("../../../evil", b"e")]), "member '../../../evil': name contains '..'"),
+        (
+            tar([Entry("esc", kind="symlink", to="/tmp"), Entry("esc/evil", b"e")]),
+            "member 'esc/evil': 'esc' is a symbolic link",
+        ),
+    ],
+)
+async def test_hostile_layers(tmp_path: Path, layer: bytes, why: str) -> None:
+    put(tmp_path, "bad", legacy([BASE, layer], name="bad"))
+    async with Scope("test", on_error=lambda name, error: None) as scope:
+        store = store_of(tmp_path, scope)
+        with pytest.raises(ProvisionError) as error:
+            await store.get(docker("bad"), "copy")
+    text = str(error.value)
+    archive = tmp_path / "registry" / "bad.tar"
+    assert text.startswith("Collect failed: Failed to extract layer '")
+    assert text.endswith(f"' of image 'bad' from '{archive}': {why}")
+    assert not os.path.exists(tmp_path / "store" / "layers")
+    assert os.listdir(tmp_path / "store" / "staging") == []
+
+
+async def test_layer_whose_content_is_another(tmp_path: Path) -> None:
+    data = saved([BASE], None).replace(b"x" * 100, b"y" * 100)
+    put(tmp_path, "a", data)
+    async with Scope("test", on_error=lambda name, error: None) as scope:
+        store = store_of(tmp_path, scope)
+        with pytest.raises(ProvisionError, match=f"instead of sha256:{sha256(BASE)}"):
+            await store.get(docker("a"), "copy")
+
+
+async def test_null_configuration(tmp_path: Path) -> None:
+    put(tmp_path, "a", legacy([BASE], name="a", config=None))
+    async with Scope("test") as scope:
+        info = await store_of(tmp_path, scope).get(docker("a"), "copy")
+    assert info.docker_manifest is not None
+    assert info.docker_manifest.HasField("config")
+
+
+async def test_prune(tmp_path: Path) -> None:
+    for name in ("kept", "used", "gone"):
+        put(tmp_path, name, saved([BASE, tar([Entry("f", name.encode())])], None, Cmd=[name]))
+    async with Scope("test") as scope:
+        store = store_of(tmp_path, scope)
+        await store.recover()
+        await store.prune([], [])
+        infos = {n: await store.get(docker(n), "copy") for n in ("kept", "used", "gone")}
+        used = infos["used"]
+        assert used.config is not None
+        await store.prune([docker("kept")], [*used.layers, used.config])
+        await until(lambda: not len(scope))
+    layers = tmp_path / "store" / "layers"
+    left = {os.path.dirname(layer) for n in ("kept", "used") for layer in infos[n].layers}
+    left |= {str(infos[n].config) for n in ("kept", "used")}
+    assert {str(layers / name) for name in os.listdir(layers)} == left
+    assert os.listdir(tmp_path / "store" / "gc") == []
+    record = stored.Images.FromString(read_record(str(tmp_path / "store" / "storedImages")) or b"")
+    assert [image.reference.repository for image in record.images] == ["kept"]
+
+
+async def test_damaged_record(tmp_path: Path) -> None:
+    async with Scope("test") as scope:
+        store = store_of(tmp_path, scope)
+        write(str(tmp_path / "store" / "storedImages"), b"")
+        await store.recover()
+        write(str(tmp_path / "store" / "storedImages"), b"\x05\0\0\0abc")
+        with pytest.raises(ProvisionError, match="Failed to read images from"):
+            await store.recover()
+
+
+async def test_record_that_leads_out(tmp_path: Path) -> None:
+    evil = stored.Image(layer_ids=["../../.."])
+    evil.reference.repository = "a"
+    data = stored.Images(images=[evil]).SerializeToString()
+    async with Scope("test", on_error=lambda name, error: None) as scope:
+        store = store_of(tmp_path, scope)
+        write(str(tmp_path / "store" / "storedImages"), len(data).to_bytes(4, "little") + data)
+        await store.recover()
+        with pytest.raises(ProvisionError, match="Failed to find archive"):
+            await store.get(docker("a"), "copy")
+
+
+async def test_registries_are_not_there_yet(tmp_path: Path) -> None:
+    config = ProvisionerConfig(str(tmp_path), docker_store_dir=str(tmp_path / "store"))
+    async with Scope("test", on_error=lambda name, error: None) as scope:
+        store = create(config, scope, Metrics())
+        with pytest.raises(ProvisionError, match="registries are not supported yet"):
+            await store.get(docker("a"), "copy")
+
+
+@pytest.mark.parametrize("registry", ["foo", "hdfs://x/y"])
+async def test_unusable_registries(tmp_path: Path, registry: str) -> None:
+    config = ProvisionerConfig(
+        str(tmp_path), docker_store_dir=str(tmp_path), docker_registry=registry
+    )
+    async with Scope("test") as scope:
+        with pytest.raises(FlagError, match="Failed to create Docker puller: "):
+            create(config, scope, Metrics())
