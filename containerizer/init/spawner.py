@@ -38,7 +38,7 @@ from containerizer.init.pid1 import Init, StatusFile
 from containerizer.init.spec import LaunchSpec
 from containerizer.linux import cgroup1, fds, namespaces, signals
 from containerizer.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER
-from containerizer.linux.prctl import ProcessTitle, set_name
+from containerizer.linux.prctl import ProcessTitle, set_child_subreaper, set_name
 
 #: Longest request; the launch info is not part of it.
 MAX_REQUEST = 64 * 1024
@@ -105,6 +105,9 @@ def main(arguments: Sequence[str]) -> int:
     # Children start with all signals blocked and default actions: none is lost on the way.
     signals.reset()
     signals.block_all()
+    # Orphans of containers without a pid namespace come to us: pid 1 of a host that is a
+    # container itself may reap nobody.
+    set_child_subreaper(True)
     spawner = _Spawner(agent, programs)
     _warm_up()
     gc.disable()

@@ -137,7 +137,7 @@ class LinuxLauncher:
                 what = f"Failed to create cgroup for container '{container_id}'"
                 raise LaunchError(f"{what}: {_text(error)}") from error
             raise
-        self._inits[container_id] = TrackedInit(init.pid, init.pidfd)
+        self._inits[container_id] = TrackedInit(init.pid, init.pidfd, init)
         return init
 
     async def wait(self, container_id: ContainerId) -> None:

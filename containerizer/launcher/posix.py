@@ -68,7 +68,7 @@ class PosixLauncher:
             print_message(request.launch_info),
             request.stdio,
         )
-        self._inits[container_id] = TrackedInit(init.pid, init.pidfd)
+        self._inits[container_id] = TrackedInit(init.pid, init.pidfd, init)
         return init
 
     async def wait(self, container_id: ContainerId) -> None:

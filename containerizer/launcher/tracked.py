@@ -9,6 +9,7 @@ import os
 import select
 from collections.abc import Iterable
 
+from containerizer.launcher.base import ForkedInit
 from containerizer.linux import proc
 from containerizer.linux.proc import ProcessStat
 from mesos_compat.base.errors import LaunchError
@@ -19,9 +20,10 @@ _LONGEST_DELAY_S = 0.1
 class TrackedInit:
     """One init; ``pidfd`` is -1 if it was gone before we could look."""
 
-    def __init__(self, pid: int, pidfd: int) -> None:
+    def __init__(self, pid: int, pidfd: int, forked: ForkedInit | None = None) -> None:
         self.pid = pid
         self._pidfd = pidfd
+        self._forked = forked
         self._exit: asyncio.Future[None] | None = None
 
     @classmethod
@@ -75,7 +77,9 @@ class TrackedInit:
             raise LaunchError(f"Failed to kill all processes: {pids} left") from None
 
     def close(self) -> None:
-        """Stop watching; whoever still waits is cancelled."""
+        """Stop watching; whoever still waits is cancelled, an unreleased init ends."""
+        if self._forked is not None:
+            self._forked.abort()
         if self._pidfd < 0:
             return
         if self._exit is not None and not self._exit.done():
