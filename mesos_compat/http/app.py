@@ -264,10 +264,15 @@ def _log_access(raw: web.BaseRequest, path: str) -> None:
             "HTTP %s for %s from %s%s%s",
             raw.method,
             path,
-            raw.remote,
+            _peer(raw),
             f" with User-Agent={agent!r}" if agent is not None else "",
             f" with X-Forwarded-For={forwarded!r}" if forwarded is not None else "",
         )
+
+
+def _peer(raw: web.BaseRequest) -> str:
+    peer = None if raw.transport is None else raw.transport.get_extra_info("peername")
+    return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "a local client"
 
 
 async def _send_file(raw: web.BaseRequest, found: files.Download) -> web.StreamResponse:

@@ -136,8 +136,6 @@ class AgentCalls:
 
     async def _set_logging_level(self, call: Call) -> None:
         wanted = call.set_logging_level
-        if wanted.level < self._verbosity.original:
-            raise ApiError(400, f"'{wanted.level}' < original level")
         self._verbosity.set(wanted.level, max(0, wanted.duration.nanoseconds) / 1e9)
 
     # Files.
