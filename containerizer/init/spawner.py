@@ -5,8 +5,7 @@ One thread, no state, no secrets: a request is one datagram, its launch info a f
 child reads. The child answers for itself on the control socket of its launch. The kernel reaps
 our children; the process ends when the agent's socket does, and containers go on running.
 
-Started by ``launcher/spawn.py`` as ``python -I -m containerizer.init.spawner``. Protocol, one
-datagram each, JSON plus descriptors:
+Started by ``launcher/spawn.py``. Protocol, one datagram each, JSON plus descriptors:
 
 * spawner → agent, once: ``{}``, or ``{"error": text}`` before it exits
 * agent → spawner: a ``SpawnRequest`` and [control, launch info, stdin, stdout, stderr]
@@ -26,7 +25,6 @@ import os
 import pwd
 import select
 import socket
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import NoReturn
@@ -320,7 +318,3 @@ def _announce(control: int) -> None:
 def _report(control: int, text: str) -> None:
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(control)) as agent:
         agent.send(json.dumps({"error": text}).encode())
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

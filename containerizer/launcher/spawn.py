@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's side of the spawner: keep it running, ask it for inits, hold on to them.
 
-Source: ``containerizer.init.spawner`` for the protocol.
+See ``containerizer.init.spawner`` for the protocol.
 """
 
 from __future__ import annotations
@@ -24,6 +24,14 @@ from mesos_compat.base.errors import LaunchError
 
 log = logging.getLogger(__name__)
 
+#: Isolated from the environment, but with the modules that this process has.
+_BOOT = """\
+import sys
+end = sys.argv.index("--")
+sys.path[:] = sys.argv[1:end]
+from containerizer.init.spawner import main
+sys.exit(main(sys.argv[end + 1:]))
+"""
 #: Importing all programs takes a second on a busy machine.
 _START_S = 60.0
 #: A child answers in a millisecond; a machine that takes longer than this is of no use.
@@ -156,7 +164,7 @@ class Spawner:
     async def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         arguments = [f"--program={path}={ref}" for path, ref in self._config.programs.items()]
-        command = [self._config.python, "-I", "-m", "containerizer.init.spawner", *arguments]
+        command = [self._config.python, "-I", "-c", _BOOT, *_module_path(), "--", *arguments]
         try:
             with theirs:
                 self._process = subprocess.Popen(  # noqa: ASYNC220 starts, does not wait
@@ -288,6 +296,11 @@ def _memory_file(content: bytes) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def _module_path() -> list[str]:
+    """Return where modules are found, without what depends on the working directory."""
+    return [path for path in sys.path if os.path.isabs(path)]
 
 
 def _environment() -> dict[str, str]:

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The spawner: programs in place of executables, its start, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+
+from containerizer.init.spawner import SpawnRequest
+from containerizer.launcher.base import Stdio
+from containerizer.launcher.posix import PosixLauncher
+from containerizer.launcher.spawn import Spawner, SpawnerConfig
+from containerizer.linux import proc
+from mesos_compat.base.errors import LaunchError
+from tests.containerizer.launcher.host import Host, eventually, launch_info
+
+_HERE = "tests.containerizer.launcher.programs"
+
+
+@pytest.fixture
+async def programs(tmp_path: os.PathLike[str]) -> AsyncIterator[Host]:
+    """A host whose spawner knows three programs, one by a link to its path."""
+    folder = os.path.realpath(tmp_path)
+    os.symlink(folder, f"{folder}/link")
+    table = {f"{folder}/link/{name}": f"{_HERE}:{name}" for name in ("report", "crash", "leave")}
+    made = Host(PosixLauncher(Spawner(SpawnerConfig(programs=table))), folder)
+    yield made
+    await made.clean()
+    await made.launcher.close()
+
+
+async def test_program_in_place_of_an_executable(programs: Host) -> None:
+    path = f"{programs.folder}/report"
+    info = launch_info(
+        path, arguments=["a b", "--flag"], environment={"X": "y"}, working_directory="/"
+    )
+    outcome = await programs.run(info)
+    assert outcome.status == str(42 << 8), outcome.stderr
+    argv, environment, title, place, _, mask, fds = outcome.lines
+    assert argv == "['a b', '--flag']"
+    assert environment.startswith("[('PATH', '/usr/local/sbin:")
+    assert environment.endswith("('X', 'y')] True")
+    assert title == "a b --flag"
+    assert place == f"{os.getuid()} / True"
+    assert mask == "[]"
+    assert fds == "['0', '1', '2']"
+    assert outcome.stderr == "err"
+
+
+@pytest.mark.root
+async def test_program_of_another_user_keeps_no_capability(programs: Host) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    caps = {"capabilities": ["KILL", "CHOWN"]}
+    path = f"{programs.folder}/report"
+    info = launch_info(path, arguments=["r"], user="daemon", bounding_capabilities=caps)
+    outcome = await programs.run(info)
+    assert outcome.lines[3].startswith("1 ")
+    assert outcome.lines[4] == "0 0 21 0"
+    info = launch_info(path, arguments=["r"], user="daemon", effective_capabilities=caps)
+    assert (await programs.run(info)).lines[4] == "21 21 21 21"
+    info = launch_info(path, arguments=["r"], bounding_capabilities=caps)
+    assert (await programs.run(info)).lines[4] == "21 21 21 0"
+
+
+async def test_program_that_crashes_or_leaves(programs: Host) -> None:
+    outcome = await programs.run(launch_info(f"{programs.folder}/crash", arguments=["c"]))
+    assert outcome.status == "256"
+    assert "RuntimeError: crash of c" in outcome.stderr
+    outcome = await programs.run(launch_info(f"{programs.folder}/leave", arguments=["c"]))
+    assert outcome.status == str(9 << 8)
+
+
+async def test_shell_commands_are_never_programs(programs: Host) -> None:
+    outcome = await programs.run(launch_info(f"{programs.folder}/leave"))
+    assert outcome.status == str(127 << 8)
+
+
+@pytest.mark.parametrize("reference", ["no.such.module:main", "os:no_such", "os:sep", "os"])
+async def test_program_that_cannot_be_loaded(reference: str) -> None:
+    spawner = Spawner(SpawnerConfig(programs={"/x": reference}))
+    with pytest.raises(LaunchError, match=f"Failed to load program '{reference}'"):
+        await spawner.start()
+    await spawner.close()
+
+
+async def test_python_that_is_missing() -> None:
+    spawner = Spawner(SpawnerConfig(programs={}, python="/no/such/python"))
+    with pytest.raises(LaunchError, match=r"Failed to start the spawner: .*No such file"):
+        await spawner.start()
+    await spawner.close()
+
+
+async def test_spawner_ends_with_its_owner_and_leaves_inits(tmp_path: os.PathLike[str]) -> None:
+    spawner = Spawner(SpawnerConfig(programs={}))
+    null = os.open(os.devnull, os.O_RDWR)
+    init = await spawner.fork(
+        SpawnRequest(os.fspath(tmp_path)),
+        b'{"command":{"value":"exit 5"}}',
+        Stdio(null, null, null),
+    )
+    os.close(null)
+    pid = spawner.pid
+    assert pid is not None
+    await spawner.close()
+    assert proc.is_zombie_or_gone(pid)
+    assert not proc.is_zombie_or_gone(init.pid)
+    init.release()
+    await eventually(lambda: proc.is_zombie_or_gone(init.pid))
+    with open(os.path.join(tmp_path, "status")) as file:
+        assert file.read() == str(5 << 8)
+    os.close(init.pidfd)
+    with pytest.raises(LaunchError, match="closed"):
+        await spawner.start()
+
+
+async def test_many_at_once_and_cancelled_ones(tmp_path: os.PathLike[str]) -> None:
+    spawner = Spawner(SpawnerConfig(programs={}))
+    launcher = PosixLauncher(spawner)
+    host = Host(launcher, os.fspath(tmp_path))
+    tasks = [asyncio.create_task(host.run(launch_info(f"exit {n}"))) for n in range(12)]
+    cancelled = [asyncio.create_task(host.run(launch_info("sleep 9"))) for _ in range(3)]
+    await asyncio.sleep(0)
+    for task in cancelled:
+        task.cancel()
+    outcomes = await asyncio.gather(*tasks)
+    assert [outcome.status for outcome in outcomes] == [str(n << 8) for n in range(12)]
+    await asyncio.gather(*cancelled, return_exceptions=True)
+    await host.clean()
+    pid = spawner.pid
+    assert pid is not None
+    await eventually(lambda: not proc.children(pid))
+    await launcher.close()
+
+
+async def test_unusable_launch_info_is_the_containers_failure(posix: Host) -> None:
+    container_id, _ = await posix.start(launch_info(""), release=False)
+    outcome = await posix.finish(container_id)
+    assert outcome.status == "256"
+    assert outcome.stderr == "Shell command is not specified\n"
