@@ -12,6 +12,7 @@ Source: spec ``agent-flags.tsv``, ``state-and-recovery`` 1.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sysconfig
@@ -356,7 +357,13 @@ def parse_agent_flags(argv: Sequence[str], environ: Mapping[str, str]) -> AgentF
 
 def usage(environ: Mapping[str, str]) -> str:
     """Return the text of ``--help``."""
-    return FLAGS.help(machine_defaults(environ))
+    described = [
+        dataclasses.replace(one, help=f"{one.help} Not implemented yet.")
+        if one.name in PROTECTING or one.name in WITHOUT_EFFECT
+        else one
+        for one in FLAGS.flags.values()
+    ]
+    return FlagSet(FLAGS.program, described, FLAGS.about).help(machine_defaults(environ))
 
 
 def listen_options(flags: AgentFlags, environ: Mapping[str, str]) -> ListenOptions:

@@ -290,6 +290,8 @@ def test_help_is_complete() -> None:
     text = usage({})
     for name in NAMES:
         assert f"--{name}=" in text or f"--[no-]{name}\n" in text
+    later = "Not implemented yet."
+    assert " ".join(text.split()).count(later) == len(PROTECTING) + len(WITHOUT_EFFECT)
 
 
 class TestListening:
