@@ -64,7 +64,8 @@ class ImageProvisioner:
         self._layout = layout
         self._stores = stores
         self._backends = backends
-        self._backend = default_backend
+        #: Name of the backend that makes new root file systems.
+        self.backend = default_backend
         self._scope = scope
         self._remove_errors = metrics.counter(_REMOVE_ERRORS)
         self._lock = ReadWriteLock()
@@ -147,13 +148,13 @@ class ImageProvisioner:
         self, container_id: ContainerId, entry: _Provisioned, store: Store, image: pb.Image
     ) -> ProvisionInfo:
         async with self._lock.read():
-            found = await store.get(image, self._backend)
+            found = await store.get(image, self.backend)
             rootfs_id = str(uuid.uuid4())
-            rootfs = self._layout.rootfs(container_id, self._backend, rootfs_id)
+            rootfs = self._layout.rootfs(container_id, self.backend, rootfs_id)
             log.info("Container %s: provisioning %s", container_id, rootfs)
-            entry.rootfses.setdefault(self._backend, []).append(rootfs_id)
-            volumes = await self._backends[self._backend].provision(
-                found.layers, rootfs, self._layout.backend(container_id, self._backend)
+            entry.rootfses.setdefault(self.backend, []).append(rootfs_id)
+            volumes = await self._backends[self.backend].provision(
+                found.layers, rootfs, self._layout.backend(container_id, self.backend)
             )
             entry.layers = list(dict.fromkeys([*entry.layers, *found.layers]))
             if found.config is not None and found.config not in entry.configs:

@@ -61,7 +61,8 @@ async def server() -> AsyncIterator[TestServer]:
         "/stall": stall,
     }.items():
         app.router.add_get(path, handler)
-    async with TestServer(app) as running:
+    running = TestServer(app)
+    async with running:
         yield running
 
 
