@@ -13,6 +13,9 @@ from integration.processes import command, environment
 
 _UPDATE = re.compile(r"^Received status update (TASK_\w+) for task '([^']*)'$", re.MULTILINE)
 
+#: An agent notices that its master is another one when no ping came for the product of these.
+FAST_PINGS: dict[str, object] = {"agent_ping_timeout": "1secs", "max_agent_ping_timeouts": 8}
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:

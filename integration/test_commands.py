@@ -6,7 +6,7 @@ import os
 import pytest
 
 from integration.processes import eventually, get, get_json
-from integration.scene import Scene
+from integration.scene import FAST_PINGS, Scene
 
 STARTED = ("TASK_STARTING", "TASK_RUNNING")
 
@@ -36,7 +36,7 @@ def test_a_task_is_killed(master_version: str, scene: Scene) -> None:
     done = scene.execute(
         master, "--name=long", "--command=sleep 1000", "--kill_after=500ms", timeout_s=30
     )
-    done.check(*STARTED, "TASK_KILLED")
+    done.check(*STARTED, "TASK_KILLING", "TASK_KILLED")
     assert "Asked to kill task 'long' on agent" in done.stdout
     eventually(lambda: not tasks_of(agent.address), 10, "the executor to be gone")
 
@@ -90,7 +90,7 @@ def test_two_agents_share_a_host(scene: Scene) -> None:
 
 
 def test_the_agent_finds_a_master_that_comes_back(master_version: str, scene: Scene) -> None:
-    master = scene.master(master_version)
+    master = scene.master(master_version, **FAST_PINGS)
     agent = scene.agent(master)
     agent_id = master.wait_for_agents(1)[0]["id"]
     master.kill()

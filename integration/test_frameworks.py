@@ -12,7 +12,7 @@ import pytest
 
 from integration.frameworks import fifty
 from integration.processes import environment
-from integration.scene import Scene
+from integration.scene import FAST_PINGS, Scene
 
 PROJECT = Path(__file__).parent.parent
 RESOURCES = "cpus:4;mem:2048;disk:4096;ports:[31000-31999]"
@@ -64,10 +64,10 @@ def test_fifty_tasks_end_as_they_should(master_version: str, scene: Scene) -> No
 
 @pytest.mark.timeout(240)
 def test_a_crash_of_the_master_loses_and_doubles_nothing(master_version: str, scene: Scene) -> None:
-    master = scene.master(master_version)
+    master = scene.master(master_version, **FAST_PINGS)
     scene.agent(master, resources=RESOURCES)
     agent_id = master.wait_for_agents(1)[0]["id"]
-    with framework(master.address, "--pause=6") as process:
+    with framework(master.address, "--pause=15") as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         while line and line != "running\n":
