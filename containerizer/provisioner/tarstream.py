@@ -93,7 +93,9 @@ class TarReader:
 
         Raises UnpackError.
         """
-        self._stream.skip(self._left + self._padding)
+        self._stream.skip(self._left)
+        # Writers that do not end their archives leave out the padding of the last member, too.
+        up_to(self._stream, self._padding)
         self._left = self._padding = 0
         extended: dict[bytes, bytes] = dict(self._global)
         sparse: list[tuple[int, int]] = []

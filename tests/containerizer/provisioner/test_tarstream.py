@@ -152,6 +152,7 @@ def test_empty_and_unfinished_archives() -> None:
     assert members(bytes(1024)) == []
     data = tar([Entry("a", b"x" * 600)])
     assert len(members(data[: 512 + 1024])) == 1
+    assert members(data[: 512 + 600])[0][1] == b"x" * 600
 
 
 @pytest.mark.parametrize(

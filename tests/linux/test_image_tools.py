@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images made by other programs, and their own idea of what is in them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from containerizer.provisioner.config import ProvisionerConfig
+from containerizer.provisioner.create import create_provisioner
+from mesos_compat.base.metrics import Metrics
+from mesos_compat.model.ids import ContainerId
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from tests.suites.image_backends import describe
+
+pytestmark = pytest.mark.root
+
+
+def run(*argv: str, cwd: Path) -> None:
+    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, f"{argv}: {done.stderr}"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make one image in each form; ``bundle/rootfs`` is what umoci makes of it."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    for tool in ("umoci", "skopeo"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"needs the program {tool}")
+    base = tmp_path_factory.mktemp("images")
+    tree = base / "tree"
+    (tree / "bin").mkdir(parents=True)
+    (tree / "etc").mkdir()
+    (tree / "bin" / "tool").write_bytes(os.urandom(50_000))
+    (tree / "bin" / "tool").chmod(0o4755)
+    os.link(tree / "bin" / "tool", tree / "bin" / "hard")
+    (tree / "bin" / "soft").symlink_to("/bin/tool")
+    (tree / "etc" / "passwd").write_text("root:x:0:0::/:/bin/sh\n")
+    (tree / "etc" / "gone").write_text("gone")
+    os.mkfifo(tree / "fifo")
+    os.setxattr(tree / "etc" / "passwd", "user.note", b"x\ny")
+    os.chown(tree / "etc" / "passwd", 12, 34)
+    with (tree / "sparse").open("wb") as file:
+        file.truncate(5_000_000)
+    extra = base / "extra"
+    extra.mkdir()
+    (extra / "new").write_text("new")
+    image = "layout:latest"
+    run("umoci", "init", "--layout", "layout", cwd=base)
+    run("umoci", "new", "--image", image, cwd=base)
+    run("umoci", "insert", "--image", image, "tree", "/", cwd=base)
+    run("umoci", "insert", "--image", image, "--opaque", "extra", "/etc", cwd=base)
+    run("umoci", "insert", "--image", image, "--whiteout", "/fifo", cwd=base)
+    run("umoci", "config", "--image", image, "--config.env", "A=1", cwd=base)
+    run("umoci", "unpack", "--image", image, "bundle", cwd=base)
+    copy = ("skopeo", "copy", "-q", "--insecure-policy", f"oci:{image}")
+    run(*copy, "docker-archive:busybox.tar:busybox:latest", cwd=base)
+    run(*copy, "oci-archive:oci.tar:oci:latest", cwd=base)
+    run(*copy, "oci-archive:plain.tar", cwd=base)
+    os.link(base / "busybox.tar", base / "busybox:latest.tar")
+    return base
+
+
+@pytest.mark.parametrize("backend", ["copy", "overlay"])
+@pytest.mark.parametrize(
+    "name", ["busybox", "busybox:latest", "oci", "oci:latest", "plain", "layout"]
+)
+async def test_same_as_umoci(tmp_path: Path, images: Path, backend: str, name: str) -> None:
+    if name == "oci:latest":
+        os.makedirs(tmp_path / "registry")
+        os.symlink(images / "oci.tar", tmp_path / "registry" / "oci:latest.tar")
+        registry = tmp_path / "registry"
+    else:
+        registry = images
+    provisioner = create_provisioner(
+        ProvisionerConfig(
+            work_dir=str(tmp_path / "work"),
+            image_providers=("docker",),
+            image_provisioner_backend=backend,
+            docker_store_dir=str(tmp_path / "store"),
+            docker_registry=str(registry),
+            temporary_dir=str(tmp_path),
+        ),
+        Metrics(),
+    )
+    await provisioner.recover([])
+    container = ContainerId.new()
+    image = pb.Image(type=pb.Image.DOCKER, docker=pb.Image.Docker(name=name))
+    info = await provisioner.provision(container, image)
+    try:
+        wanted, found = describe(str(images / "bundle" / "rootfs")), describe(info.rootfs)
+        assert list(found) == list(wanted)
+        for path in wanted:
+            # Directories that umoci only passes through have no time of their own.
+            drop = 3 if path in ("etc", "bin") else None
+            assert [v for n, v in enumerate(found[path]) if n != drop] == [
+                v for n, v in enumerate(wanted[path]) if n != drop
+            ], path
+        assert "etc/new" in found
+        assert not {"etc/passwd", "etc/gone", "fifo"} & set(found)
+        assert info.docker_manifest is not None
+        assert info.docker_manifest.config.Env == ["A=1"]
+    finally:
+        assert await provisioner.destroy(container)
+        await provisioner.close()
+    assert os.listdir(tmp_path / "work" / "provisioner" / "containers") == []
