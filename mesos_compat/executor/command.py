@@ -18,12 +18,11 @@ import time
 import uuid
 from dataclasses import dataclass
 
-from containerizer.linux import signals
 from mesos_compat.base.errors import FlagError, LaunchError, MesosCompatError
 from mesos_compat.base.units import format_duration
 from mesos_compat.executor import task as task_plan
 from mesos_compat.executor.client import AgentClient, ClientSettings, without_secrets
-from mesos_compat.executor.flags import ExecutorFlags, parse_flags
+from mesos_compat.executor.flags import ExecutorFlags, parse_flags, usage
 from mesos_compat.executor.kill import signal_tree
 from mesos_compat.executor.launch import launch_task
 from mesos_compat.executor.log import SandboxLog, write_all
@@ -63,7 +62,6 @@ class CommandExecutor:
         self._environ = environ
         self._log = log
         self._client = AgentClient(loop, settings, self, log)
-        self._sigchld = signals.open_signalfd([signal.SIGCHLD])
         self._shows_killing = False
         self._task: v1.TaskInfo | None = None
         self._pid: int | None = None
@@ -77,7 +75,6 @@ class CommandExecutor:
 
     def start(self) -> None:
         """Begin to talk to the agent."""
-        self._loop.watch(self._sigchld, READ, self._on_sigchld)
         self._client.start()
 
     # Events.
@@ -120,7 +117,7 @@ class CommandExecutor:
         self._client.task_launched(task)
         self._log.info(f"Starting task {task.task_id.value}")
         starting = self._update(v1.TASK_STARTING)
-        if not task_plan.command_of(self._options, task).HasField("value"):
+        if "value" not in task_plan.command_of(self._options, task):
             self._log.error(f"The command of task {task.task_id.value} has no value")
             self._finish_after(starting, 1)
             return
@@ -135,6 +132,7 @@ class CommandExecutor:
             self._end(v1.TASK_FAILED, f"Failed to launch the command: {error}")
             return
         self._log.info(f"Forked command at {self._pid}")
+        self._watch_child(self._pid)
         if task.HasField("check") or task.HasField("health_check"):
             self._log.warning(f"The checks of task {task.task_id.value} are not performed")
         self._update(v1.TASK_RUNNING)
@@ -222,19 +220,26 @@ class CommandExecutor:
 
     # The end.
 
-    def _on_sigchld(self, events: int) -> None:
-        # How many and whose does not matter: waitpid tells.
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._sigchld, 4096)
-        while True:
-            try:
-                pid, wait_status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            if pid == self._pid:
-                self._reaped(wait_status)
+    def _watch_child(self, pid: int) -> None:
+        try:
+            fd = os.pidfd_open(pid)
+        except OSError:
+            # Linux before 5.3. The handler does nothing, but without one nothing is written.
+            fd, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            signal.signal(signal.SIGCHLD, lambda number, frame: None)
+            signal.set_wakeup_fd(writer)
+            self._loop.later(0, lambda: self._reap(fd, pid))
+        self._loop.watch(fd, READ, lambda events: self._reap(fd, pid))
+
+    def _reap(self, fd: int, pid: int) -> None:
+        with contextlib.suppress(OSError):
+            os.read(fd, 64)  # of a pipe; a pidfd has nothing to read
+        if self._ended:
+            return
+        reaped, wait_status = os.waitpid(pid, os.WNOHANG)
+        if reaped == pid:
+            self._loop.unwatch(fd)
+            self._reaped(wait_status)
 
     def _reaped(self, wait_status: int) -> None:
         message = task_plan.end_message(wait_status)
@@ -310,10 +315,11 @@ def _text(seconds: float) -> str:
 
 def main(argv: list[str], environ: dict[str, str]) -> int:
     """Run the executor; ``argv`` starts with the program's name. Returns the exit code."""
+    gc.disable()
     try:
         flags = parse_flags(argv[1:])
-        if flags.help is not None:
-            write_all(1, flags.help.encode())
+        if flags.help:
+            write_all(1, usage().encode())
             return 0
         settings = ClientSettings.of(environ)
         if flags.options.rootfs is not None and os.geteuid() != 0:
@@ -328,9 +334,7 @@ def main(argv: list[str], environ: dict[str, str]) -> int:
 
 
 def _run(flags: ExecutorFlags, settings: ClientSettings, environ: dict[str, str]) -> int:
-    gc.disable()
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     loop = Loop()
     log = SandboxLog(flags.logging_level, flags.quiet)
     executor = CommandExecutor(loop, settings, flags.options, without_secrets(environ), log)

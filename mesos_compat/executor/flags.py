@@ -1,89 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arguments of the command executor.
 
-Source: spec ``executors`` 5.2.
+Read by hand and not through ``base.flags``: they are few, all but the logging ones come from an
+agent, and each task pays for every page that is touched here.
+
+Source: spec ``executors`` 5.2; ``state-and-recovery`` 1.1, 1.3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
-from google.protobuf.message import Message
-
-from mesos_compat.base.errors import WireError
-from mesos_compat.base.flags import BOOL, STRING, Flag, FlagKind, FlagSet
+from mesos_compat.base.errors import FlagError, WireError
 from mesos_compat.executor.log import LEVELS
 from mesos_compat.executor.task import TaskOptions
 from mesos_compat.model import jsonpb
-from mesos_compat.pb.mesos import mesos_pb2 as pb
-from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+from mesos_compat.model.jsonpb import JsonObject
 
-M = TypeVar("M", bound=Message)
+_BOOLEANS = {"true": True, "1": True, "": True, "false": False, "0": False}
 
+#: Flags that are complete without a value, and what they mean.
+_SWITCHES = {
+    "help": "Print this text and exit.",
+    "quiet": "Show errors only.",
+    "initialize_driver_logging": "Accepted without effect.",
+}
 
-def _json(message_type: type[M]) -> FlagKind[M]:
-    return FlagKind("json", _parser(message_type), lambda m: jsonpb.print_message(m).decode())
-
-
-def _parser(message_type: type[M]) -> Callable[[str], M]:
-    def parse(text: str) -> M:
-        try:
-            return jsonpb.parse_message(message_type, text)
-        except WireError as error:
-            raise ValueError(str(error)) from None
-
-    return parse
-
-
-def _level(text: str) -> str:
-    if text not in LEVELS:
-        raise ValueError(f"expected one of {', '.join(LEVELS)}")
-    return text
-
-
-def _gids(text: str) -> tuple[int, ...]:
-    found = []
-    for word in text.split(","):
-        if not (word.isascii() and word.isdigit()) or int(word) >= 1 << 32:
-            raise ValueError(f"'{word}' is no group id")
-        found.append(int(word))
-    return tuple(found)
-
-
-_COMMAND = _json(pb.CommandInfo)
-_ENVIRONMENT = _json(pb.Environment)
-_CAPABILITIES = _json(pb.CapabilityInfo)
-_LAUNCH_INFO = _json(slave.ContainerLaunchInfo)
-_GIDS = FlagKind("gids", _gids)
-_LEVEL = FlagKind("level", _level)
-
-
-_FLAGS = FlagSet(
-    "mesos-executor",
-    [
-        Flag("help", BOOL, "Print this text and exit.", False),
-        Flag("launcher_dir", STRING, "Folder of the agent's helper programs."),
-        Flag("sandbox_directory", STRING, "The sandbox inside the task's root file system."),
-        Flag("user", STRING, "User to run the task as."),
-        Flag("rootfs", STRING, "Root file system of the task."),
-        Flag("working_directory", STRING, "Where the task runs in its root file system."),
-        Flag("task_command", _COMMAND, "Command to run instead of the task's."),
-        Flag("task_environment", _ENVIRONMENT, "Environment for the task only."),
-        Flag("bounding_capabilities", _CAPABILITIES, "Capabilities the task can ever have."),
-        Flag("effective_capabilities", _CAPABILITIES, "Capabilities the task has at start."),
-        Flag("task_launch_info", _LAUNCH_INFO, "Mounts, file operations and more of the task."),
-        Flag("tty_slave_path", STRING, "Terminal that the task shares."),
-        Flag("task_supplementary_groups", _GIDS, "More groups of the task, comma separated."),
-        Flag("quiet", BOOL, "Show errors only.", False),
-        Flag("logging_level", _LEVEL, "Show this and above: INFO, WARNING, ERROR.", "INFO"),
-        Flag("log_dir", STRING, "Accepted; lines always go to stderr."),
-        Flag("logbufsecs", STRING, "Accepted; lines are never held back."),
-        Flag("external_log_file", STRING, "Accepted without effect."),
-        Flag("initialize_driver_logging", BOOL, "Accepted without effect.", True),
-    ],
-)
+_VALUES = {
+    "bounding_capabilities": "Capabilities that the task can ever have (JSON).",
+    "effective_capabilities": "Capabilities that the task has at start (JSON).",
+    "external_log_file": "Accepted without effect.",
+    "launcher_dir": "Folder of the agent's helper programs.",
+    "log_dir": "Accepted; lines always go to stderr.",
+    "logbufsecs": "Accepted; lines are never held back.",
+    "logging_level": "Show this level and above: INFO, WARNING or ERROR.",
+    "rootfs": "Root file system of the task.",
+    "sandbox_directory": "Path of the sandbox inside the task's root file system.",
+    "task_command": "Command to run instead of the task's (JSON).",
+    "task_environment": "Environment for the task only (JSON).",
+    "task_launch_info": "Mounts, file operations and the like for the task (JSON).",
+    "task_supplementary_groups": "More group ids for the task, comma separated.",
+    "tty_slave_path": "Terminal that the task shares.",
+    "user": "User to run the task as.",
+    "working_directory": "Working directory of the task inside its root file system.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +54,87 @@ class ExecutorFlags:
     options: TaskOptions = field(default_factory=TaskOptions)
     logging_level: str = "INFO"
     quiet: bool = False
-    #: The text to show instead of running.
-    help: str | None = None
+    help: bool = False
 
 
-def parse_flags(arguments: list[str]) -> ExecutorFlags:
+def usage() -> str:
+    """Return the text of ``--help``."""
+    lines = [f"  --[no-]{name}\n      {text}" for name, text in _SWITCHES.items()]
+    lines += [f"  --{name}=VALUE\n      {text}" for name, text in _VALUES.items()]
+    return "Usage: mesos-executor [options]\n\n" + "\n".join(lines) + "\n"
+
+
+def parse_flags(arguments: Iterable[str]) -> ExecutorFlags:
     """Read the arguments without the program's name. Raises FlagError."""
-    loaded = _FLAGS.load(arguments)
-    if loaded.values["help"]:
-        return ExecutorFlags(help=_FLAGS.help())
-    loaded.raise_error()
-    given: dict[str, Any] = loaded.values
+    switches: dict[str, bool] = {}
+    given: dict[str, str] = {}
+    for argument in arguments:
+        word = argument.strip()
+        if word == "--":
+            break
+        if word.startswith("--"):
+            _load(word[2:], switches, given)
+    if switches.get("help"):
+        return ExecutorFlags(help=True)
+    level = given.get("logging_level", "INFO")
+    if level not in LEVELS:
+        raise FlagError(f"'{level}' is not a valid logging level")
     options = TaskOptions(
-        rootfs=given["rootfs"],
-        sandbox_directory=given["sandbox_directory"],
-        working_directory=given["working_directory"],
-        user=given["user"],
-        command=given["task_command"],
-        environment=given["task_environment"],
-        launch_info=given["task_launch_info"],
-        effective_capabilities=given["effective_capabilities"],
-        bounding_capabilities=given["bounding_capabilities"],
-        supplementary_groups=given["task_supplementary_groups"] or (),
-        tty=given["tty_slave_path"] is not None,
+        rootfs=given.get("rootfs"),
+        sandbox_directory=given.get("sandbox_directory"),
+        working_directory=given.get("working_directory"),
+        user=given.get("user"),
+        command=_document(given, "task_command"),
+        environment=_document(given, "task_environment"),
+        launch_info=_document(given, "task_launch_info"),
+        effective_capabilities=_document(given, "effective_capabilities"),
+        bounding_capabilities=_document(given, "bounding_capabilities"),
+        supplementary_groups=_gids(given.get("task_supplementary_groups")),
+        tty="tty_slave_path" in given,
     )
-    return ExecutorFlags(options, given["logging_level"], given["quiet"])
+    return ExecutorFlags(options, level, switches.get("quiet", False))
+
+
+def _load(word: str, switches: dict[str, bool], given: dict[str, str]) -> None:
+    name, equals, value = word.partition("=")
+    name = name.lower()
+    negated = name.startswith("no-")
+    bare = name[3:] if negated else name
+    if bare not in _SWITCHES and bare not in _VALUES:
+        raise FlagError(f"Failed to load unknown flag '{bare}'")
+    if bare in switches or bare in given:
+        raise FlagError(f"Flag '{bare}' is already loaded via name '{bare}'")
+    if bare in _SWITCHES:
+        if value not in _BOOLEANS or (negated and value):
+            raise FlagError(f"Failed to load boolean flag '{bare}' with value '{value}'")
+        switches[bare] = _BOOLEANS[value] != negated
+    elif negated:
+        raise FlagError(f"Failed to load non-boolean flag '{bare}' via '{name}'")
+    elif not equals:
+        raise FlagError(f"Failed to load non-boolean flag '{bare}': Missing value")
+    else:
+        given[bare] = value
+
+
+def _document(given: dict[str, str], name: str) -> JsonObject | None:
+    text = given.get(name)
+    if text is None:
+        return None
+    try:
+        document = jsonpb.loads(text)
+        if not isinstance(document, dict):
+            raise WireError("Expecting a JSON object")
+    except WireError as error:
+        raise FlagError(f"Failed to load flag '{name}': {error}") from error
+    return document
+
+
+def _gids(text: str | None) -> tuple[int, ...]:
+    found = []
+    for word in text.split(",") if text else ():
+        if not (word.isascii() and word.isdigit()) or int(word) >= 1 << 32:
+            raise FlagError(
+                f"Failed to load flag 'task_supplementary_groups': '{word}' is no group id"
+            )
+        found.append(int(word))
+    return tuple(found)

@@ -17,7 +17,6 @@ from containerizer.linux import signals, users
 from mesos_compat.base.errors import LaunchError
 from mesos_compat.executor.log import write_all
 from mesos_compat.executor.task import TaskOptions, launch_info
-from mesos_compat.model import jsonpb
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 
 
@@ -38,7 +37,7 @@ def launch_task(options: TaskOptions, task: v1.TaskInfo, environment: Mapping[st
 
 def _spec(options: TaskOptions, task: v1.TaskInfo, environment: Mapping[str, str]) -> LaunchSpec:
     try:
-        spec = LaunchSpec.of(jsonpb.to_value(launch_info(options, task)))
+        spec = LaunchSpec.of(launch_info(options, task))
     except SpecError as error:
         raise LaunchError(str(error)) from error
     for name, value in environment.items():

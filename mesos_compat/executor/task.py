@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from mesos_compat.model.evolve import devolve
-from mesos_compat.pb.mesos import mesos_pb2 as pb
-from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+from mesos_compat.model.jsonpb import JsonObject, JsonValue
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 
 #: Seconds that a task has between SIGTERM and SIGKILL unless somebody says otherwise.
 DEFAULT_GRACE_S = 3.0
+
+#: What a launch wants to know of a command, and what it takes from the agent's launch info.
+_COMMAND_FIELDS = ("shell", "value", "arguments")
+_LAUNCH_INFO_FIELDS = ("mounts", "file_operations", "pre_exec_commands", "clone_namespaces")
 
 _CHECK_RESULTS = {
     v1.CheckInfo.COMMAND: "command",
@@ -28,26 +30,37 @@ _CHECK_RESULTS = {
 
 @dataclass(frozen=True, slots=True)
 class TaskOptions:
-    """What the agent's arguments say about the task; absent without an image, mostly."""
+    """What the agent's arguments say about the task; absent without an image, mostly.
+
+    Messages are in their JSON form, which is that of ``init.spec.LaunchSpec``.
+    """
 
     rootfs: str | None = None
     sandbox_directory: str | None = None
     working_directory: str | None = None
     user: str | None = None
-    command: pb.CommandInfo | None = None
-    environment: pb.Environment | None = None
-    launch_info: slave.ContainerLaunchInfo | None = None
-    effective_capabilities: pb.CapabilityInfo | None = None
-    bounding_capabilities: pb.CapabilityInfo | None = None
+    #: CommandInfo.
+    command: JsonObject | None = None
+    #: Environment.
+    environment: JsonObject | None = None
+    #: ContainerLaunchInfo.
+    launch_info: JsonObject | None = None
+    #: CapabilityInfo.
+    effective_capabilities: JsonObject | None = None
+    bounding_capabilities: JsonObject | None = None
     supplementary_groups: tuple[int, ...] = ()
     tty: bool = False
 
 
-def command_of(options: TaskOptions, task: v1.TaskInfo) -> pb.CommandInfo:
+def command_of(options: TaskOptions, task: v1.TaskInfo) -> JsonObject:
     """Return the command to run: the image's, if the agent made one, else the task's."""
     if options.command is not None:
         return options.command
-    return devolve(task.command, pb.CommandInfo)
+    command = task.command
+    made: JsonObject = {"shell": command.shell, "arguments": list(command.arguments)}
+    if command.HasField("value"):
+        made["value"] = command.value
+    return made
 
 
 def merge_environment(
@@ -59,46 +72,53 @@ def merge_environment(
     """
     merged = dict(environ)
     changed: list[str] = []
-    image = options.environment.variables if options.environment is not None else ()
-    for variables in (image, command_of(options, task).environment.variables):
-        for variable in variables:
-            if variable.type == pb.Environment.Variable.SECRET:
-                continue
-            if merged.get(variable.name, variable.value) != variable.value:
-                changed.append(variable.name)
-            merged[variable.name] = variable.value
+    layers = [_variables(options.environment)]
+    if options.command is not None:
+        layers.append(_variables(options.command.get("environment")))
+    else:
+        layers.append(
+            (variable.name, variable.value)
+            for variable in task.command.environment.variables
+            if variable.type != v1.Environment.Variable.SECRET
+        )
+    for layer in layers:
+        for name, value in layer:
+            if merged.get(name, value) != value:
+                changed.append(name)
+            merged[name] = value
     if task.resources:
         merged["MESOS_ALLOCATION_ROLE"] = task.resources[0].allocation_info.role
     return merged, changed
 
 
-def launch_info(options: TaskOptions, task: v1.TaskInfo) -> slave.ContainerLaunchInfo:
-    """Return how to launch the task, but for its environment.
+def _variables(environment: JsonValue) -> Iterator[tuple[str, str]]:
+    """Yield what is usable of an Environment in JSON; secrets are not."""
+    variables = environment.get("variables") if isinstance(environment, dict) else None
+    for variable in variables if isinstance(variables, list) else ():
+        if isinstance(variable, dict) and variable.get("type") != "SECRET":
+            name, value = variable.get("name"), variable.get("value", "")
+            if isinstance(name, str) and isinstance(value, str):
+                yield name, value
+
+
+def launch_info(options: TaskOptions, task: v1.TaskInfo) -> JsonObject:
+    """Return how to launch the task (a ContainerLaunchInfo), but for its environment.
 
     Without an image the executor's own container is the task's and there is little to say.
     """
-    info = slave.ContainerLaunchInfo()
-    info.command.CopyFrom(command_of(options, task))
-    info.command.ClearField("environment")
-    info.command.ClearField("uris")
-    if options.user is not None:
-        info.user = options.user
-    info.supplementary_groups.extend(options.supplementary_groups)
-    if options.effective_capabilities is not None:
-        info.effective_capabilities.CopyFrom(options.effective_capabilities)
-    if options.bounding_capabilities is not None:
-        info.bounding_capabilities.CopyFrom(options.bounding_capabilities)
-    if options.launch_info is not None:
-        given = options.launch_info
-        info.mounts.extend(given.mounts)
-        info.file_operations.extend(given.file_operations)
-        info.pre_exec_commands.extend(given.pre_exec_commands)
-        info.clone_namespaces.extend(given.clone_namespaces)
+    command = command_of(options, task)
+    info: JsonObject = {
+        "command": {name: command[name] for name in _COMMAND_FIELDS if name in command},
+        "supplementary_groups": list(options.supplementary_groups),
+        "user": options.user,
+        "effective_capabilities": options.effective_capabilities,
+        "bounding_capabilities": options.bounding_capabilities,
+    }
+    given = options.launch_info or {}
+    info.update({name: given[name] for name in _LAUNCH_INFO_FIELDS if name in given})
     if options.rootfs is not None:
-        info.rootfs = options.rootfs
-        directory = options.working_directory or options.sandbox_directory
-        if directory:
-            info.working_directory = directory
+        info["rootfs"] = options.rootfs
+        info["working_directory"] = options.working_directory or options.sandbox_directory
     return info
 
 

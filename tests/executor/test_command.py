@@ -325,6 +325,19 @@ def test_a_group_is_refused(agent: FakeAgent, start: Start) -> None:
     assert executor.wait(agent) == 0
 
 
+def test_on_a_kernel_without_pidfds(
+    agent: FakeAgent, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(pid: int, flags: int = 0) -> int:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    for command, state in (("true", v1.TASK_FINISHED), ("sleep 0.05; exit 1", v1.TASK_FAILED)):
+        executor = start()
+        ends(agent, shell_task(command), state)
+        assert executor.wait(agent) == 0
+
+
 # Losing the agent.
 
 
@@ -505,6 +518,14 @@ def test_domain_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--nosuch=1"], {}, "Failed to load unknown flag 'nosuch'"),
         (["--task_command={"], {}, "Failed to load flag 'task_command'"),
+        (["--task_environment=[]"], {}, "Expecting a JSON object"),
+        (["--no-nosuch"], {}, "Failed to load unknown flag 'nosuch'"),
+        (["--user"], {}, "Failed to load non-boolean flag 'user': Missing value"),
+        (["--no-user"], {}, "Failed to load non-boolean flag 'user' via 'no-user'"),
+        (["--user=a", "--user=a"], {}, "Flag 'user' is already loaded"),
+        (["--quiet=x"], {}, "Failed to load boolean flag 'quiet' with value 'x'"),
+        (["--logging_level=x"], {}, "'x' is not a valid logging level"),
+        (["--task_supplementary_groups=1,x"], {}, "'x' is no group id"),
         ([], {"MESOS_SLAVE_PID": ""}, "Expecting 'MESOS_SLAVE_PID' to be set"),
         ([], {"MESOS_SLAVE_PID": "nonsense"}, "Failed to parse MESOS_SLAVE_PID"),
         ([], {"MESOS_FRAMEWORK_ID": ""}, "Expecting 'MESOS_FRAMEWORK_ID' to be set"),
@@ -542,4 +563,4 @@ def test_as_a_program_of_its_own(agent: FakeAgent, tmp_path: Path) -> None:
 def test_help(agent: FakeAgent, start: Start) -> None:
     executor = start("--help")
     assert executor.wait(agent) == 0
-    assert "--task_environment=JSON" in executor.output()
+    assert "--task_environment=VALUE" in executor.output()

@@ -5,11 +5,17 @@ import signal
 
 import pytest
 
+from containerizer.init.spec import LaunchSpec
 from mesos_compat.executor.flags import parse_flags
 from mesos_compat.executor.task import end_message, grace_s, launch_info
-from mesos_compat.model import jsonpb
+from mesos_compat.model.jsonpb import JsonObject
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from tests.executor.fake_agent import shell_task
+
+
+def _said(info: JsonObject) -> JsonObject:
+    LaunchSpec.of(info)
+    return {name: value for name, value in info.items() if value not in (None, [])}
 
 
 def test_without_an_image_only_the_command_is_said() -> None:
@@ -18,9 +24,7 @@ def test_without_an_image_only_the_command_is_said() -> None:
     task.command.environment.variables.add(name="A", value="b")
     task.command.user = "nobody"
     info = launch_info(parse_flags(["--launcher_dir=/x"]).options, task)
-    assert jsonpb.to_value(info) == {
-        "command": {"shell": True, "value": "sleep 10", "user": "nobody"}
-    }
+    assert _said(info) == {"command": {"shell": True, "arguments": [], "value": "sleep 10"}}
 
 
 def test_with_an_image_all_arguments_are_used() -> None:
@@ -37,11 +41,11 @@ def test_with_an_image_all_arguments_are_used() -> None:
             "--rootfs=/r",
         ]
     )
-    assert jsonpb.to_value(launch_info(flags.options, shell_task("x"))) == {
+    assert _said(launch_info(flags.options, shell_task("x"))) == {
         "rootfs": "/r",
         "user": "daemon",
         "clone_namespaces": [131072],
-        "command": {"shell": True, "value": "x"},
+        "command": {"shell": True, "arguments": [], "value": "x"},
         "working_directory": "/mnt/mesos/sandbox",
         "effective_capabilities": {"capabilities": ["CHOWN"]},
         "bounding_capabilities": {"capabilities": ["CHOWN", "KILL"]},
@@ -49,7 +53,7 @@ def test_with_an_image_all_arguments_are_used() -> None:
         "supplementary_groups": [5, 6],
     }
     image = parse_flags(["--sandbox_directory=/s", "--working_directory=/w", "--rootfs=/r"])
-    assert launch_info(image.options, shell_task("x")).working_directory == "/w"
+    assert launch_info(image.options, shell_task("x"))["working_directory"] == "/w"
 
 
 @pytest.mark.parametrize(
