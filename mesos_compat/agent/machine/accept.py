@@ -85,8 +85,9 @@ def run_task(turn: Turn, event: RunTask) -> None:
     if framework.phase is FrameworkPhase.TERMINATING:
         turn.warn(f"Ignoring task '{task.task_id.value}': its framework is terminating")
         _forget(turn, request)
-    elif framework.executor_of(TaskId(task.task_id.value)) is not None and not request.generated:
+    elif _duplicate(request):
         turn.warn(f"Ignoring task '{task.task_id.value}': a task of this id is running")
+        _forget(turn, request)
     else:
         _run(turn, request)
     frameworks.remove_if_idle(turn, framework)
@@ -176,6 +177,13 @@ def _run(turn: Turn, request: Request) -> None:
         f" {framework.framework_id}"
     )
     status.advance(turn, framework, executor)
+
+
+def _duplicate(request: Request) -> bool:
+    """Whether the id is taken; a command task whose own executor is there has its own refusal."""
+    if request.generated and request.executor is not None:
+        return False
+    return request.framework.executor_of(TaskId(request.task.task_id.value)) is not None
 
 
 def _forget(turn: Turn, request: Request) -> None:

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent takes from its host: sandboxes, resources, names, locks, old directories."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from mesos_compat.agent import discovery, gauges, paths
+from mesos_compat.agent.flags import parse_agent_flags
+from mesos_compat.agent.gc import GarbageCollector
+from mesos_compat.agent.machine.state import AgentState
+from mesos_compat.agent.sandbox import SandboxError, make_sandbox
+from mesos_compat.agent.settings import agent_config
+from mesos_compat.agent.workdir import DirectoryLock
+from mesos_compat.base.clock import FakeClock
+from mesos_compat.base.errors import FlagError
+from mesos_compat.base.metrics import Metrics
+from mesos_compat.base.scope import Scope
+from mesos_compat.libprocess.upid import Address
+from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId
+from mesos_compat.model.resources import Resources
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from tests.agent.machine.driver import Driver, run
+
+# Sandboxes.
+
+
+def test_a_sandbox_has_mode_owner_and_link(tmp_path: Path) -> None:
+    first, second = tmp_path / "runs" / "1", tmp_path / "runs" / "2"
+    make_sandbox(str(first), None)
+    make_sandbox(str(second), None)
+    assert stat.S_IMODE(first.stat().st_mode) == 0o750
+    assert os.readlink(tmp_path / "runs" / "latest") == str(second)
+
+
+def test_an_existing_sandbox_is_nobodys(tmp_path: Path) -> None:
+    make_sandbox(str(tmp_path / "runs" / "1"), None)
+    with pytest.raises(SandboxError, match="File exists"):
+        make_sandbox(str(tmp_path / "runs" / "1"), None)
+
+
+@pytest.mark.parametrize("user", ["no such user", "", "nul\0byte"])
+def test_an_unknown_user_leaves_no_sandbox(tmp_path: Path, user: str) -> None:
+    directory = tmp_path / "runs" / "1"
+    with pytest.raises(SandboxError) as caught:
+        make_sandbox(str(directory), user)
+    assert str(caught.value) == (
+        f"Failed to create executor directory '{directory}': Failed to chown directory to"
+        f" '{user}': No such user '{user}'"
+    )
+    assert not directory.exists()
+
+
+@pytest.mark.root
+def test_a_sandbox_belongs_to_its_user(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    make_sandbox(str(tmp_path / "runs" / "1"), "nobody")
+    assert (tmp_path / "runs" / "1").owner() == "nobody"
+
+
+def test_paths() -> None:
+    home = paths.executor("/w", AgentId("a"), FrameworkId("f"), ExecutorId("e"))
+    assert home == "/w/slaves/a/frameworks/f/executors/e"
+    assert paths.sandbox(home, ContainerId("c")) == f"{home}/runs/c"
+    assert paths.latest_run(home) == f"{home}/runs/latest"
+
+
+# Resources and names.
+
+
+def scalars(text: str, tmp_path: Path) -> dict[str, float | None]:
+    made = Resources.of(discovery.resources(text, "*", str(tmp_path)))
+    return {name: made.scalar(name) for name in ("cpus", "mem", "disk")}
+
+
+def test_what_is_not_mentioned_is_found_out(tmp_path: Path) -> None:
+    made = Resources.of(discovery.resources("", "*", str(tmp_path)))
+    assert made.scalar("cpus") == os.cpu_count()
+    assert (made.scalar("mem") or 0) > 0
+    assert (made.scalar("disk") or 0) > 0
+    assert made.ranges("ports") == ((31000, 32000),)
+
+
+def test_what_is_mentioned_is_taken(tmp_path: Path) -> None:
+    made = scalars("cpus:0;mem(web):512;disk:3", tmp_path)
+    assert made == {"cpus": None, "mem": 512.0, "disk": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("total_gb", "expected_mb"), [(1, 512), (2, 1024), (3, 2048), (24, 23 * 1024)]
+)
+def test_memory_is_left_to_the_system(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, total_gb: int, expected_mb: int
+) -> None:
+    known = {"SC_PHYS_PAGES": total_gb * (1 << 18), "SC_PAGE_SIZE": 1 << 12}
+    monkeypatch.setattr(os, "sysconf", known.__getitem__)
+    assert scalars("", tmp_path)["mem"] == expected_mb
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cpus",
+        "cpus:one",
+        '[{"name":"disk","type":"SCALAR","scalar":{"value":1},"disk":{"source":{"type":"BLOCK"}}}]',
+        '[{"name":"disk","type":"SCALAR","scalar":{"value":1},'
+        '"disk":{"source":{"type":"MOUNT","mount":{"root":"/no/such/mount"}}}}]',
+    ],
+)
+def test_unusable_resources_stop_the_start(text: str, tmp_path: Path) -> None:
+    with pytest.raises(FlagError):
+        discovery.resources(text, "*", str(tmp_path))
+
+
+def test_host_names() -> None:
+    assert discovery.hostname("given", True, "10.0.0.1") == "given"
+    assert discovery.hostname(None, False, "10.0.0.1") == "10.0.0.1"
+    with pytest.raises(FlagError, match="Failed to get hostname: "):
+        discovery.hostname(None, True, "not an address at all!")
+
+
+def test_settings_from_flags(tmp_path: Path) -> None:
+    flags = parse_agent_flags(
+        [
+            "--master=127.0.0.1:5050",
+            "--ip=127.0.0.1",
+            "--hostname=h",
+            f"--work_dir={tmp_path}",
+            f"--launcher_dir={tmp_path}",
+            "--attributes=rack:r1",
+            '--executor_environment_variables={"A":"b"}',
+            '--default_container_info={"type":"MESOS"}',
+            "--no-switch_user",
+        ],
+        {},
+    )
+    made = agent_config(flags, Address("127.0.0.1", 5051), str(tmp_path), {})
+    assert made.pid == "slave(1)@127.0.0.1:5051"
+    assert made.info.hostname == "h"
+    assert [a.text.value for a in made.info.attributes] == ["r1"]
+    assert made.executor_environment == (("LIBPROCESS_IP", "127.0.0.1"), ("A", "b"))
+    assert made.default_container_info == pb.ContainerInfo(type=pb.ContainerInfo.MESOS)
+    assert made.command_executor is None
+    assert "No such file or directory" in made.command_executor_error
+    assert not made.switch_user
+
+
+@pytest.mark.parametrize(
+    "flag", ['--default_container_info={"type":"BOX"}', "--attributes=x", "--resources=x"]
+)
+def test_unusable_flags_are_named(tmp_path: Path, flag: str) -> None:
+    flags = parse_agent_flags(["--master=127.0.0.1:5050", "--hostname=h", flag], {})
+    with pytest.raises(FlagError):
+        agent_config(flags, Address("127.0.0.1", 5051), str(tmp_path), {})
+
+
+def test_a_missing_executor_tells_the_task(tmp_path: Path) -> None:
+    agent = Driver(command_executor=None, command_executor_error="it's missing")
+    agent.register()
+    agent.run_task(run())
+    command = agent.executor().info.command
+    assert command.shell
+    assert command.value == "echo 'it'\"'\"'s missing'; exit 1"
+
+
+# One agent per directory.
+
+
+def test_a_directory_has_one_agent(tmp_path: Path) -> None:
+    lock = DirectoryLock("work_dir", str(tmp_path / "w"))
+    with pytest.raises(FlagError, match="Another agent is using --work_dir="):
+        DirectoryLock("work_dir", str(tmp_path / "w"))
+    lock.release()
+    DirectoryLock("work_dir", str(tmp_path / "w")).release()
+
+
+def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FlagError, match="Failed to make the directory"):
+        DirectoryLock("work_dir", str(tmp_path / "file" / "w"))
+
+
+# Old directories.
+
+
+async def test_old_directories_go_after_the_delay(tmp_path: Path) -> None:
+    clock, metrics, removed = FakeClock(), Metrics(FakeClock()), list[str]()
+    old = tmp_path / "old"
+    (old / "below").mkdir(parents=True)
+    outside = tmp_path / "outside"
+    outside.write_text("stays")
+    (old / "link").symlink_to(outside)
+    async with Scope("gc") as scope:
+        gc = GarbageCollector(scope, clock, 100.0, metrics, removed.append)
+        gc.schedule(str(old))
+        gc.schedule(str(tmp_path / "never was"))
+        assert metrics.snapshot()["gc/path_removals_pending"] == 1
+        clock.advance(99)
+        assert old.exists()
+        clock.advance(1)
+        async with asyncio.timeout(5):
+            await gc.settled(str(old))
+    assert not old.exists()
+    assert outside.read_text() == "stays"
+    assert removed == [str(old)]
+    assert metrics.snapshot()["gc/path_removals_succeeded"] == 1
+
+
+def test_gauges_show_the_state() -> None:
+    agent, metrics = Driver(), Metrics(FakeClock())
+    gauges.register(metrics, agent.state, FakeClock())
+    agent.register()
+    agent.run_task(run())
+    shown = metrics.snapshot()
+    assert shown["slave/registered"] == 1
+    assert shown["slave/tasks_staging"] == 1
+    assert shown["slave/executors_registering"] == 1
+    assert shown["slave/cpus_total"] == 2
+    assert shown["slave/cpus_used"] == 1.1
+    assert shown["slave/cpus_percent"] == 0.55
+    assert shown["slave/frameworks_active"] == 1
+    assert isinstance(agent.state, AgentState)

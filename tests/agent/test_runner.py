@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Effects become actions; long ones end as exactly one event."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+from google.protobuf.message import Message
+
+from containerizer.api import Containerizer, LaunchOutcome
+from mesos_compat.agent.gc import GarbageCollector
+from mesos_compat.agent.machine import effects, events
+from mesos_compat.agent.machine.events import Event
+from mesos_compat.agent.runner import Leader, Runner, Surroundings
+from mesos_compat.base.clock import FakeClock
+from mesos_compat.base.errors import ContainerError, FlagError
+from mesos_compat.base.metrics import Metrics
+from mesos_compat.base.scope import Scope
+from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
+from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
+
+CONTAINER = ContainerId("c")
+KEY = FrameworkId("f"), ExecutorId("e"), CONTAINER
+
+
+class FakeContainerizer:
+    """Answers as it is told; ``gone`` ends every wait."""
+
+    def __init__(self) -> None:
+        self.outcome: LaunchOutcome | Exception = LaunchOutcome.SUCCESS
+        self.failure: Exception | None = None
+        self.gone = asyncio.Event()
+        self.destroyed: list[ContainerId] = []
+
+    async def launch(
+        self,
+        container_id: ContainerId,
+        config: slave.ContainerConfig,
+        environment: Mapping[str, str],
+    ) -> LaunchOutcome:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+    async def wait(self, container_id: ContainerId) -> slave.ContainerTermination | None:
+        await self.gone.wait()
+        if self.failure is not None:
+            raise self.failure
+        return slave.ContainerTermination(status=9)
+
+    async def destroy(self, container_id: ContainerId) -> slave.ContainerTermination | None:
+        self.destroyed.append(container_id)
+        self.gone.set()
+        return await self.wait(container_id)
+
+    async def update(
+        self,
+        container_id: ContainerId,
+        requests: Sequence[pb.Resource],
+        limits: Mapping[str, float],
+    ) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    async def status(self, container_id: ContainerId) -> pb.ContainerStatus:
+        if self.failure is not None:
+            raise self.failure
+        return pb.ContainerStatus(executor_pid=7)
+
+
+class World:
+    """All that a runner acts on, faked; implements Peers and ExecutorEvents."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.scope = Scope("test")
+        self.containerizer = FakeContainerizer()
+        self.events: list[Event] = []
+        self.done: list[object] = []
+        self.files: dict[str, str] = {}
+        self.leaders: asyncio.Queue[Leader | Exception] = asyncio.Queue()
+        self.gc = GarbageCollector(
+            self.scope, self.clock, 100.0, Metrics(self.clock), lambda path: None
+        )
+        around = Surroundings(
+            self,
+            self.detect,
+            cast(Containerizer, self.containerizer),
+            self.streams,
+            self.gc,
+            self.files,
+            self.scope,
+            self.clock,
+            lambda error: self.done.append(("exit", error)),
+        )
+        self.runner = Runner(around, self.events.append)
+
+    @property
+    def streams(self) -> Streams:
+        """Executors' streams."""
+        return Streams(self.done)
+
+    def send(self, target: str, message: Message) -> None:
+        self.done.append((target, message))
+
+    def link(self, target: str) -> None:
+        self.done.append(("link", target))
+
+    async def detect(self, previous: str) -> Leader:
+        self.done.append(("detect", previous))
+        found = await self.leaders.get()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def settle(self) -> None:
+        """Let tasks run until they wait."""
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+class Streams:
+    """Executors' streams that write down what they are asked."""
+
+    def __init__(self, done: list[object]) -> None:
+        self.done = done
+
+    def send(self, stream_id: int, event: v1_executor.Event) -> None:
+        self.done.append((stream_id, event.type))
+
+    def close(self, stream_id: int) -> None:
+        self.done.append(("close", stream_id))
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    made = World()
+    yield made
+    made.runner.close()
+    await made.scope.close()
+
+
+def launch() -> effects.Launch:
+    return effects.Launch(*KEY, slave.ContainerConfig(), {})
+
+
+async def test_messages_links_and_streams(world: World) -> None:
+    pong = messages.PongSlaveMessage()
+    for effect in (
+        effects.Send("m@1.2.3.4:5", pong),
+        effects.Link("m@1.2.3.4:5"),
+        effects.SendToExecutor(3, v1_executor.Event(type=v1_executor.Event.SHUTDOWN)),
+        effects.CloseExecutorStream(3),
+        effects.Exit("why"),
+    ):
+        assert world.runner.run(effect) is None
+    assert world.done == [
+        ("m@1.2.3.4:5", pong),
+        ("link", "m@1.2.3.4:5"),
+        (3, v1_executor.Event.SHUTDOWN),
+        ("close", 3),
+        ("exit", "why"),
+    ]
+
+
+async def test_lines(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.runner.run(effects.Log(logging.WARNING, "50% of it"))
+    assert [(r.levelno, r.getMessage()) for r in caplog.records] == [(logging.WARNING, "50% of it")]
+
+
+async def test_timers(world: World) -> None:
+    world.runner.run(effects.StartTimer(("a",), 5.0, events.PingTimeout()))
+    world.runner.run(effects.StartTimer(("a",), 9.0, events.PingTimeout()))
+    world.runner.run(effects.StartTimer(("b",), 5.0, events.Recovered()))
+    world.runner.run(effects.CancelTimer(("b",)))
+    world.runner.run(effects.CancelTimer(("unknown",)))
+    world.clock.advance(8.0)
+    assert world.events == []
+    world.clock.advance(1.0)
+    assert world.events == [events.PingTimeout()]
+    assert world.clock.pending == []
+
+
+async def test_a_new_detection_replaces_the_open_one(world: World) -> None:
+    world.runner.run(effects.Detect(""))
+    await world.settle()
+    world.runner.run(effects.Detect("m@1.2.3.4:5"))
+    await world.settle()
+    assert len(world.scope) == 1
+    world.leaders.put_nowait(Leader("n@1.2.3.4:5", "name"))
+    await world.settle()
+    assert world.events == [events.MasterDetected("n@1.2.3.4:5", "name")]
+
+
+async def test_a_detector_that_gives_up(world: World) -> None:
+    world.leaders.put_nowait(FlagError("no"))
+    world.runner.run(effects.Detect(""))
+    await world.settle()
+    assert world.events == [events.DetectionFailed("no")]
+
+
+async def test_a_launch_is_watched_to_its_end(world: World) -> None:
+    world.runner.run(launch())
+    await world.settle()
+    assert world.events == [events.ContainerLaunched(*KEY, "", True)]
+    world.containerizer.gone.set()
+    await world.settle()
+    ended = world.events[1]
+    assert isinstance(ended, events.ContainerTerminated)
+    assert ended.termination is not None
+    assert ended.termination.status == 9
+
+
+@pytest.mark.parametrize(
+    ("outcome", "text"),
+    [
+        (ContainerError("no image"), "no image"),
+        (LaunchOutcome.ALREADY_LAUNCHED, "Container already started"),
+        (KeyError("bug"), "KeyError: 'bug'"),
+    ],
+)
+async def test_what_a_failed_launch_leaves_is_destroyed(
+    world: World, outcome: LaunchOutcome | Exception, text: str
+) -> None:
+    world.containerizer.outcome = outcome
+    world.runner.run(launch())
+    await world.settle()
+    assert world.events[0] == events.ContainerLaunched(*KEY, text, True)
+    assert isinstance(world.events[1], events.ContainerTerminated)
+    assert world.containerizer.destroyed == [CONTAINER]
+
+
+async def test_a_container_that_nobody_takes(world: World) -> None:
+    world.containerizer.outcome = LaunchOutcome.NOT_SUPPORTED
+    world.containerizer.gone.set()
+    world.runner.run(launch())
+    await world.settle()
+    assert world.events[0] == events.ContainerLaunched(*KEY, "", False)
+
+
+async def test_an_end_that_fails_is_told(world: World) -> None:
+    world.containerizer.failure = ContainerError("cgroup is busy")
+    world.containerizer.gone.set()
+    world.runner.run(launch())
+    world.runner.run(effects.DestroyContainer(CONTAINER))
+    await world.settle()
+    assert world.events[-1] == events.ContainerTerminated(*KEY, None, "cgroup is busy")
+
+
+@pytest.mark.parametrize("failure", [None, ContainerError("no"), OSError("odd")])
+async def test_updates_and_statuses_always_answer(world: World, failure: Exception | None) -> None:
+    world.containerizer.failure = failure
+    world.runner.run(effects.UpdateContainer(*KEY, (), {}))
+    world.runner.run(effects.ReadContainerStatus(*KEY, CONTAINER))
+    await world.settle()
+    updated, status = world.events
+    assert isinstance(updated, events.ContainerUpdated)
+    assert isinstance(status, events.ContainerStatusRead)
+    assert bool(updated.error) == (failure is not None)
+    assert (status.status is None) == (failure is not None)
+
+
+def sandbox(tmp_path: Path) -> effects.MakeSandbox:
+    directory = tmp_path / "frameworks" / "f" / "executors" / "e" / "runs" / "c"
+    return effects.MakeSandbox(*KEY, str(directory), None)
+
+
+async def test_a_sandbox_is_made_at_once_and_shown(world: World, tmp_path: Path) -> None:
+    effect = sandbox(tmp_path)
+    assert world.runner.run(effect) == events.SandboxMade(*KEY, "")
+    assert Path(effect.directory).is_dir()
+    runs = Path(effect.directory).parent
+    assert world.files == {
+        effect.directory: effect.directory,
+        f"{runs}/latest": effect.directory,
+        "/frameworks/f/executors/e/runs/latest": effect.directory,
+    }
+
+
+async def test_a_sandbox_that_cannot_be_made(world: World, tmp_path: Path) -> None:
+    (tmp_path / "frameworks").write_text("in the way")
+    answer = world.runner.run(sandbox(tmp_path))
+    assert isinstance(answer, events.SandboxMade)
+    assert answer.error.startswith("Failed to create executor directory '")
+    assert world.files == {}
+
+
+async def test_old_directories_are_collected_unless_used_again(
+    world: World, tmp_path: Path
+) -> None:
+    effect = sandbox(tmp_path)
+    world.runner.run(effect)
+    home = Path(effect.directory).parents[1]
+    world.runner.run(effects.CollectGarbage((str(home),)))
+    world.clock.advance(60)
+    world.runner.run(effects.MakeSandbox(*KEY, str(home / "runs" / "c2"), None))
+    world.clock.advance(1000)
+    await world.settle()
+    assert home.is_dir()
+
+
+async def test_a_sandbox_waits_for_a_removal_above_it(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    effect = sandbox(tmp_path)
+    world.runner.run(effect)
+    home = str(Path(effect.directory).parents[1])
+    world.runner.run(effects.CollectGarbage((home,)))
+    world.clock.advance(1000)
+    assert world.gc.busy(home)
+    assert world.runner.run(effects.MakeSandbox(*KEY, f"{home}/runs/c2", None)) is None
+    async with asyncio.timeout(5):
+        await world.gc.settled(home)
+    await world.settle()
+    assert world.events == [events.SandboxMade(*KEY, "")]
+    assert Path(home, "runs", "c2").is_dir()
+    assert not Path(effect.directory).exists()
