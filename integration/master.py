@@ -1,11 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real Mesos master under test."""
 
+import contextlib
+import json
 import os
 import signal
 from typing import Any
 
-from integration.processes import Program, command, eventually, flag_arguments, free_port, get_json
+from integration.processes import (
+    Program,
+    command,
+    eventually,
+    flag_arguments,
+    free_port,
+    get,
+    get_json,
+)
 
 #: The versions that all tutorials, frameworks and golden files are checked with.
 SUPPORTED = ("1.4.3", "1.7.3", "1.10.0", "1.11.0")
@@ -95,6 +105,9 @@ class RealMaster(Program):
         def probe() -> bool:
             if not self.running:
                 raise AssertionError(f"{self.name} ended at once\n{self.tail()}")
-            return get_json(self.address, "/version") is not None
+            # For a moment after its port is open, its endpoints are not there yet.
+            with contextlib.suppress(OSError):
+                return bool(json.loads(get(self.address, "/state"))["id"])
+            return False
 
         eventually(probe, 20.0, f"{self.name} to answer")
