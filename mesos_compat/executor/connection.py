@@ -16,7 +16,7 @@ from mesos_compat.executor.loop import READ, WRITE, Loop
 
 #: Longest path of a Unix socket, its final NUL not counted.
 _MAX_SOCKET_PATH = 107
-_READ_BYTES = 64 << 10
+_READ_BYTES = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
