@@ -214,8 +214,11 @@ def _mount(tree: Tree, step: MountStep) -> None:
             source = step.source
             if source is not None and step.flags & MS_BIND and tree.split(source):
                 source = mount.fd_path(stack.enter_context(tree.open(source)))
-            target = stack.enter_context(tree.open(step.target))
-            mount.mount_on(source, target, step.type, step.flags, step.options)
+            target = step.target
+            if tree.split(target):
+                target = mount.fd_path(stack.enter_context(tree.open(target)))
+            # The host's own paths by name: /proc itself may have been moved away just now.
+            mount.mount(source, target, step.type, step.flags, step.options)
         if step.flags & MS_BIND and step.flags & MS_RDONLY and not step.flags & MS_REMOUNT:
             _make_read_only(tree, step.target, step.flags)
     except OSError as error:

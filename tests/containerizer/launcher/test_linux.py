@@ -15,11 +15,13 @@ from containerizer.launcher.base import ForkRequest, Stdio
 from containerizer.launcher.linux import LinuxLauncher
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
 from containerizer.linux import cgroup1, namespaces, proc
+from containerizer.linux.mount import MS_MOVE
 from containerizer.linux.namespaces import CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID
 from mesos_compat.base.errors import FlagError, LaunchError
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 from tests.containerizer.launcher.host import (
+    PSEUDO,
     LinuxHost,
     eventually,
     image_info,
@@ -269,6 +271,25 @@ async def test_nested_container_enters_and_clones(
     assert proc.stat(nested_init.pid).parent == (init.pid if inner else spawner.pid)
     os.kill(nested_init.pid, signal.SIGTERM)
     assert (await linux.finish(nested)).status == "15"
+
+
+async def test_nested_container_moves_proc_away(
+    linux: LinuxHost, tmp_path: os.PathLike[str]
+) -> None:
+    outer, _ = await linux.start(launch_info("sleep 1000", clone_namespaces=[CLONE_NEWPID]))
+    saved = os.path.join(tmp_path, "saved")
+    os.mkdir(saved)
+    mounts = [
+        {"source": "/proc", "target": saved, "flags": MS_MOVE},
+        {"source": "proc", "target": "/proc", "type": "proc", "flags": PSEUDO},
+    ]
+    nested, _ = await linux.start(
+        launch_info("cat /proc/1/comm", clone_namespaces=[CLONE_NEWNS], mounts=mounts),
+        parent=outer,
+        enter=CLONE_NEWPID,
+    )
+    outcome = await linux.finish(nested)
+    assert outcome.lines == ["mesos-container"], outcome.stderr
 
 
 async def test_user_namespaces_are_refused(linux: LinuxHost) -> None:

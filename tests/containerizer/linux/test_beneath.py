@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paths inside a root, by the kernel's way and by ours."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from containerizer.linux import beneath
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    made = tmp_path / "root"
+    (made / "etc").mkdir(parents=True)
+    (made / "etc" / "file").write_text("inside")
+    (made / "usr" / "lib").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    for link, target in {
+        "absolute": "/etc",
+        "climbing": "../../../etc",
+        "usr/up": "../etc/file",
+        "dangling": "/run/made",
+        "loop": "loop",
+        "chain": "usr/chained",
+        "usr/chained": "/absolute",
+    }.items():
+        (made / link).symlink_to(target)
+    return made
+
+
+@pytest.fixture(params=["kernel", "walk"])
+def root_fd(root: Path, request: pytest.FixtureRequest) -> Iterator[int]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "walk":
+
+            def refuse(*_: object) -> int:
+                ctypes.set_errno(errno.ENOSYS)
+                return -1
+
+            patch.setattr(beneath, "syscall", refuse)
+        fd = beneath.open_root(str(root))
+        yield fd
+        os.close(fd)
+
+
+def _where(fd: int) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("path", "inside"),
+    [
+        ("etc/file", "etc/file"),
+        ("/absolute/file", "etc/file"),
+        ("climbing/file", "etc/file"),
+        ("usr/up", "etc/file"),
+        ("../../../etc", "etc"),
+        ("etc/../../usr/./lib/", "usr/lib"),
+        ("chain", "etc"),
+        ("", ""),
+        ("/", ""),
+    ],
+)
+def test_nothing_leads_out(root_fd: int, root: Path, path: str, inside: str) -> None:
+    assert _where(beneath.open_in_root(root_fd, path)) == str(root / inside).rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("path", "number"),
+    [
+        ("none", errno.ENOENT),
+        ("dangling", errno.ENOENT),
+        ("loop", errno.ELOOP),
+        ("etc/file/x", errno.ENOTDIR),
+    ],
+)
+def test_errors(root_fd: int, path: str, number: int) -> None:
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
+        beneath.open_in_root(root_fd, path)
+    assert caught.value.errno == number
+
+
+def test_create(root_fd: int, root: Path) -> None:
+    made = beneath.make_directory_in_root(root_fd, "dangling/a/../b")
+    assert _where(made) == str(root / "run" / "made" / "b")
+    made = beneath.make_file_in_root(root_fd, "/climbing/new/name")
+    assert _where(made) == str(root / "etc" / "new" / "name")
+    os.close(beneath.make_file_in_root(root_fd, "etc/file"))
+    assert (root / "etc" / "file").read_text() == "inside"
+    with pytest.raises(NotADirectoryError):
+        beneath.make_directory_in_root(root_fd, "etc/file/x")
+    directory, name = beneath.make_parent_in_root(root_fd, "absolute/x/y")
+    assert (name, _where(directory)) == ("y", str(root / "etc" / "x"))
+    for path in ("", "/", "a/.."):
+        with pytest.raises(OSError, match="Invalid argument"):
+            beneath.make_parent_in_root(root_fd, path)
+
+
+def test_descriptors_are_closed(root_fd: int) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for path in ("etc/file", "none", "loop", "chain"):
+        try:
+            os.close(beneath.make_file_in_root(root_fd, path))
+        except OSError:
+            continue
+    assert len(os.listdir("/proc/self/fd")) == before
