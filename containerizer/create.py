@@ -10,6 +10,7 @@ from containerizer.api import Containerizer
 from containerizer.isolators.context import ContainerizerConfig, IsolatorContext
 from containerizer.isolators.order import create_isolators, normalised
 from containerizer.launcher.base import Launcher
+from containerizer.launcher.linux import LinuxLauncher
 from containerizer.loggers.base import ContainerLogger
 from containerizer.loggers.sandbox import SandboxLogger
 from containerizer.mesos import MesosContainerizer
@@ -48,13 +49,11 @@ def create_containerizer(
     provisioner: Provisioner | None,
     metrics: Metrics,
     logger: ContainerLogger | None = None,
-    launcher_hierarchies: tuple[str, ...] = (),
 ) -> Containerizer:
     """Make the containerizer that ``config`` describes; on the event loop.
 
-    ``provisioner`` is ``None`` without ``--image_providers``. ``launcher_hierarchies`` are the
-    mount points of the hierarchies in which ``launcher`` keeps a cgroup for every container.
-    Raises FlagError with the line that upstream prints.
+    ``provisioner`` is ``None`` without ``--image_providers``. Raises FlagError with the line that
+    upstream prints.
     """
     names = [name for name in config.containerizers.split(",") if name]
     if len(set(names)) != len(names):
@@ -78,7 +77,7 @@ def create_containerizer(
             metrics=metrics,
             container_directory=rundir.path,
             container_config=rundir.read_config,
-            launcher_hierarchies=launcher_hierarchies,
+            launcher_hierarchies=_hierarchies(launcher),
         )
         isolators = create_isolators(context, isolation)
     except IsolatorError as error:
@@ -86,3 +85,8 @@ def create_containerizer(
     return MesosContainerizer(
         config, launcher, provisioner, logger or SandboxLogger(), isolators, metrics
     )
+
+
+def _hierarchies(launcher: Launcher) -> tuple[str, ...]:
+    """Return where the launcher keeps a cgroup of every container."""
+    return launcher.hierarchies if isinstance(launcher, LinuxLauncher) else ()

@@ -433,9 +433,8 @@ class MesosContainerizer:
             handle.termination.set_exception(error)
             return
         except BaseException:
-            handle.termination.set_exception(
-                ContainerError(f"The destroy of container {container.id} did not end")
-            )
+            unfinished = ContainerError(f"The destroy of container {container.id} did not end")
+            handle.termination.set_exception(unfinished)
             raise
         self._table.remove(container)
         del self._handles[container.id]
@@ -611,8 +610,14 @@ class MesosContainerizer:
         await self._provisioner.prune(images)
 
     async def close(self) -> None:
-        """Stop watching and destroying, and let go of the launcher. Containers go on running."""
+        """Stop watching and destroying, and let go of the launcher. Containers go on running.
+
+        Who still waits for one gets a ContainerError.
+        """
         await self._scope.close()
+        for handle in self._handles.values():
+            if not handle.termination.done():
+                handle.termination.set_exception(ContainerError("The containerizer is closed"))
         await self._launcher.close()
 
     # Bookkeeping.

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from containerizer.isolators.caller import IsolatorCaller
 from containerizer.launcher.base import Launcher
@@ -66,10 +65,10 @@ class Watcher:
         self,
         container_id: ContainerId,
         name: str,
-        watch: Coroutine[Any, Any, slave.ContainerLimitation],
+        watch: Callable[[ContainerId], Awaitable[slave.ContainerLimitation]],
     ) -> None:
         try:
-            limitation = await watch
+            limitation = await watch(container_id)
         except (ContainerError, OSError) as error:
             log.error("Container %s: %s cannot watch it: %s", container_id, name, error)
             self._ended(container_id, None)

@@ -89,12 +89,9 @@ class IsolatorCaller:
 
     def watches(
         self, container_id: ContainerId
-    ) -> list[tuple[str, Coroutine[Any, Any, slave.ContainerLimitation]]]:
-        """Return a watch per isolator that has one, by isolator name. The caller runs them."""
-        return [
-            (named.name, named.isolator.watch(container_id))
-            for named in self._choose("watch", container_id)
-        ]
+    ) -> list[tuple[str, Callable[[ContainerId], Awaitable[slave.ContainerLimitation]]]]:
+        """Return name and ``watch`` of each isolator that has one. The caller runs them."""
+        return [(named.name, named.isolator.watch) for named in self._choose("watch", container_id)]
 
     async def isolate(self, container_id: ContainerId, pid: int) -> None:
         """Call all in parallel, wait for all, then raise the first failure."""

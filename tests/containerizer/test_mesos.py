@@ -499,6 +499,25 @@ async def test_prune_keeps_what_is_used(world: World) -> None:
     await world.mesos.destroy(C)
 
 
+async def test_closing_lets_waiters_go(world: World) -> None:
+    await world.launch()
+    waiting = asyncio.ensure_future(world.mesos.wait(C))
+    await asyncio.sleep(0)
+    await world.mesos.close()
+    with pytest.raises(ContainerError, match=r"^The containerizer is closed$"):
+        await waiting
+
+
+async def test_closing_during_a_destroy(world: World) -> None:
+    await world.launch()
+    world.steps.hold("kill c")
+    destroying = asyncio.ensure_future(world.mesos.destroy(C))
+    await world.steps.reached("kill c")
+    await world.mesos.close()
+    with pytest.raises(ContainerError, match=r"^The destroy of container c did not end$"):
+        await destroying
+
+
 async def all_gone(world: World) -> None:
     for container_id in world.mesos.containers():
         await world.mesos.wait(container_id)
