@@ -133,8 +133,8 @@ class MesosContainerizer:
         self._table.check()
         assert self._handles.keys() == self._table.ids()
         for handle in self._handles.values():
-            destroying = handle.container.state is State.DESTROYING
-            assert destroying or not handle.termination.done(), handle.container.id
+            going = handle.container.state is State.DESTROYING or self._scope.closed
+            assert going or not handle.termination.done(), handle.container.id
 
     def pending(self) -> list[tuple[str, ContainerId | None]]:
         """Return the isolator calls that run now, as ``<isolator>::<verb>`` and container."""
