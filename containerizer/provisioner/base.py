@@ -54,6 +54,9 @@ class Store(Protocol):
     async def prune(self, excluded: Sequence[pb.Image], active: Collection[str]) -> None:
         """Remove images and layers that are neither ``excluded`` nor paths of ``active``."""
 
+    def close(self) -> None:
+        """Let go of locks. Images stay."""
+
 
 class Backend(Protocol):
     """One way to make a root file system out of layers."""

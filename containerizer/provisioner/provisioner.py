@@ -143,6 +143,8 @@ class ImageProvisioner:
     async def close(self) -> None:
         """Cancel what is under way. Root file systems stay."""
         await self._scope.close()
+        for store in self._stores.values():
+            store.close()
 
     async def _provision(
         self, container_id: ContainerId, entry: _Provisioned, store: Store, image: pb.Image

@@ -72,13 +72,18 @@ class StoreSuite:
             await store.recover()
             image = self.image(tmp_path)
             first = await store.get(image, self.backend)
-        self.hide(tmp_path)
-        os.mkdir(os.path.join(self.staging(tmp_path), "left-over"))
-        async with Scope("test") as scope:
+            self.hide(tmp_path)
+            os.mkdir(os.path.join(self.staging(tmp_path), "left-over"))
+            second = self.make(tmp_path, scope)
+            await second.recover()
+            assert os.listdir(self.staging(tmp_path)) == ["left-over"]
+            store.close()
+            second.close()
             store = self.make(tmp_path, scope)
             await store.recover()
             assert await store.get(image, self.backend) == first
             assert os.listdir(self.staging(tmp_path)) == []
+            store.close()
 
     async def test_not_cached_is_read_again(self, tmp_path: Path) -> None:
         async with Scope("test") as scope:

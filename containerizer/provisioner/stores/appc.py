@@ -15,7 +15,6 @@ import os
 import platform
 import re
 import stat
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +25,7 @@ from containerizer.provisioner.documents import MAX_DOCUMENT
 from containerizer.provisioner.layout import AppcLayout
 from containerizer.provisioner.manifest import appc_manifest
 from containerizer.provisioner.offload import in_thread, run_operation
-from containerizer.provisioner.trees import discard_tree, empty_directory
+from containerizer.provisioner.staging import StagingArea
 from fetcher.transports.http import download
 from mesos_compat.base.errors import FetchError, FlagError, ManifestError, ProvisionError
 from mesos_compat.base.keyed import SingleFlight
@@ -77,6 +76,7 @@ class AppcStore:
 
     def __init__(self, layout: AppcLayout, config: ProvisionerConfig, scope: Scope) -> None:
         self._layout = layout
+        self._staging = StagingArea(layout.staging)
         self._prefix = config.appc_simple_discovery_uri_prefix
         self._limits = config.limits
         self._stall_timeout_s = config.fetcher_stall_timeout_s
@@ -92,7 +92,7 @@ class AppcStore:
         for image_id, manifest in found.items():
             self._remember(image_id, manifest)
         log.info("AppC store %s: %d images", self._layout.root, len(found))
-        await in_thread(empty_directory, self._layout.staging)
+        await in_thread(self._staging.claim)
 
     async def get(self, image: pb.Image, backend: str) -> ImageInfo:
         """Return an image on top of the images it depends on."""
@@ -109,6 +109,10 @@ class AppcStore:
 
     async def prune(self, excluded: Sequence[pb.Image], active: Collection[str]) -> None:
         """Do nothing, as upstream: AppC images stay until an operator removes them."""
+
+    def close(self) -> None:
+        """Let other agents have the staging directory."""
+        self._staging.close()
 
     async def _collect(
         self, request: _Request, cached: bool, above: tuple[str, ...], ids: list[str]
@@ -155,10 +159,7 @@ class AppcStore:
         return found
 
     async def _fetch(self, name: str, where: Location) -> str:
-        try:
-            staging = tempfile.mkdtemp(prefix="", dir=self._layout.staging)
-        except OSError as error:
-            raise ProvisionError(f"Failed to create a staging directory: {error}") from error
+        staging = await in_thread(self._staging.make)
         log.info("AppC image %s: fetching %s", name, where)
         try:
             if where.path is not None:
@@ -190,7 +191,7 @@ class AppcStore:
         except FetchError as error:
             raise ProvisionError(str(error)) from error
         finally:
-            await in_thread(discard_tree, staging)
+            await in_thread(self._staging.remove, staging)
         log.info("AppC image %s: fetched, %s", name, image_id)
         return image_id
 

@@ -14,7 +14,6 @@ import asyncio
 import errno
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Collection, Sequence
 
@@ -27,7 +26,8 @@ from containerizer.provisioner.layout import DockerLayout, tree_name
 from containerizer.provisioner.manifest import docker_manifest
 from containerizer.provisioner.offload import in_thread, run_operation
 from containerizer.provisioner.reference import Reference
-from containerizer.provisioner.trees import discard_tree, empty_directory
+from containerizer.provisioner.staging import StagingArea
+from containerizer.provisioner.trees import empty_directory
 from mesos_compat.base import checkpoint
 from mesos_compat.base.errors import CheckpointError, FlagError, ManifestError, ProvisionError
 from mesos_compat.base.keyed import SingleFlight
@@ -83,6 +83,7 @@ class DockerStore:
         self, layout: DockerLayout, config: ProvisionerConfig, scope: Scope, metrics: Metrics
     ) -> None:
         self._layout = layout
+        self._staging = StagingArea(layout.staging)
         self._registry = config.docker_registry
         self._limits = config.limits
         self._scope = scope
@@ -99,7 +100,7 @@ class DockerStore:
         """Read the record of images; remove what earlier pulls and prunes left."""
         self._images = await in_thread(self._read_images)
         log.info("Docker store %s: %d images", self._layout.root, len(self._images))
-        await in_thread(empty_directory, self._layout.staging)
+        await in_thread(self._staging.claim)
         await self._sweep()
 
     async def get(self, image: pb.Image, backend: str) -> ImageInfo:
@@ -139,6 +140,10 @@ class DockerStore:
             await in_thread(self._put_aside, needed, active)
         self._scope.spawn(self._sweep(), "remove pruned docker layers")
 
+    def close(self) -> None:
+        """Let other agents have the staging directory."""
+        self._staging.close()
+
     async def _pull(self, reference: Reference, backend: str) -> stored.Image:
         self._under_way += 1
         try:
@@ -149,10 +154,7 @@ class DockerStore:
 
     async def _pull_into_store(self, reference: Reference, backend: str) -> stored.Image:
         archive = await in_thread(self._archive, reference)
-        try:
-            staging = tempfile.mkdtemp(prefix="", dir=self._layout.staging)
-        except OSError as error:
-            raise ProvisionError(f"Failed to create a staging directory: {error}") from error
+        staging = await in_thread(self._staging.make)
         log.info("Docker image %s: pulling from %s", reference, archive)
         try:
             answer = await run_operation(
@@ -183,7 +185,7 @@ class DockerStore:
                 await in_thread(self._write_images, images)
                 self._images = images
         finally:
-            await in_thread(discard_tree, staging)
+            await in_thread(self._staging.remove, staging)
         log.info("Docker image %s: pulled, %d layers", reference, len(image.layer_ids))
         return image
 

@@ -50,6 +50,9 @@ class FakeStore:
     async def prune(self, excluded: Sequence[pb.Image], active: Collection[str]) -> None:
         self.pruned.append(([image.docker.name for image in excluded], set(active)))
 
+    def close(self) -> None:
+        pass
+
 
 class FakeBackend:
     """A backend whose root file systems are directories with one file."""

@@ -243,3 +243,19 @@ async def test_unusable_registries(tmp_path: Path, registry: str) -> None:
     async with Scope("test") as scope:
         with pytest.raises(FlagError, match="Failed to create Docker puller: "):
             create(config, scope, Metrics())
+
+
+@pytest.mark.root
+async def test_whiteout_beside_its_name(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    layers = [BASE, tar([Entry("q", b"1"), Entry(".wh.q")])]
+    put(tmp_path, "whex", legacy(layers, name="whex"))
+    async with Scope("test", on_error=lambda name, error: None) as scope:
+        store = store_of(tmp_path, scope)
+        with pytest.raises(ProvisionError) as error:
+            await store.get(docker("whex"), "overlay")
+        assert (await store.get(docker("whex"), "copy")).layers
+    text = str(error.value)
+    assert text.startswith("Collect failed: Failed to convert the whiteout files under '")
+    assert text.endswith("/rootfs.overlay/q': File exists")
