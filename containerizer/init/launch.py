@@ -28,7 +28,7 @@ from containerizer.init.spec import LaunchCommand, LaunchSpec, SpecError
 from containerizer.linux import fds, namespaces
 from containerizer.linux.libc import LIBC, check
 from containerizer.linux.namespaces import CLONE_NEWNS
-from containerizer.linux.prctl import ProcessTitle
+from containerizer.linux.prctl import ProcessTitle, set_dumpable
 
 _TIOCSCTTY = 0x540E
 
@@ -62,6 +62,9 @@ def run_init(
         privileges_left, execution = _prepare(spec, place)
         init.check_signals()
         fds.close_all_but(init.fds)
+        # Our executable, libraries and status file are the host's: a container's root that was
+        # left with few capabilities must not reach them by /proc/1.
+        set_dumpable(False)
         pid = os.fork()
         if pid == 0:
             _be_command(execution, privileges_left, program, title)

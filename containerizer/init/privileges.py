@@ -124,8 +124,7 @@ def settle_without_exec(privileges: Privileges) -> None:
             sets = caps.after_exec(caps.get(privileges.last_capability), os.geteuid())
             caps.set_process(sets.effective, sets.permitted, sets.inheritable)
             prctl.set_keep_capabilities(False)
-        if privileges.identity is not None:
-            prctl.set_dumpable(True)
+        prctl.set_dumpable(True)
     except OSError as error:
         raise failure("Failed to set process capabilities", error) from error
 

@@ -126,6 +126,8 @@ class Host:
         parent: ContainerId | None = None,
         enter: int = 0,
         release: bool = True,
+        terminal: int | None = None,
+        namespace_mnt_target: int | None = None,
     ) -> tuple[ContainerId, ForkedInit]:
         """Fork an init, and release it."""
         container_id = ContainerId(str(uuid.uuid4()), parent)
@@ -140,10 +142,15 @@ class Host:
                 container_id,
                 ForkRequest(
                     launch_info=info,
-                    stdio=Stdio(stdin, stdout, stderr),
+                    stdio=(
+                        Stdio(stdin, stdout, stderr)
+                        if terminal is None
+                        else Stdio(terminal, terminal, terminal)
+                    ),
                     runtime_directory=folder,
                     enter_namespaces=enter,
                     clone_namespaces=sum(info.clone_namespaces),
+                    namespace_mnt_target=namespace_mnt_target,
                 ),
             )
         finally:

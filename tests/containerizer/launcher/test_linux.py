@@ -14,7 +14,7 @@ import pytest
 from containerizer.launcher.base import ForkRequest, Stdio
 from containerizer.launcher.linux import LinuxLauncher
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
-from containerizer.linux import cgroup1, namespaces, proc
+from containerizer.linux import cgroup1, mount, mountinfo, namespaces, proc
 from containerizer.linux.mount import MS_MOVE
 from containerizer.linux.namespaces import CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID
 from mesos_compat.base.errors import FlagError, LaunchError
@@ -533,6 +533,112 @@ async def test_limits_and_new_privileges(linux: LinuxHost) -> None:
         launch_info("true", rlimits={"rlimits": [{"type": "RLMT_NOFILE", "soft": 7}]})
     )
     assert outcome.stderr == "Failed to set RLMT_NOFILE limit: Invalid rlimit values\n"
+
+
+async def test_few_capabilities_do_not_reach_the_files_of_init(
+    linux: LinuxHost, image: str
+) -> None:
+    caps = {"capabilities": ["CHOWN"]}
+    script = (
+        "cat /proc/1/exe >/dev/null && echo read; ls /proc/1/root/;"
+        " for fd in /proc/1/fd/*; do busybox readlink $fd; done; echo end"
+    )
+    outcome = await linux.run(
+        image_info(
+            image,
+            script,
+            clone_namespaces=[CLONE_NEWNS, CLONE_NEWPID],
+            effective_capabilities=caps,
+            bounding_capabilities=caps,
+        )
+    )
+    assert outcome.lines == ["end"]
+
+
+async def test_debug_container_enters_mounts_late(linux: LinuxHost, image: str) -> None:
+    info = image_info(image, "echo up; sleep 1000", clone_namespaces=[CLONE_NEWNS, CLONE_NEWPID])
+    outer, init = await linux.start(info)
+    await linux.written(outer)
+    command = proc.children(init.pid)[0]
+    debug = launch_info("ls /; echo $0", working_directory="/bin")
+    nested, _ = await linux.start(
+        debug, parent=outer, enter=CLONE_NEWPID, namespace_mnt_target=command
+    )
+    outcome = await linux.finish(nested)
+    assert outcome.lines == ["bin", "dev", "proc", "tmp", "sh"], outcome.stderr
+    debug = image_info(image, "true")
+    nested, _ = await linux.start(debug, parent=outer, namespace_mnt_target=command)
+    outcome = await linux.finish(nested)
+    assert outcome.stderr == "Mounts are not supported if 'namespace_mnt_target' is set\n"
+
+
+async def test_shared_trees_stay_shared(linux: LinuxHost, tmp_path: os.PathLike[str]) -> None:
+    shared, other = (os.path.join(tmp_path, name) for name in ("shared", "other"))
+    for path in (shared, other):
+        os.mkdir(path)
+        mount.mount(path, path, None, mount.MS_BIND)
+        mount.mount(None, path, None, mount.MS_SHARED)
+    try:
+        mounts: list[dict[str, object]] = [
+            {"target": shared, "flags": mount.MS_SHARED | mount.MS_BIND | mount.MS_REC},
+            {"source": "tmpfs", "target": f"{other}/made", "type": "tmpfs"},
+        ]
+        script = f"mkdir {shared}/made; mount -t tmpfs tmpfs {shared}/made; mount -t tmpfs x /mnt"
+        outcome = await linux.run(
+            launch_info(script, clone_namespaces=[CLONE_NEWNS], mounts=mounts)
+        )
+        assert outcome.status == "0", outcome.stderr
+        made = {entry.target for entry in mountinfo.below(mountinfo.read(), str(tmp_path))}
+        assert made == {shared, other, f"{shared}/made"}
+        assert not any(e.target == "/mnt" and e.source == "x" for e in mountinfo.read())
+        mounts[1]["target"] = f"{shared}/refused"
+        outcome = await linux.run(
+            launch_info("true", clone_namespaces=[CLONE_NEWNS], mounts=mounts)
+        )
+        assert f"the target is under a shared mount '{shared}" in outcome.stderr
+    finally:
+        for path in (f"{shared}/made", shared, other):
+            while any(entry.target == path for entry in mountinfo.read()):
+                mount.umount(path, mount.MNT_DETACH)
+
+
+async def test_rename_across_file_systems(linux: LinuxHost, image: str) -> None:
+    os.makedirs(f"{image}/from/inner")
+    operations = [
+        {
+            "operation": "RENAME",
+            "rename": {"source": f"{image}/from", "target": f"{image}/dev/to"},
+        }
+    ]
+    outcome = await linux.run(image_info(image, "ls /dev/to", file_operations=operations))
+    assert outcome.lines == ["inner"], outcome.stderr
+
+
+async def test_failing_file_operations_end_the_launch(linux: LinuxHost, image: str) -> None:
+    for operation in (
+        {"operation": "MKDIR", "mkdir": {"target": f"{image}/bin"}},
+        {"operation": "SYMLINK", "symlink": {"source": "x", "target": f"{image}/bin"}},
+        {"operation": "RENAME", "rename": {"source": f"{image}/no", "target": f"{image}/x"}},
+        {"operation": "MOUNT", "mount": {"source": "/", "target": f"{image}/no", "flags": 4096}},
+    ):
+        outcome = await linux.run(image_info(image, "true", file_operations=[operation]))
+        assert outcome.status == "256", operation
+
+
+async def test_terminal(linux: LinuxHost) -> None:
+    manager, terminal = os.openpty()
+    try:
+        info = launch_info("tty; ps -o tty= -p $$", tty_slave_path=os.ttyname(terminal))
+        container_id, _ = await linux.start(info, terminal=terminal)
+        async with asyncio.timeout(10):
+            await linux.launcher.wait(container_id)
+        name = os.ttyname(terminal)
+        said = os.read(manager, 4096).decode().split()
+        assert said == [name, name.removeprefix("/dev/")]
+        await linux.finish(container_id)
+    finally:
+        os.close(manager)
+        os.close(terminal)
 
 
 async def test_title_of_init(linux: LinuxHost) -> None:
