@@ -73,7 +73,10 @@ class ImageProvisioner:
 
     async def recover(self, known: Collection[ContainerId]) -> None:
         """Take over the root file systems of ``known`` containers, destroy all others."""
-        self._containers = await in_thread(self._read_containers)
+        try:
+            self._containers = await in_thread(self._read_containers)
+        except OSError as error:
+            raise ProvisionError(f"Failed to recover containers with images: {error}") from error
         unknown = [each for each in self._containers if each not in known]
         for container_id in unknown:
             if any(kept.path[: len(container_id.path)] == container_id.path for kept in known):

@@ -23,7 +23,16 @@ class StagingArea:
         self._fd = -1
 
     def claim(self) -> None:
-        """Remove what is left of earlier agents, unless another one uses the store now."""
+        """Remove what is left of earlier agents, unless another one uses the store now.
+
+        Raises ProvisionError.
+        """
+        try:
+            self._claim()
+        except OSError as error:
+            raise ProvisionError(f"Failed to use '{self._path}': {error.strerror}") from error
+
+    def _claim(self) -> None:
         if self._fd < 0:
             self._fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

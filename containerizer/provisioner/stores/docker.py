@@ -169,6 +169,8 @@ class DockerStore:
                 self._limits,
                 subject=f"image '{reference}' from '{archive}'",
             )
+            for name in (*answer["layer_ids"], answer["config_digest"] or "none"):
+                check_layer_id(name)
             image = stored.Image(
                 reference=spec.ImageReference(
                     registry=reference.registry,
@@ -196,7 +198,8 @@ class DockerStore:
                 f"Failed to pull image '{reference}': registries are not supported yet: use a"
                 " local directory for --docker_registry"
             )
-        path = os.path.join(self._registry, str(reference))
+        # Not os.path.join: a name that begins with "/" must stay below the directory, too.
+        path = f"{self._registry.rstrip('/')}/{reference}"
         if os.path.exists(f"{path}.tar"):
             return f"{path}.tar"
         if any(os.path.isfile(os.path.join(path, marker)) for marker in _MARKERS):

@@ -142,6 +142,15 @@ async def test_missing_archive(tmp_path: Path, name: str) -> None:
     assert str(error.value) == f"Failed to find archive for image '{name}' at '{path}'"
 
 
+async def test_absolute_names_stay_below_the_registry(tmp_path: Path) -> None:
+    outside = write(str(tmp_path / "outside.tar"), legacy([BASE], name="x"))
+    name = outside.removesuffix(".tar")
+    async with Scope("test", on_error=lambda name, error: None) as scope:
+        store = store_of(tmp_path, scope)
+        with pytest.raises(ProvisionError, match="Failed to find archive for image"):
+            await store.get(docker(name), "copy")
+
+
 @pytest.mark.parametrize(
     ("layer", "why"),
     [
