@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from containerizer.api import Containerizer
 from containerizer.isolators.context import ContainerizerConfig, IsolatorContext
-from containerizer.isolators.order import create_isolators, normalised
+from containerizer.isolators.order import create_isolators, normalised, supported
 from containerizer.launcher.base import Launcher
 from containerizer.launcher.linux import LinuxLauncher
 from containerizer.loggers.base import ContainerLogger
@@ -73,13 +73,13 @@ def create_containerizer(
         )
         context = IsolatorContext(
             config=config,
-            isolation=frozenset(isolation),
+            isolation=frozenset(supported(isolation, config.isolation)),
             metrics=metrics,
             container_directory=rundir.path,
             container_config=rundir.read_config,
             launcher_hierarchies=_hierarchies(launcher),
         )
-        isolators = create_isolators(context, isolation)
+        isolators = create_isolators(context)
     except IsolatorError as error:
         raise FlagError(f"{_PREFIX}{_MESOS}{error}") from error
     return MesosContainerizer(

@@ -53,7 +53,7 @@ class IsolatorContext:
     """Everything of the surroundings that an isolator may know."""
 
     config: ContainerizerConfig
-    #: Names of all isolators after normalising ``--isolation``.
+    #: Names of all isolators in use: ``--isolation`` normalised, as far as supported.
     isolation: frozenset[str]
     metrics: Metrics
     #: Runtime directory of a container, which exists from before ``prepare`` to after ``cleanup``.

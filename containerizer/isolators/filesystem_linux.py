@@ -24,6 +24,7 @@ from containerizer.isolators.base import Isolator, is_debug
 from containerizer.isolators.context import IsolatorContext
 from containerizer.isolators.filesystem_posix import refuse_persistent_volumes
 from containerizer.isolators.inside import make_directory
+from containerizer.isolators.volumes import isolator_of
 from containerizer.linux import mount, mountinfo, users
 from containerizer.linux.mount import (
     MNT_DETACH,
@@ -80,15 +81,6 @@ _MASKED = (
     "/sys/firmware",
 )
 
-#: Which isolator handles which kind of volume.
-_VOLUME_ISOLATORS = {
-    pb.Volume.Source.DOCKER_VOLUME: "docker/volume",
-    pb.Volume.Source.HOST_PATH: "volume/host_path",
-    pb.Volume.Source.SANDBOX_PATH: "volume/sandbox_path",
-    pb.Volume.Source.SECRET: "volume/secret",
-    pb.Volume.Source.CSI_VOLUME: "volume/csi",
-}
-
 
 class LinuxFilesystemIsolator(Isolator):
     """Decides what is mounted; knows the sandbox of each container."""
@@ -100,6 +92,7 @@ class LinuxFilesystemIsolator(Isolator):
         self._sandbox_directory = context.config.sandbox_directory
         self._container_directory: Callable[[ContainerId], str] = context.container_directory
         self._container_config = context.container_config
+        self._isolation = context.isolation
         self._own_shm = not context.names("namespaces/ipc")
         #: Host sandbox of each known container; ``None`` for an orphan without one.
         self._sandboxes: dict[ContainerId, str | None] = {}
@@ -190,10 +183,12 @@ class LinuxFilesystemIsolator(Isolator):
         """Refuse volumes that no isolator would handle; upstream silently leaves them out."""
         refuse_persistent_volumes(config.resources)
         for volume in config.container_info.volumes:
-            raise IsolatorError(
-                f"Volume '{volume.container_path}' cannot be mounted: this agent does not support"
-                f" '{_volume_isolator(volume)}' yet"
-            )
+            isolator = isolator_of(volume)
+            if isolator not in self._isolation:
+                raise IsolatorError(
+                    f"Volume '{volume.container_path}' cannot be mounted: '{isolator}' is not"
+                    " enabled or not supported yet"
+                )
 
     def _make_devices(self, container_id: ContainerId, config: slave.ContainerConfig) -> str:
         """Make the device nodes that are bound into the container; return their directory."""
@@ -378,11 +373,3 @@ def _unmount_below(sandbox: str) -> Iterator[str]:
 
 def _has_image(container: pb.ContainerInfo) -> bool:
     return container.type == pb.ContainerInfo.MESOS and container.mesos.HasField("image")
-
-
-def _volume_isolator(volume: pb.Volume) -> str:
-    if volume.HasField("image"):
-        return "volume/image"
-    if volume.HasField("source"):
-        return _VOLUME_ISOLATORS.get(volume.source.type, "volume")
-    return "volume/host_path" if volume.host_path.startswith("/") else "volume/sandbox_path"

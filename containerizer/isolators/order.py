@@ -110,22 +110,32 @@ def ordered(names: Sequence[str]) -> list[str]:
     return [n for n in ORDER if n in joined] + [n for n in joined if n not in ORDER]
 
 
-def create_isolators(context: IsolatorContext, names: Sequence[str]) -> list[NamedIsolator]:
-    """Load and create the isolators ``names`` (normalised), in order.
+def supported(names: Sequence[str], isolation: str) -> list[str]:
+    """Return the ``names`` (normalised) that exist, as far as the others were only implied.
 
-    An isolator that normalising added and that does not exist yet is left out; one that was
-    written down is refused. Raises IsolatorError with upstream's text.
+    One that was written in ``isolation`` has to exist. Raises IsolatorError in upstream's words.
     """
-    written = set(named(context.config.isolation))
+    written = set(named(isolation))
     available = Group(GROUP)
-    made = []
-    for name in ordered(names):
-        if name not in available:
-            if name in written or not _implied(name):
-                raise IsolatorError(f"Unknown or unsupported isolator '{name}'")
-            continue
-        made.append(NamedIsolator(name, _create(name, available, context)))
-    return made
+    found = []
+    for name in names:
+        if (CGROUPS if name.startswith("cgroups/") else name) in available:
+            found.append(name)
+        elif name in written or not _implied(name):
+            raise IsolatorError(f"Unknown or unsupported isolator '{name}'")
+    return found
+
+
+def create_isolators(context: IsolatorContext) -> list[NamedIsolator]:
+    """Load and create the isolators of ``context.isolation`` (supported ones), in order.
+
+    Foreign ones come in the order in which they were written. Raises IsolatorError with upstream's
+    text.
+    """
+    available = Group(GROUP)
+    written = [name for name in named(context.config.isolation) if name in context.isolation]
+    names = ordered([*written, *sorted(context.isolation.difference(written))])
+    return [NamedIsolator(name, _create(name, available, context)) for name in names]
 
 
 def _exactly_one(

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from containerizer.create import check_images, create_containerizer
-from containerizer.isolators.context import ContainerizerConfig, IsolatorContext
-from containerizer.isolators.order import create_isolators, normalised, ordered
+from containerizer.isolators.context import ContainerizerConfig
+from containerizer.isolators.order import normalised, ordered, supported
 from containerizer.mesos import MesosContainerizer
 from mesos_compat.base.errors import FlagError, IsolatorError
 from mesos_compat.base.metrics import Metrics
@@ -177,12 +177,9 @@ async def test_the_default_isolation(tmp_path: Path) -> None:
     await made.close()
 
 
-def test_implied_isolators_may_be_missing(tmp_path: Path) -> None:
-    config = ContainerizerConfig(work_dir="/", runtime_dir=str(tmp_path), launcher="posix")
-    context = IsolatorContext(
-        config, frozenset(), Metrics(), lambda _: str(tmp_path), lambda _: None
-    )
-    made = create_isolators(context, ["environment_secret", "volume/image"])
-    assert [entry.name for entry in made] == ["environment_secret"]
-    with pytest.raises(IsolatorError):
-        create_isolators(context, ["volume/csi"])
+def test_implied_isolators_may_be_missing() -> None:
+    names = ["environment_secret", "volume/image", "cgroups/mem"]
+    assert supported(names, "cgroups/mem") == ["environment_secret", "cgroups/mem"]
+    for unknown, written in (("volume/csi", ""), ("volume/image", "volume/image")):
+        with pytest.raises(IsolatorError, match=rf"^Unknown or unsupported isolator '{unknown}'$"):
+            supported([unknown], written)

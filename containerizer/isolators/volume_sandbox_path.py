@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``volume/sandbox_path``: a part of the sandbox, or of the parent's, at another place.
+
+Source: spec ``isolators-fs-net`` 6.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Collection, Sequence
+
+from containerizer.isolators import volumes
+from containerizer.isolators.base import Isolator, is_debug
+from containerizer.isolators.context import IsolatorContext
+from mesos_compat.base.beneath import Root
+from mesos_compat.base.errors import IsolatorError
+from mesos_compat.model.ids import ContainerId
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+
+log = logging.getLogger(__name__)
+
+_SandboxPath = pb.Volume.Source.SandboxPath
+
+
+class SandboxPathVolumeIsolator(Isolator):
+    """Knows the sandbox of each container."""
+
+    supports_nesting = True
+    supports_standalone = True
+
+    def __init__(self, sandbox_directory: str, binds: bool) -> None:
+        self._sandbox_directory = sandbox_directory
+        self._binds = binds
+        self._sandboxes: dict[ContainerId, str] = {}
+
+    @classmethod
+    def create(cls, context: IsolatorContext) -> SandboxPathVolumeIsolator:
+        """Make the isolator; without mount namespaces it makes links instead of mounts."""
+        binds = context.config.launcher == "linux" and context.names("filesystem/linux")
+        return cls(context.config.sandbox_directory, binds)
+
+    async def recover(
+        self, states: Sequence[slave.ContainerState], orphans: Collection[ContainerId]
+    ) -> None:
+        """Remember the sandboxes of containers that go on."""
+        for state in states:
+            self._sandboxes[ContainerId.of(state.container_id)] = state.directory
+
+    async def prepare(
+        self, container_id: ContainerId, config: slave.ContainerConfig
+    ) -> slave.ContainerLaunchInfo | None:
+        """Return the mounts of all sandbox path volumes."""
+        if container_id in self._sandboxes:
+            raise IsolatorError("Container has already been prepared")
+        self._sandboxes[container_id] = config.directory
+        info = slave.ContainerLaunchInfo()
+        for volume in config.container_info.volumes:
+            volumes.check(volume, config)
+            if volumes.isolator_of(volume) != "volume/sandbox_path":
+                continue
+            if is_debug(config):
+                raise IsolatorError("SANDBOX_PATH volume is not supported for DEBUG containers")
+            self._add(info, container_id, config, volume)
+        return info if info.mounts else None
+
+    async def cleanup(self, container_id: ContainerId) -> None:
+        """Forget the container."""
+        self._sandboxes.pop(container_id, None)
+
+    def _add(
+        self,
+        info: slave.ContainerLaunchInfo,
+        container_id: ContainerId,
+        config: slave.ContainerConfig,
+        volume: pb.Volume,
+    ) -> None:
+        legacy = volume.HasField("host_path")
+        kind = _SandboxPath.SELF if legacy else volume.source.sandbox_path.type
+        path = volume.host_path if legacy else volume.source.sandbox_path.path
+        absolute = os.path.isabs(volume.container_path)
+        if config.HasField("rootfs") and not self._binds:
+            raise IsolatorError(
+                "The 'linux' launcher and 'filesystem/linux' isolator must be enabled to change"
+                " the rootfs and bind mount"
+            )
+        if os.path.isabs(path):
+            raise IsolatorError(f"Path '{path}' in SANDBOX_PATH volume is absolute")
+        volumes.refuse_parents(path)
+        if absolute and not self._binds:
+            raise IsolatorError(
+                "The 'linux' launcher and 'filesystem/linux' isolator must be enabled to support"
+                " SANDBOX_PATH volume with absolute container path"
+            )
+        sandbox = self._source_sandbox(container_id, kind, absolute)
+        source = os.path.join(sandbox, path)
+        directory = _make_source(sandbox, path)
+        if not self._binds:
+            self._link(config.directory, volume, source)
+            return
+        target = volumes.mount_target(
+            config, volume.container_path, self._sandbox_directory, directory=directory
+        )
+        info.mounts.add(source=source, target=target, flags=volumes.flags_of(volume))
+
+    def _source_sandbox(
+        self, container_id: ContainerId, kind: _SandboxPath.Type, absolute: bool
+    ) -> str:
+        if kind == _SandboxPath.SELF:
+            if not absolute:
+                raise IsolatorError(
+                    "'container_path' is relative for SANDBOX_PATH volume SELF type"
+                )
+            return self._sandboxes[container_id]
+        if kind != _SandboxPath.PARENT:
+            raise IsolatorError("Unknown SANDBOX_PATH volume type")
+        if container_id.parent is None:
+            raise IsolatorError("SANDBOX_PATH volume PARENT type only works for nested container")
+        if container_id.parent not in self._sandboxes:
+            raise IsolatorError("Failed to locate the sandbox for the parent container")
+        return self._sandboxes[container_id.parent]
+
+    def _link(self, sandbox: str, volume: pb.Volume, source: str) -> None:
+        if volume.mode == pb.Volume.RO:
+            log.warning("Volume '%s' is read-only, but a link is not", volume.container_path)
+        target = os.path.join(sandbox, volume.container_path)
+        try:
+            with Root(sandbox) as root:
+                root.makedirs(os.path.dirname(volume.container_path), 0o755)
+                root.symlink(source, volume.container_path)
+        except OSError as error:
+            raise IsolatorError(
+                f"Failed to symlink '{source}' -> '{target}': {error.strerror}"
+            ) from error
+
+
+def _make_source(sandbox: str, path: str) -> bool:
+    """Make the source directory if it is missing, for the sandbox's owner; whether it is one.
+
+    No link is followed: the sandbox belongs to a task.
+    """
+    try:
+        directory = not _is_file(sandbox, path)
+        if volumes.make_in_sandbox(sandbox, path, directory=directory):
+            owner = os.stat(sandbox)
+            with Root(sandbox) as root:
+                made = root.open(path, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    os.fchown(made, owner.st_uid, owner.st_gid)
+                finally:
+                    os.close(made)
+        return directory
+    except OSError as error:
+        raise IsolatorError(
+            f"Failed to create the directory '{os.path.join(sandbox, path)}' in the sandbox:"
+            f" {error.strerror or error}"
+        ) from error
+
+
+def _is_file(sandbox: str, path: str) -> bool:
+    with Root(sandbox) as root:
+        try:
+            return stat.S_ISREG(root.lstat(path).st_mode)
+        except FileNotFoundError:
+            return False
