@@ -22,7 +22,13 @@ from typing import Any
 
 from containerizer.provisioner.documents import check_layer_id
 from containerizer.provisioner.reference import Reference
-from containerizer.provisioner.stores.archive import FoundLayer, contents, find_image, open_image
+from containerizer.provisioner.stores.archive import (
+    FoundLayer,
+    ImageFiles,
+    contents,
+    find_image,
+    open_image,
+)
 from containerizer.provisioner.streams import BlobContent, FileRegion
 from containerizer.provisioner.trees import copy_layers
 from containerizer.provisioner.unpack import (
@@ -65,16 +71,13 @@ def pull_archive(request: dict[str, Any]) -> dict[str, Any]:
             os.mkdir(made, 0o755)
             for name, data in layer.files:
                 _write(os.path.join(made, name), data)
-            content = contents(files, layer, limits)
             try:
-                warnings += _unpack_layer(content, layer, os.path.join(made, tree), limits)
+                warnings += _unpack_layer(files, layer, os.path.join(made, tree), limits)
             except UnpackError as error:
                 raise UnpackError(
                     f"Collect failed: Failed to extract layer '{layer.layer_id}' of image"
                     f" '{request['reference']}' from '{request['path']}': {error}"
                 ) from error
-            finally:
-                content.close()
             if tree == _OVERLAY_TREE:
                 _convert(os.path.join(made, tree))
         if image.config is not None:
@@ -163,26 +166,28 @@ def _confine() -> None:
 
 
 def _unpack_layer(
-    content: BlobContent, layer: FoundLayer, tree: str, limits: UnpackLimits
+    files: ImageFiles, layer: FoundLayer, tree: str, limits: UnpackLimits
 ) -> list[str]:
     os.mkdir(tree, 0o755)
+    content = contents(files, layer, limits)
     root = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         result = unpack_tar(content, root, limits)
+        content.drain()
     finally:
+        content.close()
         os.close(root)
-    content.drain()
     if layer.diff_id is not None:
-        algorithm = layer.diff_id.partition(":")[0]
-        found = f"{algorithm}:{content.content_digest()}"
-        if found != layer.diff_id:
-            raise UnpackError(f"the content is {found} instead of {layer.diff_id}")
+        _expect("content", layer.diff_id, content.content_digest())
     if layer.digest is not None:
-        algorithm = layer.digest.partition(":")[0]
-        found = f"{algorithm}:{content.blob_digest()}"
-        if found != layer.digest:
-            raise UnpackError(f"the blob is {found} instead of {layer.digest}")
+        _expect("blob", layer.digest, content.blob_digest())
     return _told(result)
+
+
+def _expect(what: str, wanted: str, found: str) -> None:
+    algorithm, _, encoded = wanted.partition(":")
+    if found != encoded:
+        raise UnpackError(f"the {what} is {algorithm}:{found} instead of {wanted}")
 
 
 def _convert(tree: str) -> None:

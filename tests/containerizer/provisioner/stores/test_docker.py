@@ -176,6 +176,14 @@ async def test_hostile_layers(tmp_path: Path, layer: bytes, why: str) -> None:
     assert os.listdir(tmp_path / "store" / "staging") == []
 
 
+async def test_layer_that_is_missing(tmp_path: Path) -> None:
+    put(tmp_path, "a", legacy([BASE], name="a", drop="layer.tar"))
+    async with Scope("test", on_error=lambda name, error: None) as scope:
+        store = store_of(tmp_path, scope)
+        with pytest.raises(ProvisionError, match=r"of image 'a' .*: No such file or directory"):
+            await store.get(docker("a"), "copy")
+
+
 async def test_layer_whose_content_is_another(tmp_path: Path) -> None:
     data = saved([BASE], None).replace(b"x" * 100, b"y" * 100)
     put(tmp_path, "a", data)
