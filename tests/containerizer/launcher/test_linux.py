@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import stat
@@ -185,6 +186,21 @@ async def test_fork_bomb_dies(linux: LinuxHost) -> None:
         await linux.launcher.destroy(container_id)
     linux.ids.remove(container_id)
     assert not cgroup1.exists(linux.linux.cgroup(container_id))
+
+
+async def test_destroy_has_a_limit_and_can_be_tried_again(
+    linux: LinuxHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container_id, init = await linux.start(launch_info("sleep 1000"))
+    hurried = replace(linux.config, destroy_timeout_s=0.05)
+    monkeypatch.setattr(linux.launcher, "_config", hurried)
+    monkeypatch.setattr(cgroup1, "destroy", lambda _: itertools.repeat(0.01))
+    with pytest.raises(LaunchError, match="Timed out after 50ms"):
+        await linux.launcher.destroy(container_id)
+    monkeypatch.undo()
+    await linux.launcher.destroy(container_id)
+    linux.ids.remove(container_id)
+    assert proc.is_zombie_or_gone(init.pid)
 
 
 async def test_cgroups_made_by_the_task_are_removed(linux: LinuxHost) -> None:

@@ -6,10 +6,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from containerizer.linux import beneath
 
@@ -38,12 +41,7 @@ def root(tmp_path: Path) -> Path:
 def root_fd(root: Path, request: pytest.FixtureRequest) -> Iterator[int]:
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "walk":
-
-            def refuse(*_: object) -> int:
-                ctypes.set_errno(errno.ENOSYS)
-                return -1
-
-            patch.setattr(beneath, "syscall", refuse)
+            patch.setattr(beneath, "syscall", _refuse)
         fd = beneath.open_root(str(root))
         yield fd
         os.close(fd)
@@ -113,3 +111,47 @@ def test_descriptors_are_closed(root_fd: int) -> None:
         except OSError:
             continue
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+_NAME = st.sampled_from(["a", "b", "c", ".."])
+_PATH = st.builds(
+    lambda parts, absolute: "/" * absolute + "/".join(parts),
+    st.lists(_NAME, min_size=1, max_size=4),
+    st.booleans(),
+)
+
+
+@given(links=st.dictionaries(st.sampled_from("abc"), _PATH, max_size=3), path=_PATH)
+@settings(max_examples=150, deadline=None)
+def test_any_tree_of_links(links: dict[str, str], path: str) -> None:
+    """Our way and the kernel's agree, and both stay inside."""
+    with tempfile.TemporaryDirectory() as folder:
+        top = Path(folder).resolve() / "root"
+        for directory in ("a/b", "b/c", "c/a"):
+            (top / "real" / directory).mkdir(parents=True)
+        for name in "abc":
+            target = links.get(name, f"real/{name}")
+            (top / name).symlink_to(target)
+            (top / "real" / name / "up").symlink_to(target)
+        fd = beneath.open_root(str(top))
+        try:
+            for tried in (path, f"{path}/up", f"real/{path}/a"):
+                theirs = _outcome(fd, tried)
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(beneath, "syscall", _refuse)
+                    assert _outcome(fd, tried) == theirs
+                assert isinstance(theirs, int) or (theirs + "/").startswith(f"{top}/")
+        finally:
+            os.close(fd)
+
+
+def _outcome(fd: int, path: str) -> str | int:
+    try:
+        return _where(beneath.open_in_root(fd, path))
+    except OSError as error:
+        return error.errno or -1
+
+
+def _refuse(*_: object) -> int:
+    ctypes.set_errno(errno.ENOSYS)
+    return -1
