@@ -88,7 +88,7 @@ class CgroupsIsolator(Isolator):
 
     def __init__(self, context: IsolatorContext, placed: Sequence[_Placed]) -> None:
         config = context.config
-        self._root = config.cgroups_root
+        self._root = config.cgroups_root.strip("/")
         self._timeout_s = config.cgroups_destroy_timeout_s
         self._placed = tuple(placed)
         self._hierarchies = tuple(dict.fromkeys(entry.hierarchy for entry in placed))
@@ -105,12 +105,13 @@ class CgroupsIsolator(Isolator):
         if cgroup1.layout() is CgroupLayout.V2:
             raise IsolatorError("Version 2 of cgroups is not supported yet")
         placed = []
+        own = config.cgroups_root.strip("/")
         for kind in kinds:
             name = kind.controller
             with _wrapped(f"Failed to prepare hierarchy for the subsystem '{name}'"):
-                hierarchy = cgroup1.prepare(config.cgroups_hierarchy, name, config.cgroups_root)
+                hierarchy = cgroup1.prepare(config.cgroups_hierarchy, name, own)
             with _wrapped(f"Failed to create subsystem '{name}'"):
-                root = os.path.join(hierarchy, config.cgroups_root)
+                root = os.path.join(hierarchy, own)
                 placed.append(_Placed(hierarchy, kind.create(root, config)))
         return cls(context, placed)
 

@@ -22,6 +22,8 @@ from containerizer.launcher.posix import PosixLauncher
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
 from containerizer.linux import cgroup1, mount, mountinfo, proc
 from containerizer.provisioner.base import ProvisionInfo
+from containerizer.provisioner.config import ProvisionerConfig
+from containerizer.provisioner.create import create_provisioner
 from mesos_compat.base.errors import ContainerError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.model.ids import ContainerId
@@ -29,6 +31,7 @@ from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.docker import v1_pb2 as docker
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 from tests.containerizer.fakes import FakeLauncher, FakeProvisioner, Steps
+from tests.containerizer.provisioner import images
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(60)]
 
@@ -295,6 +298,40 @@ async def test_an_image_shows_nothing_of_the_host(linux: Host) -> None:
     assert rest.rstrip().endswith("1777\n666")
     assert (linux.sandbox() / "made").read_text() == "out\n"
     assert not any(path.is_mount() for path in linux.rootfs.rglob("*"))
+
+
+async def test_an_image_from_its_archive_to_its_end(linux: Host) -> None:
+    """The real provisioner, too: archive, store, overlay, container, and nothing left."""
+    if BUSYBOX is None:
+        pytest.skip("needs busybox (Debian package busybox-static)")
+    layer = images.tar(
+        [
+            images.folder("bin"),
+            images.Entry("bin/busybox", Path(BUSYBOX).read_bytes(), mode=0o755),
+            images.Entry("bin/sh", kind="symlink", to="busybox"),
+        ]
+    )
+    archive = images.saved([layer], ["busybox:latest"], Env=["PATH=/bin"], WorkingDir="/made/here")
+    images.write(str(linux.folder / "registry" / "busybox.tar"), archive)
+    metrics = Metrics()
+    provisioner = create_provisioner(
+        ProvisionerConfig(
+            work_dir=str(linux.work),
+            image_providers=("docker",),
+            docker_registry=str(linux.folder / "registry"),
+            docker_store_dir=str(linux.folder / "store"),
+            temporary_dir=str(linux.folder),
+        ),
+        metrics,
+    )
+    linux.mesos = create_containerizer(linux.config, linux.launcher, provisioner, metrics)
+    await linux.mesos.recover([])
+    config = linux.configured("pwd; echo kept > /written; busybox cat /written", image=True)
+    ended = await linux.run(config)
+    assert ended.status == 0, linux.output("stderr")
+    assert linux.output() == "/made/here\nkept\n"
+    assert os.listdir(linux.work / "provisioner" / "containers") == []
+    await provisioner.close()
 
 
 async def test_a_hostile_image_changes_nothing_outside(linux: Host) -> None:
