@@ -13,7 +13,6 @@ Source: spec ``images`` 4.9, 4.10, 11.5.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -365,40 +364,47 @@ def _write(fd: int, reader: TarReader, size: int) -> None:
 def convert_whiteouts(root: str) -> None:
     """Turn the whiteouts of a tree into those of overlayfs. Raises UnpackError.
 
-    An opaque marker becomes an attribute of its directory, any other a character device 0:0.
+    An opaque marker becomes an attribute of its directory, any other a character device 0:0, but
+    beside an opaque marker it is dropped: it says nothing more, and the kernel would list it.
     Directories keep their times. A name that has a whiteout and an entry in the same layer is
     refused, as upstream does.
     """
-    where = os.fsencode(root)
-    for top, _, names, fd in os.fwalk(where, follow_symlinks=False):
-        marks = [name for name in names if name.startswith(WHITEOUT)]
-        before: os.stat_result | None = None
+    for top, _, names, fd in os.fwalk(os.fsencode(root), follow_symlinks=False):
+        marks = [
+            name
+            for name in names
+            if name.startswith(WHITEOUT)
+            and stat.S_ISREG(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
+        ]
+        if not marks:
+            continue
+        before = os.fstat(fd)
+        opaque = OPAQUE in marks
+        if opaque:
+            _make_opaque(top, fd)
         for name in marks:
-            if not stat.S_ISREG(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
-                continue
-            if before is None:
-                before = os.fstat(fd)
-            _convert(top, fd, name)
-        if before is not None:
-            os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+            if not name.startswith(_BOOKKEEPING):
+                _hide(top, fd, hidden_name(name))
+                if opaque:
+                    os.unlink(hidden_name(name), dir_fd=fd)
+            os.unlink(name, dir_fd=fd)
+        os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def _convert(top: bytes, fd: int, name: bytes) -> None:
-    if name == OPAQUE:
-        try:
-            os.setxattr(fd, b"trusted.overlay.opaque", b"y")
-        except OSError as error:
-            raise UnpackError(
-                f"Failed to set the opaque attribute of '{shown(top)}': {error.strerror}"
-            ) from error
-    elif not name.startswith(_BOOKKEEPING):
-        hidden = hidden_name(name)
-        try:
-            os.mknod(hidden, stat.S_IFCHR, os.makedev(0, 0), dir_fd=fd)
-        except OSError as error:
-            path = os.fsdecode(os.path.join(top, hidden))
-            raise UnpackError(
-                f"Failed to create character device '{path}': {error.strerror}"
-            ) from error
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=fd)
+def _make_opaque(top: bytes, fd: int) -> None:
+    try:
+        os.setxattr(fd, b"trusted.overlay.opaque", b"y")
+    except OSError as error:
+        raise UnpackError(
+            f"Failed to set the opaque attribute of '{shown(top)}': {error.strerror}"
+        ) from error
+
+
+def _hide(top: bytes, fd: int, name: bytes) -> None:
+    try:
+        os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=fd)
+    except OSError as error:
+        path = os.fsdecode(os.path.join(top, name))
+        raise UnpackError(
+            f"Failed to create character device '{path}': {error.strerror}"
+        ) from error

@@ -66,6 +66,8 @@ class TestOverlay(BackendSuite):
     async def test_too_many_layers(self, tmp_path: Path) -> None:
         rootfs, directory = self.paths(tmp_path)
         layers = [str(tmp_path / str(number)) for number in range(500)]
+        for layer in layers:
+            os.mkdir(layer)
         backend = self.make(tmp_path)
         with pytest.raises(ProvisionError, match="500 layers are too many"):
             await backend.provision(layers, rootfs, directory)

@@ -52,7 +52,11 @@ def describe(root: str) -> dict[str, tuple[object, ...]]:
         for name in sorted([*folders, *names]):
             path = os.path.join(top, name)
             shown = os.path.relpath(path, root)
-            status = os.lstat(path)
+            try:
+                status = os.lstat(path)
+            except FileNotFoundError:
+                # A whiteout in a directory that no lower layer has: the kernel lists its name.
+                continue
             first = inodes.setdefault(status.st_ino, shown)
             is_folder = stat.S_ISDIR(status.st_mode)
             content: object = None

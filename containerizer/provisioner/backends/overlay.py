@@ -9,6 +9,7 @@ Source: spec ``images`` 4.1, 4.5; upstream ``provisioner/backends/overlay.cpp``.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
@@ -26,6 +27,8 @@ from mesos_compat.base.errors import ProvisionError
 from mesos_compat.base.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+_OPAQUE = "trusted.overlay.opaque"
 
 #: The kernel takes one page of options, the terminating zero included.
 MAX_OPTIONS = 4095
@@ -55,7 +58,7 @@ class OverlayBackend:
         if not layers:
             raise ProvisionError("No filesystem layer provided")
         scratch = ScratchLayout.of(rootfs, backend_dir)
-        await in_thread(_provision, _distinct(layers), rootfs, scratch, self._temporary_dir)
+        await in_thread(_provision, list(layers), rootfs, scratch, self._temporary_dir)
         return scratch.upperdir, scratch.workdir
 
     async def destroy(self, rootfs: str, backend_dir: str) -> bool:
@@ -68,6 +71,18 @@ def _distinct(layers: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(reversed(layers)))[::-1]
 
 
+def _visible(layers: list[str]) -> list[str]:
+    """Drop the layers below one whose root is opaque: the kernel looks at no root for that."""
+    for number in range(len(layers) - 1, 0, -1):
+        try:
+            if os.getxattr(layers[number], _OPAQUE) == b"y":
+                return layers[number:]
+        except OSError as error:
+            if error.errno != errno.ENODATA:
+                raise
+    return layers
+
+
 def _provision(layers: list[str], rootfs: str, scratch: ScratchLayout, temporary: str) -> None:
     try:
         for directory in (rootfs, scratch.upperdir, scratch.workdir):
@@ -78,6 +93,7 @@ def _provision(layers: list[str], rootfs: str, scratch: ScratchLayout, temporary
         except OSError:
             os.rmdir(links)
             raise
+        layers = _visible(_distinct(layers))
         for number, layer in enumerate(layers):
             os.symlink(layer, os.path.join(links, str(number)))
     except OSError as error:
@@ -136,7 +152,7 @@ def _probe(directory: str) -> None:
             os.mkdir(os.path.join(base, name))
         merged = os.path.join(base, "merged")
         lower, upper, work = (os.path.join(base, name) for name in ("lower", "upper", "work"))
-        os.setxattr(lower, "trusted.overlay.opaque", b"y")
+        os.setxattr(lower, _OPAQUE, b"y")
         mount.mount(
             "overlay", merged, "overlay", 0, f"lowerdir={lower},upperdir={upper},workdir={work}"
         )
