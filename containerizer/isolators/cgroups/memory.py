@@ -234,7 +234,7 @@ def limitation(
     made = slave.ContainerLimitation(
         message=text, reason=pb.TaskStatus.REASON_CONTAINER_LIMITATION_MEMORY
     )
-    made.resources.add(name="mem", type=pb.Value.SCALAR, role="*").scalar.value = used
+    made.resources.add(name="mem", type=pb.Value.SCALAR).scalar.value = used
     return made
 
 

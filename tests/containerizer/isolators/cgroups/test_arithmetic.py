@@ -51,7 +51,8 @@ def test_the_text_of_a_limitation() -> None:
         "\nMEMORY STATISTICS: \ncache 0\nrss 1\n\n"
     )
     assert made.reason == pb.TaskStatus.REASON_CONTAINER_LIMITATION_MEMORY
-    assert [(r.name, r.role, r.scalar.value) for r in made.resources] == [("mem", "*", 64.0)]
+    assert [(r.name, r.scalar.value) for r in made.resources] == [("mem", 64.0)]
+    assert not made.resources[0].HasField("role")
     assert not made.resources[0].HasField("allocation_info")
     bare = limitation(None, None, None)
     assert bare.message == "Memory limit exceeded: "
