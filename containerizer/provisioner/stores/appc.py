@@ -65,7 +65,8 @@ def create(config: ProvisionerConfig, scope: Scope, metrics: Metrics) -> Store:
     layout = AppcLayout(os.path.realpath(config.appc_store_dir))
     try:
         os.makedirs(layout.staging, exist_ok=True)
-        os.makedirs(layout.images, exist_ok=True)
+        # Nobody else on this host may run the setuid programs of images.
+        os.makedirs(layout.images, 0o700, exist_ok=True)
     except OSError as error:
         raise FlagError(f"Failed to create the AppC store directory: {error}") from error
     return AppcStore(layout, config, scope)

@@ -16,6 +16,7 @@ import os
 import platform
 import posixpath
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -262,7 +263,8 @@ class _Directory:
 
 def _decompress(fd: int, scratch: str, limits: UnpackLimits) -> int:
     """Write the content of a compressed archive to an unnamed file."""
-    made = os.open(scratch, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    with tempfile.TemporaryFile(dir=scratch) as unnamed:
+        made = os.dup(unnamed.fileno())
     content = BlobContent(FileRegion(fd), most=limits.size_bytes)
     try:
         while data := content.some(CHUNK):

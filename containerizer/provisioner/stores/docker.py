@@ -222,7 +222,8 @@ class DockerStore:
     def _publish(self, staging: str, image: stored.Image, tree: str) -> None:
         """Move what a pull made into the store. What is there already stays."""
         try:
-            os.makedirs(self._layout.layers, exist_ok=True)
+            # Nobody else on this host may run the setuid programs of images.
+            os.makedirs(self._layout.layers, 0o700, exist_ok=True)
             for layer_id in image.layer_ids:
                 _move_layer(os.path.join(staging, layer_id), self._layout.layer(layer_id), tree)
             if image.HasField("config_digest"):
