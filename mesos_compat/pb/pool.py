@@ -8,4 +8,4 @@ POOL = DescriptorPool()
 for _file in (duration_pb2.DESCRIPTOR,):
     _copy = descriptor_pb2.FileDescriptorProto()
     _file.CopyToProto(_copy)
-    POOL.Add(_copy)  # type: ignore[no-untyped-call]  # the stubs leave it untyped
+    POOL.Add(_copy)
