@@ -406,9 +406,12 @@ class MesosContainerizer:
     def _begin_destroy(
         self, handle: _Handle, termination: slave.ContainerTermination | None
     ) -> None:
-        """Start the destroy unless one runs; the container is DESTROYING when this returns."""
+        """Start the destroy unless one runs; the container is DESTROYING when this returns.
+
+        A closed containerizer touches nothing any more; whoever waits was told.
+        """
         container = handle.container
-        if container.state is State.DESTROYING:
+        if container.state is State.DESTROYING or self._scope.closed:
             return
         duties = DUTIES[container.state]
         self._enter(container, State.DESTROYING)

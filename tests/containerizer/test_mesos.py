@@ -506,6 +506,9 @@ async def test_closing_lets_waiters_go(world: World) -> None:
     await world.mesos.close()
     with pytest.raises(ContainerError, match=r"^The containerizer is closed$"):
         await waiting
+    with pytest.raises(ContainerError, match=r"^The containerizer is closed$"):
+        await world.mesos.destroy(C)
+    assert not any(done.startswith("kill") for done in world.steps.done)
 
 
 async def test_closing_during_a_destroy(world: World) -> None:
