@@ -134,9 +134,12 @@ class AgentLoop:
         if log.isEnabledFor(logging.DEBUG):
             asked = ", ".join(type(effect).__name__ for effect in effects)
             log.debug("Event %d: %s → %s", number, name, asked or "nothing")
+        answers: list[Event] = []
         for effect in effects:
             if self._run is None:
                 return
             answer = self._run(effect)
             if answer is not None:
-                self._handle(answer)
+                answers.append(answer)
+        # Before all that came meanwhile, but never amid the effects of one event.
+        self._queue.extendleft(reversed(answers))
