@@ -10,6 +10,7 @@ that wait for a signal are up, and goes on after that time; a test may restart t
 """
 
 import argparse
+import getpass
 import json
 import sys
 import threading
@@ -178,7 +179,7 @@ def main() -> int:
     parser.add_argument("--pause", type=float, default=0.0, metavar="SECONDS")
     options = parser.parse_args()
     scheduler = Fifty()
-    framework = {"user": "", "name": "fifty", "failover_timeout": 60.0}
+    framework = {"user": getpass.getuser(), "name": "fifty", "failover_timeout": 60.0}
     driver = pymesos.MesosSchedulerDriver(
         scheduler, framework, options.master, implicit_acknowledgements=False
     )
