@@ -17,6 +17,7 @@ from mesos_compat.agent.machine.events import Event
 from mesos_compat.base.errors import WireError
 from mesos_compat.libprocess.upid import UPID
 from mesos_compat.model.ids import AgentId, ExecutorId, FrameworkId, TaskId, id_error
+from mesos_compat.model.validate import text_error
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class Inbox:
             return
         try:
             event = read(sender, body)
-        except (DecodeError, WireError, UnicodeDecodeError) as error:
+        except (DecodeError, WireError) as error:
             log.warning("Dropping %s from %s: %s", short, sender, error)
             return
         self._submit(event)
@@ -77,23 +78,10 @@ def _parse(kind: type[M], body: bytes) -> M:
     made = kind.FromString(body)
     if not made.IsInitialized():
         raise WireError("Missing required fields")
-    if not body.isascii() and _has_foreign_text(made):
-        raise WireError("Text that is not UTF-8")
+    why = text_error(made)
+    if why is not None:
+        raise WireError(why)
     return made
-
-
-def _has_foreign_text(message: Message) -> bool:
-    """Whether any ``string`` at any depth is not UTF-8: nothing of ours could pass it on."""
-    for field, value in message.ListFields():
-        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
-            continue
-        values = value if field.is_repeated else (value,)
-        if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            values = (part for item in value.items() for part in item)
-        for part in values:
-            if isinstance(part, bytes) or (isinstance(part, Message) and _has_foreign_text(part)):
-                return True
-    return False
 
 
 def _checked(text: str) -> str:

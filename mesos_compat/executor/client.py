@@ -27,6 +27,7 @@ from mesos_compat.executor.connection import Connection, Endpoint
 from mesos_compat.executor.log import SandboxLog
 from mesos_compat.executor.loop import Loop, Timer
 from mesos_compat.model.quantity import SECOND_NS, parse_duration
+from mesos_compat.model.validate import text_error
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as api
 
@@ -94,6 +95,17 @@ def _seconds(name: str, text: str) -> float:
         return parse_duration(text) / SECOND_NS
     except WireError as error:
         raise FlagError(f"Failed to parse {name} '{text}': {error}") from error
+
+
+def _event(record: bytes) -> api.Event:
+    """Read an event. Raises DecodeError and WireError."""
+    event = api.Event.FromString(record)
+    if not event.IsInitialized():
+        raise WireError("it lacks required fields")
+    why = text_error(event)
+    if why is not None:
+        raise WireError(why)
+    return event
 
 
 class EventHandler(Protocol):
@@ -273,7 +285,7 @@ class AgentClient:
             return
         try:
             for record in self._decoder.feed(part):
-                self._dispatch(api.Event.FromString(record))
+                self._dispatch(_event(record))
                 if self._stream is None:
                     return
         except (WireError, DecodeError) as error:

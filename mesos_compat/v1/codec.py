@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError, Message
 
 from mesos_compat.base.errors import ApiError
 from mesos_compat.model import jsonpb
+from mesos_compat.model.validate import text_error
 
 JSON: Final = "application/json"
 PROTOBUF: Final = "application/x-protobuf"
@@ -138,13 +139,15 @@ def parse(message_type: type[M], body: bytes, media_type: str) -> M:
 
 
 def from_bytes(message_type: type[M], body: bytes) -> M | None:
-    """Read the wire form; ``None`` if it is broken or lacks a required field."""
+    """Read the wire form; ``None`` if it is broken, lacks a required field or has text that is
+    no UTF-8.
+    """
     message = message_type()
     try:
         message.MergeFromString(body)
     except DecodeError:
         return None
-    return message if message.IsInitialized() else None
+    return message if message.IsInitialized() and text_error(message) is None else None
 
 
 def serialize(message: Message, media_type: str, lists: frozenset[str] = frozenset()) -> bytes:

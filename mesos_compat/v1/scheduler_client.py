@@ -14,13 +14,13 @@ from collections.abc import AsyncGenerator
 from urllib.parse import urlsplit
 
 import aiohttp
-from google.protobuf.message import DecodeError
 
 from mesos_compat.base.errors import MesosCompatError, WireError
 from mesos_compat.base.recordio import Decoder
 from mesos_compat.model import jsonpb
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.scheduler import scheduler_pb2 as api
+from mesos_compat.v1.codec import from_bytes
 
 PATH = "/master/api/v1/scheduler"
 JSON = "application/json"
@@ -133,10 +133,10 @@ class SchedulerClient:
     def _event(self, record: bytes) -> api.Event:
         if self._content_type == JSON:
             return jsonpb.parse_message(api.Event, record)
-        try:
-            return api.Event.FromString(record)
-        except DecodeError as error:
-            raise WireError(f"the master sent an event that does not parse: {error}") from error
+        event = from_bytes(api.Event, record)
+        if event is None:
+            raise WireError("the master sent an event that does not parse")
+        return event
 
 
 def _reason(error: BaseException) -> str:

@@ -167,3 +167,14 @@ def test_every_reader_has_a_message() -> None:
 @given(st.sampled_from(sorted(module._READERS)), st.binary(max_size=200))
 def test_noise_never_raises(name: str, body: bytes) -> None:
     deliver(f"mesos.internal.{name}", body)
+
+
+def test_text_that_is_no_utf8_is_dropped_with_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    message = run()
+    message.task.task_id.value = "MARK"
+    body = message.SerializeToString()
+    assert deliver(message.DESCRIPTOR.full_name, body)
+    assert not deliver(message.DESCRIPTOR.full_name, body.replace(b"MARK", b"\xff\xfe\xfd\xfc"))
+    assert caplog.messages == [
+        f"Dropping RunTaskMessage from {SENDER}: mesos.TaskID.value is not valid UTF-8"
+    ]
