@@ -10,9 +10,11 @@ Source: spec ``containerizer`` 8.2.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
+import signal
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,10 +27,10 @@ from containerizer.init.flags import USAGE, LaunchFlags
 from containerizer.init.pid1 import EXIT_1, Init, StatusFile
 from containerizer.init.privileges import Privileges
 from containerizer.init.spec import LaunchCommand, LaunchSpec, SpecError
-from containerizer.linux import fds, namespaces
+from containerizer.linux import fds, namespaces, signals
 from containerizer.linux.libc import LIBC, check
 from containerizer.linux.namespaces import CLONE_NEWNS
-from containerizer.linux.prctl import ProcessTitle, set_dumpable
+from containerizer.linux.prctl import ProcessTitle, set_dumpable, set_parent_death_signal
 
 _TIOCSCTTY = 0x540E
 
@@ -38,38 +40,52 @@ class LaunchPlace:
     """Where a launch happens, apart from what it does."""
 
     unshare_mounts: bool = False
+    #: Whether fds 0 to 2 are the terminal of the new session.
+    terminal: bool = False
     #: Pid whose mount namespace is entered late (DEBUG containers).
     namespace_mnt_target: int | None = None
 
 
-def run_init(
-    read_spec: Callable[[], LaunchSpec],
-    init: Init,
-    control: int | None,
-    place: LaunchPlace,
-    programs: Mapping[str, Program],
-    title: ProcessTitle | None = None,
-) -> NoReturn:
-    """Be the init of a container: wait for the release, do the steps, fork the command.
+@dataclass(frozen=True, slots=True)
+class InitTask:
+    """What ``run_init`` is to do."""
 
-    ``programs`` run in place of an executable of the same (real) path on the host.
+    read_spec: Callable[[], LaunchSpec]
+    #: Descriptor on which one byte is the release; ``None``: go on at once.
+    control: int | None
+    place: LaunchPlace
+    #: Run in place of an executable of the same (real) path on the host.
+    programs: Mapping[str, Program]
+    title: ProcessTitle | None = None
+
+
+def run_init(init: Init, task: InitTask) -> NoReturn:
+    """Be the init of a container: fork the command, then watch it.
+
+    All steps are done by the process that becomes the command. Init stays as it was forked and
+    so keeps its memory shared with the spawner; it is in the command's namespaces, the pivot
+    moves its root too, and it follows when privileges are given up.
     """
     try:
-        spec = read_spec()
-        if control is not None:
-            init.await_release(control)
-        program = command.find_program(spec, programs)
-        privileges_left, execution = _prepare(spec, place)
-        init.check_signals()
-        fds.close_all_but(init.fds)
+        if task.place.terminal:
+            _take_terminal()
+        if task.place.unshare_mounts:
+            _unshare_mounts()
+        told, telling = os.pipe()
+        own_pid = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            _be_command(task, telling, own_pid)
+        fds.close_all_but({told, *init.fds})
         # Our executable, libraries and status file are the host's: a container's root that was
         # left with few capabilities must not reach them by /proc/1.
         set_dumpable(False)
-        pid = os.fork()
-        if pid == 0:
-            _be_command(execution, privileges_left, program, title)
-        init.supervise(pid)
-    except (LaunchFailure, SpecError) as error:
+        if task.place.namespace_mnt_target is not None:
+            # If it fails it does so for the command, too, which says it.
+            with contextlib.suppress(LaunchFailure):
+                _enter_mounts(task.place.namespace_mnt_target)
+        init.supervise(pid, told, _follow)
+    except LaunchFailure as error:
         say(str(error))
     except BaseException:
         # Whatever this is, it must not return into the caller's copy of the spawner.
@@ -83,7 +99,7 @@ def exec_in_place(spec: LaunchSpec, *, unshare_mounts: bool) -> NoReturn:
     No init, no status file; descriptors without CLOEXEC stay open. On failure one line goes to
     stderr and the process exits with 1.
     """
-    _exec_in_place(spec, LaunchPlace(unshare_mounts=unshare_mounts))
+    _exec_in_place(spec, LaunchPlace(unshare_mounts, terminal=spec.tty))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -105,23 +121,39 @@ def main(argv: Sequence[str]) -> int:
         return 1
     if flags.pipe_write is not None:
         os.close(flags.pipe_write)
-    place = LaunchPlace(flags.unshare_namespace_mnt, flags.namespace_mnt_target)
-    if status is not None:
-        run_init(flags.spec, Init(status), flags.pipe_read, place, {})
+    signals.reset()
+    if status is None:
+        _main_in_place(flags)
+    init = Init(status)
+    try:
+        spec = flags.spec()
+    except (LaunchFailure, SpecError) as error:
+        say(str(error))
+        init.end(EXIT_1)
+    place = LaunchPlace(flags.unshare_namespace_mnt, spec.tty, flags.namespace_mnt_target)
+    run_init(init, InitTask(lambda: spec, flags.pipe_read, place, {}))
+
+
+def _main_in_place(flags: LaunchFlags) -> NoReturn:
     try:
         spec = flags.spec()
         if flags.pipe_read is not None:
-            Init(None).await_release(flags.pipe_read)
-        _exec_in_place(spec, place)
+            _await_release(flags.pipe_read)
     except (LaunchFailure, SpecError) as error:
         say(str(error))
-    return 1
+        os._exit(1)
+    place = LaunchPlace(flags.unshare_namespace_mnt, spec.tty, flags.namespace_mnt_target)
+    _exec_in_place(spec, place)
 
 
 def _exec_in_place(spec: LaunchSpec, place: LaunchPlace) -> NoReturn:
     try:
-        _, execution = _prepare(spec, place)
-        command.execute_or_exit(execution)
+        if place.terminal:
+            _take_terminal()
+        if place.unshare_mounts:
+            _unshare_mounts()
+        privileges.give_up(_prepare(spec, place))
+        command.execute_or_exit(command.execution(spec))
     except LaunchFailure as error:
         say(str(error))
     except BaseException:
@@ -130,35 +162,60 @@ def _exec_in_place(spec: LaunchSpec, place: LaunchPlace) -> NoReturn:
     os._exit(1)
 
 
-def _be_command(
-    execution: Execution,
-    privileges_left: Privileges,
-    program: Program | None,
-    title: ProcessTitle | None,
-) -> NoReturn:
-    """Be the command, in the child of init, whose status file is none of our business."""
+def _be_command(task: InitTask, telling: int, init_pid: int) -> NoReturn:
+    """Do the steps and become the command; init's status file is none of our business."""
     try:
+        # Without init there is to be no command; once it runs it is on its own.
+        set_parent_death_signal(signal.SIGKILL)
+        if os.getppid() != init_pid:
+            os._exit(1)
+        signals.unblock_all()
+        spec = task.read_spec()
+        if task.control is not None:
+            _await_release(task.control)
+        program = command.find_program(spec, task.programs)
+        to_give_up = _prepare(spec, task.place)
+        if to_give_up:
+            os.write(telling, to_give_up.encode())
+        privileges.give_up(to_give_up)
+        set_parent_death_signal(0)
+        execution = command.execution(spec)
         fds.close_all_but()
         if program is None:
             command.execute_or_exit(execution)
-        privileges.settle_without_exec(privileges_left)
-        command.run_program(program, execution, title)
-    except LaunchFailure as error:
+        privileges.settle_without_exec(to_give_up)
+        command.run_program(program, execution, task.title)
+    except (LaunchFailure, SpecError) as error:
         say(str(error))
     except BaseException:
         say(traceback.format_exc())
     os._exit(1)
 
 
-def _prepare(spec: LaunchSpec, place: LaunchPlace) -> tuple[Privileges, Execution]:
-    """Do steps 5 to 25. Raises LaunchFailure; after the pivot nothing of the host is in sight."""
-    if spec.tty:
-        _take_terminal()
-    if place.unshare_mounts:
-        try:
-            namespaces.unshare(CLONE_NEWNS)
-        except OSError as error:
-            raise failure("Failed to unshare mount namespace", error) from error
+def _await_release(control: int) -> None:
+    try:
+        released = os.read(control, 1)
+    except OSError:
+        released = b""
+    os.close(control)
+    if not released:
+        raise LaunchFailure("Failed to synchronize with agent (it's probably exited)")
+
+
+def _follow(told: bytes) -> None:
+    """Give up in init what the command gave up; what fails has failed there first."""
+    with contextlib.suppress(LaunchFailure):
+        privileges.give_up(Privileges.decode(told))
+
+
+# The steps.
+
+
+def _prepare(spec: LaunchSpec, place: LaunchPlace) -> Privileges:
+    """Do steps 7 to 18; return what is still to be given up. Raises LaunchFailure.
+
+    After the pivot nothing of the host is in sight.
+    """
     _check_combination(spec, place)
     if spec.rootfs is not None:
         pivot.check(spec.rootfs)
@@ -173,8 +230,14 @@ def _prepare(spec: LaunchSpec, place: LaunchPlace) -> tuple[Privileges, Executio
     privileges.set_limits(spec.rlimits)
     if spec.working_directory is not None:
         _change_directory(spec.working_directory)
-    privileges.give_up(to_give_up)
-    return to_give_up, command.execution(spec)
+    return to_give_up
+
+
+def _unshare_mounts() -> None:
+    try:
+        namespaces.unshare(CLONE_NEWNS)
+    except OSError as error:
+        raise failure("Failed to unshare mount namespace", error) from error
 
 
 def _take_terminal() -> None:

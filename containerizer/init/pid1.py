@@ -4,7 +4,7 @@
 All signals are blocked and read from a descriptor, so none is lost between two steps, and pid 1
 of a namespace gets them although it has no handlers.
 
-Source: spec ``containerizer`` 5.3, 8.2 (1, 2, 4), 8.5.
+Source: spec ``containerizer`` 5.3, 8.2 (1, 2), 8.5.
 Deviation: the status of a command that could not be executed is written once (256, not 256256).
 """
 
@@ -14,11 +14,13 @@ import contextlib
 import os
 import select
 import signal
+from collections.abc import Callable
 from typing import NoReturn
 
 from containerizer.init.failure import LaunchFailure
 from containerizer.linux import signals
 
+_MAX_TOLD = 64 * 1024
 #: Raw wait status of a process that called exit(1).
 EXIT_1 = 1 << 8
 
@@ -60,56 +62,49 @@ class Init:
         """Descriptors to keep open in init."""
         return {self._signals} | ({self._status.fd} if self._status else set())
 
-    def await_release(self, control: int) -> None:
-        """Wait for one byte on ``control``. Raises LaunchFailure if the other side is gone."""
-        poll = select.poll()
-        poll.register(control, select.POLLIN)
-        poll.register(self._signals, select.POLLIN)
-        while True:
-            ready = [fd for fd, _ in poll.poll()]
-            self.check_signals()
-            if control in ready:
-                break
-        try:
-            released = os.read(control, 1)
-        except OSError:
-            released = b""
-        finally:
-            os.close(control)
-        if not released:
-            raise LaunchFailure("Failed to synchronize with agent (it's probably exited)")
-
-    def check_signals(self) -> None:
-        """End as killed if a signal came before there is a command to pass it on to."""
-        while (number := self._next()) is not None:
-            if number != signal.SIGCHLD:
-                self.end(number)
-
     def end(self, wait_status: int) -> NoReturn:
-        """Record a failure of our own and exit."""
+        """Record that there never was a command, and exit."""
         if self._status is not None:
             self._status.write(wait_status)
         os._exit(1)
 
-    def supervise(self, command: int) -> NoReturn:
-        """Pass signals on to ``command`` and reap orphans until it ends."""
+    def supervise(self, command: int, told: int, on_told: Callable[[bytes], None]) -> NoReturn:
+        """Pass signals on to ``command`` and reap orphans until it ends.
+
+        ``told`` is the read end of a pipe from the command: all that came through it goes to
+        ``on_told`` once the command has closed it.
+        """
         poll = select.poll()
         poll.register(self._signals, select.POLLIN)
+        poll.register(told, select.POLLIN)
+        message = b""
         wait_status = _reap(command)
         while wait_status is None:
-            poll.poll()
-            child_ended = False
-            while (number := self._next()) is not None:
-                if number == signal.SIGCHLD:
-                    child_ended = True
-                else:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(command, number)
-            if child_ended:
+            ready = [fd for fd, _ in poll.poll()]
+            if told in ready:
+                more = os.read(told, _MAX_TOLD)
+                message += more
+                if not more:
+                    poll.unregister(told)
+                    os.close(told)
+                    if message:
+                        on_told(message)
+            if self._pass_on(command):
                 wait_status = _reap(command)
         if self._status is not None:
             self._status.write(wait_status)
         os._exit(0)
+
+    def _pass_on(self, command: int) -> bool:
+        """Send what is pending to ``command``; say whether a child may have ended."""
+        child_ended = False
+        while (number := self._next()) is not None:
+            if number == signal.SIGCHLD:
+                child_ended = True
+            else:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(command, number)
+        return child_ended
 
     def _next(self) -> int | None:
         """Return the next signal that somebody else sent."""

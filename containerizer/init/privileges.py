@@ -8,10 +8,11 @@ Source: spec ``containerizer`` 8.2 (13, 14, 17, 20-22); ``isolators-resources`` 
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from containerizer.init.failure import LaunchFailure, failure
 from containerizer.init.spec import LaunchSpec, ResourceLimit
@@ -52,8 +53,27 @@ class Privileges:
     no_new_privileges: bool | None
 
     @property
-    def _restricted(self) -> bool:
+    def restricted(self) -> bool:
+        """Whether there are capabilities to give up."""
         return self.effective is not None or self.bounding is not None
+
+    def __bool__(self) -> bool:
+        """Whether anything changes at all."""
+        return self.identity is not None or self.restricted or self.no_new_privileges is not None
+
+    def encode(self) -> bytes:
+        """Write it for another process of the same container."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Privileges:
+        """Read what ``encode`` wrote."""
+        fields = json.loads(data)
+        if (identity := fields["identity"]) is not None:
+            fields["identity"] = Identity(
+                identity["uid"], identity["gid"], tuple(identity["groups"])
+            )
+        return cls(**fields)
 
 
 def gather(spec: LaunchSpec) -> Privileges:
@@ -68,15 +88,12 @@ def gather(spec: LaunchSpec) -> Privileges:
         last_capability=0,
         no_new_privileges=spec.no_new_privileges,
     )
-    if not made._restricted:
+    if not made.restricted:
         return made
     try:
-        made = replace(made, last_capability=caps.last())
-        if made.identity is not None:
-            prctl.set_keep_capabilities(True)
+        return replace(made, last_capability=caps.last())
     except OSError as error:
         raise failure("Failed to initialize capabilities manager", error) from error
-    return made
 
 
 def set_limits(limits: Sequence[ResourceLimit]) -> None:
@@ -99,8 +116,10 @@ def set_limits(limits: Sequence[ResourceLimit]) -> None:
 def give_up(privileges: Privileges) -> None:
     """Switch the user, then restrict capabilities. Raises LaunchFailure."""
     if privileges.identity is not None:
+        if privileges.restricted:
+            prctl.set_keep_capabilities(True)
         _become(privileges.identity)
-    if privileges._restricted:
+    if privileges.restricted:
         try:
             _restrict(privileges)
         except OSError as error:
@@ -120,7 +139,7 @@ def settle_without_exec(privileges: Privileges) -> None:
     Without it the permitted capabilities kept across the change of user would stay.
     """
     try:
-        if privileges._restricted:
+        if privileges.restricted:
             sets = caps.after_exec(caps.get(privileges.last_capability), os.geteuid())
             caps.set_process(sets.effective, sets.permitted, sets.inheritable)
             prctl.set_keep_capabilities(False)

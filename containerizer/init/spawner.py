@@ -31,7 +31,7 @@ from typing import NoReturn
 
 from containerizer.init.command import Program, load_program
 from containerizer.init.failure import LaunchFailure, failure, say
-from containerizer.init.launch import LaunchPlace, run_init
+from containerizer.init.launch import InitTask, LaunchPlace, run_init
 from containerizer.init.pid1 import Init, StatusFile
 from containerizer.init.spec import LaunchSpec
 from containerizer.linux import cgroup1, fds, namespaces, signals
@@ -65,6 +65,8 @@ class SpawnRequest:
     #: becomes a child of the system, not of the spawner.
     enter_pid: int | None = None
     namespace_mnt_target: int | None = None
+    #: Whether stdio is the terminal that the new session controls.
+    terminal: bool = False
 
     def encode(self) -> bytes:
         """Return the datagram."""
@@ -249,8 +251,11 @@ class _Spawner:
             with open(descriptors.launch_info, "rb", buffering=0) as file:
                 return LaunchSpec.from_json(file.readall())
 
-        place = LaunchPlace(namespace_mnt_target=request.namespace_mnt_target)
-        run_init(read_spec, init, descriptors.control, place, self._programs, self._title)
+        place = LaunchPlace(
+            terminal=request.terminal, namespace_mnt_target=request.namespace_mnt_target
+        )
+        task = InitTask(read_spec, descriptors.control, place, self._programs, self._title)
+        run_init(init, task)
 
 
 def _receive(agent: socket.socket) -> tuple[bytes, list[int]] | None:

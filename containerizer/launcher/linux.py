@@ -126,6 +126,7 @@ class LinuxLauncher:
                     # With nothing to enter a nested init is as any other, and we reap it.
                     enter_pid=parent if request.enter_namespaces else None,
                     namespace_mnt_target=request.namespace_mnt_target,
+                    terminal=request.launch_info.HasField("tty_slave_path"),
                 ),
                 print_message(request.launch_info),
                 request.stdio,

@@ -64,7 +64,10 @@ class PosixLauncher:
         if request.clone_namespaces:
             raise LaunchError("Subprocess launcher does not support cloning namespaces")
         init = await self._spawner.fork(
-            SpawnRequest(request.runtime_directory),
+            SpawnRequest(
+                request.runtime_directory,
+                terminal=request.launch_info.HasField("tty_slave_path"),
+            ),
             print_message(request.launch_info),
             request.stdio,
         )
