@@ -117,6 +117,33 @@ async def test_user_with_supplementary_groups(linux: LinuxHost) -> None:
     assert groups.split()[1:] == ["1", "4711"]
 
 
+async def test_init_gives_up_what_the_command_gives_up(linux: LinuxHost, image: str) -> None:
+    caps = {"capabilities": ["NET_RAW"]}
+    container_id, init = await linux.start(
+        image_info(
+            image,
+            "echo on; sleep 1000",
+            clone_namespaces=[CLONE_NEWNS, CLONE_NEWPID],
+            user="daemon",
+            supplementary_groups=[4711],
+            effective_capabilities=caps,
+            bounding_capabilities=caps,
+            no_new_privileges=True,
+        )
+    )
+    await linux.written(container_id)
+    await eventually(lambda: proc.status(init.pid)["Uid"].split() == ["1"] * 4)
+    await eventually(lambda: proc.status(init.pid)["NoNewPrivs"] == "1")
+    status = proc.status(init.pid)
+    assert status["Groups"].split() == ["1", "4711"]
+    assert int(status["CapBnd"], 16) == int(status["CapPrm"], 16) == 1 << 13
+    # The pivot of the command is init's, too.
+    assert os.path.samefile(f"/proc/{init.pid}/root/bin/busybox", f"{image}/bin/busybox")
+    assert os.listdir(f"/proc/{init.pid}/cwd/") == os.listdir(f"/proc/{init.pid}/root/")
+    os.kill(init.pid, signal.SIGTERM)
+    assert (await linux.finish(container_id)).status == "15"
+
+
 async def test_large_launch_info(linux: LinuxHost) -> None:
     big = {f"V{n}": "x" * 50_000 for n in range(10)}
     outcome = await linux.run(launch_info("echo ${#V9}", environment=big))
