@@ -165,7 +165,7 @@ def ping_timeout(turn: Turn, event: PingTimeout) -> None:
 
 def link_exited(turn: Turn, event: LinkExited) -> None:
     """A connection broke. Only pings and the detector decide about the master."""
-    if event.peer == turn.state.master or not turn.state.master:
+    if event.peer == turn.state.master and turn.state.phase is AgentPhase.RUNNING:
         turn.warn("Master disconnected! Waiting for a new master to be elected")
 
 
