@@ -10,6 +10,7 @@ Source: spec ``isolators-resources`` 4.9.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
@@ -20,7 +21,7 @@ from containerizer.isolators.base import is_command_task
 from containerizer.isolators.cgroups.events import Listener
 from containerizer.isolators.cgroups.subsystem import Subsystem
 from containerizer.isolators.context import ContainerizerConfig
-from containerizer.linux import cgroup1
+from containerizer.linux import cgroup1, proc
 from mesos_compat.base.errors import IsolatorError
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.model.quantity import format_bytes
@@ -138,8 +139,12 @@ class Memory(Subsystem):
         soft = int(cgroup1.read(cgroup, _SOFT))
         if soft < int(cgroup1.read(cgroup, _HARD)):
             total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-            with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
-                file.write(str(oom_score_adj(soft, total)))
+            score = oom_score_adj(soft, total)
+            _write_score(pid, score)
+            # Init may have forked the process that becomes the command; from now on they inherit.
+            for child in proc.children(pid):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    _write_score(child, score)
 
     async def watch(self, container_id: ContainerId) -> slave.ContainerLimitation | None:
         """Return the limitation once the kernel ran out of the container's memory."""
@@ -207,6 +212,11 @@ class Memory(Subsystem):
             for listener in watched.listeners:
                 listener.close()
             watched.oom.cancel()
+
+
+def _write_score(pid: int, score: int) -> None:
+    with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
+        file.write(str(score))
 
 
 def limit_bytes(megabytes: float) -> int:

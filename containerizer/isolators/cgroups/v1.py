@@ -9,10 +9,10 @@ Source: spec ``isolators-resources`` 4.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from containerizer.isolators.base import Isolator, executor_argument, is_command_task
@@ -28,7 +28,7 @@ from containerizer.isolators.cgroups.subsystem import (
 )
 from containerizer.isolators.context import IsolatorContext
 from containerizer.isolators.inside import make_directory
-from containerizer.linux import cgroup1, users
+from containerizer.linux import cgroup1, proc, users
 from containerizer.linux.cgroup1 import CgroupLayout
 from containerizer.linux.mount import MS_BIND, MS_REC
 from containerizer.linux.namespaces import CLONE_NEWNS
@@ -196,6 +196,13 @@ class CgroupsIsolator(Isolator):
         own = self._nearest(container_id)
         if own is None:
             return
+        self._assign(container_id, own, pid)
+        # Init may have forked the process that becomes the command; from now on they inherit.
+        for child in proc.children(pid):
+            with contextlib.suppress(ProcessLookupError):
+                self._assign(container_id, own, child)
+
+    def _assign(self, container_id: ContainerId, own: _Own, pid: int) -> None:
         for hierarchy in own.hierarchies:
             cgroup = os.path.join(hierarchy, own.path)
             with _wrapped(
@@ -367,9 +374,11 @@ def _id(path: Sequence[str]) -> ContainerId | None:
     return made
 
 
-@contextmanager
+@contextlib.contextmanager
 def _wrapped(what: str) -> Iterator[None]:
     try:
         yield
+    except ProcessLookupError:
+        raise
     except (IsolatorError, OSError) as error:
         raise IsolatorError(f"{what}: {error}") from error

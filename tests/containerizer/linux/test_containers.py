@@ -205,6 +205,16 @@ async def test_a_command_in_namespaces(linux: Host) -> None:
         assert any(line.endswith(f":{controller}:/{linux.root}/c1") for line in lines)
 
 
+async def test_a_command_is_never_outside_of_its_cgroups(linux: Host) -> None:
+    for index in range(10):
+        container_id = ContainerId(f"t{index}")
+        config = linux.configured("cat /proc/self/cgroup", container_id=container_id)
+        await (await linux.started(config, container_id))
+        output = linux.output(container_id=container_id)
+        for controller in ("cpu", "cpuacct", "memory", "freezer"):
+            assert f":{controller}:/{linux.root}/{container_id}\n" in output
+
+
 async def test_limits_and_statistics(linux: Host) -> None:
     waited = await linux.started(linux.configured("echo up; sleep 60"))
     await linux.said("up")
@@ -264,10 +274,10 @@ cat /dev/null
 
 async def test_an_image_shows_nothing_of_the_host(linux: Host) -> None:
     linux.make_rootfs()
-    before = mountinfo.read()
+    before = mountinfo.below(mountinfo.read(), str(linux.folder))
     ended = await linux.run(linux.configured(LOOK, image=True))
     assert ended.status == 0, linux.output("stderr")
-    assert mountinfo.read() == before
+    assert mountinfo.below(mountinfo.read(), str(linux.folder)) == before
     output = linux.output()
     head, _, rest = output.partition("== mounts\n")
     assert head.startswith("/mnt/mesos/sandbox\n")
