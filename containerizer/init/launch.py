@@ -24,7 +24,7 @@ from containerizer.init import command, mounts, pivot, privileges
 from containerizer.init.command import Execution, Program
 from containerizer.init.failure import LaunchFailure, failure, say
 from containerizer.init.flags import USAGE, LaunchFlags
-from containerizer.init.pid1 import EXIT_1, Init, StatusFile
+from containerizer.init.pid1 import EXIT_1, Init, StatusFile, await_release
 from containerizer.init.privileges import Privileges
 from containerizer.init.spec import LaunchCommand, LaunchSpec, SpecError
 from containerizer.linux import fds, namespaces, signals
@@ -60,7 +60,7 @@ class InitTask:
 
 
 def run_init(init: Init, task: InitTask) -> NoReturn:
-    """Be the init of a container: fork the command, then watch it.
+    """Be the init of a container: wait for the release, fork the command, watch it.
 
     All steps are done by the process that becomes the command. Init stays as it was forked and
     so keeps its memory shared with the spawner; it is in the command's namespaces, the pivot
@@ -71,6 +71,10 @@ def run_init(init: Init, task: InitTask) -> NoReturn:
             _take_terminal()
         if task.place.unshare_mounts:
             _unshare_mounts()
+        if task.control is not None:
+            # Not later: the isolators assign init to their cgroups before they release it, and
+            # whatever is forked after that is in them, too.
+            init.await_release(task.control)
         told, telling = os.pipe()
         own_pid = os.getpid()
         pid = os.fork()
@@ -138,7 +142,7 @@ def _main_in_place(flags: LaunchFlags) -> NoReturn:
     try:
         spec = flags.spec()
         if flags.pipe_read is not None:
-            _await_release(flags.pipe_read)
+            await_release(flags.pipe_read)
     except (LaunchFailure, SpecError) as error:
         say(str(error))
         os._exit(1)
@@ -171,8 +175,6 @@ def _be_command(task: InitTask, telling: int, init_pid: int) -> NoReturn:
             os._exit(1)
         signals.unblock_all()
         spec = task.read_spec()
-        if task.control is not None:
-            _await_release(task.control)
         program = command.find_program(spec, task.programs)
         to_give_up = _prepare(spec, task.place)
         if to_give_up:
@@ -190,16 +192,6 @@ def _be_command(task: InitTask, telling: int, init_pid: int) -> NoReturn:
     except BaseException:
         say(traceback.format_exc())
     os._exit(1)
-
-
-def _await_release(control: int) -> None:
-    try:
-        released = os.read(control, 1)
-    except OSError:
-        released = b""
-    os.close(control)
-    if not released:
-        raise LaunchFailure("Failed to synchronize with agent (it's probably exited)")
 
 
 def _follow(told: bytes) -> None:

@@ -4,7 +4,7 @@
 All signals are blocked and read from a descriptor, so none is lost between two steps, and pid 1
 of a namespace gets them although it has no handlers.
 
-Source: spec ``containerizer`` 5.3, 8.2 (1, 2), 8.5.
+Source: spec ``containerizer`` 5.3, 8.2 (1, 2, 4), 8.5.
 Deviation: the status of a command that could not be executed is written once (256, not 256256).
 """
 
@@ -23,6 +23,17 @@ from containerizer.linux import signals
 _MAX_TOLD = 64 * 1024
 #: Raw wait status of a process that called exit(1).
 EXIT_1 = 1 << 8
+
+
+def await_release(control: int) -> None:
+    """Read the byte that is the release. Raises LaunchFailure if the other side is gone."""
+    try:
+        released = os.read(control, 1)
+    except OSError:
+        released = b""
+    os.close(control)
+    if not released:
+        raise LaunchFailure("Failed to synchronize with agent (it's probably exited)")
 
 
 class StatusFile:
@@ -61,6 +72,23 @@ class Init:
     def fds(self) -> set[int]:
         """Descriptors to keep open in init."""
         return {self._signals} | ({self._status.fd} if self._status else set())
+
+    def await_release(self, control: int) -> None:
+        """Wait for one byte on ``control``. Raises LaunchFailure if the other side is gone.
+
+        A signal that comes before ends us as if it had killed the command.
+        """
+        poll = select.poll()
+        poll.register(control, select.POLLIN)
+        poll.register(self._signals, select.POLLIN)
+        while True:
+            ready = [fd for fd, _ in poll.poll()]
+            while (number := self._next()) is not None:
+                if number != signal.SIGCHLD:
+                    self.end(number)
+            if control in ready:
+                break
+        await_release(control)
 
     def end(self, wait_status: int) -> NoReturn:
         """Record that there never was a command, and exit."""

@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import socket
 import struct
 import subprocess
@@ -50,6 +51,8 @@ class SpawnerConfig:
     #: Path of an executable to ``module:function`` that is called in its place.
     programs: Mapping[str, str]
     python: str = sys.executable
+    #: Soft and hard limit of open files that containers start with; ``None``: this process's own.
+    open_files: tuple[int, int] | None = None
 
 
 class SpawnedInit:
@@ -174,6 +177,9 @@ class Spawner:
                     env=_environment(),
                     start_new_session=True,
                 )
+            if self._config.open_files is not None:
+                pid = self._process.pid
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, self._config.open_files)
             ours.setblocking(False)
             self._socket = ours
             answer = await _first_message(ours, _START_S)

@@ -175,7 +175,7 @@ def test_program_without_release(tmp_path: Path) -> None:
     )
     os.close(read)
     os.close(null)
-    assert done.returncode == 0
+    assert done.returncode == 1
     assert done.stderr == "Failed to synchronize with agent (it's probably exited)\n"
     assert (tmp_path / "status").read_text() == "256"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from collections.abc import AsyncIterator
 
 import pytest
@@ -137,7 +138,20 @@ async def test_many_at_once_and_cancelled_ones(tmp_path: os.PathLike[str]) -> No
 
 
 async def test_unusable_launch_info_is_the_containers_failure(posix: Host) -> None:
-    container_id, _ = await posix.start(launch_info(""), release=False)
-    outcome = await posix.finish(container_id)
+    outcome = await posix.run(launch_info(""))
     assert outcome.status == "256"
     assert outcome.stderr == "Shell command is not specified\n"
+
+
+async def test_containers_start_with_the_limit_of_open_files_that_they_are_given(
+    tmp_path: os.PathLike[str],
+) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    config = SpawnerConfig(programs={}, open_files=(123, hard))
+    made = Host(PosixLauncher(Spawner(config)), os.path.realpath(tmp_path))
+    try:
+        info = launch_info("/bin/sh", arguments=["sh", "-c", "ulimit -n"])
+        assert (await made.run(info)).lines == ["123"]
+    finally:
+        await made.clean()
+        await made.launcher.close()
