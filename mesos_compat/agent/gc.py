@@ -55,6 +55,15 @@ class GarbageCollector:
         log.debug("Scheduling '%s' for gc in %gs", path, self._delay_s)
         self._timers[path] = self._clock.call_later(self._delay_s, lambda: self._start(path))
 
+    def schedule_below(self, directory: str) -> None:
+        """Schedule all that is in ``directory``: what earlier agents left, when an agent starts."""
+        try:
+            names = os.listdir(directory)
+        except FileNotFoundError:
+            return
+        for name in names:
+            self.schedule(os.path.join(directory, name))
+
     def unschedule(self, path: str) -> None:
         """Keep ``path`` after all, unless its removal has begun."""
         timer = self._timers.pop(path, None)

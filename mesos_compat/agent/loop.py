@@ -138,7 +138,14 @@ class AgentLoop:
         for effect in effects:
             if self._run is None:
                 return
-            answer = self._run(effect)
+            try:
+                answer = self._run(effect)
+            except InvariantError:
+                raise
+            except Exception:
+                kind = type(effect).__name__
+                log.exception("Event %d (%s): %s failed and is left out", number, name, kind)
+                continue
             if answer is not None:
                 answers.append(answer)
         # Before all that came meanwhile, but never amid the effects of one event.

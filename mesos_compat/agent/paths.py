@@ -4,7 +4,6 @@
 ::
 
     <work_dir>/
-    ├─ .lock                                          held by the running agent (ours)
     ├─ meta/                                          checkpoints, none in this version
     └─ slaves/<agent>/frameworks/<framework>/
        └─ executors/<executor>/runs/
@@ -21,14 +20,14 @@ from __future__ import annotations
 from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId
 
 
-def lock_file(directory: str) -> str:
-    """The file whose lock keeps a second agent out of a work or runtime directory."""
-    return f"{directory}/.lock"
+def agents(work_dir: str) -> str:
+    """The parent of what was made under each agent id."""
+    return f"{work_dir}/slaves"
 
 
 def agent(work_dir: str, agent_id: AgentId) -> str:
     """All sandboxes made under one agent id."""
-    return f"{work_dir}/slaves/{agent_id}"
+    return f"{agents(work_dir)}/{agent_id}"
 
 
 def framework(work_dir: str, agent_id: AgentId, framework_id: FrameworkId) -> str:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work and runtime directory belong to one agent at a time: what a second one finds there it
-would take for leftovers, and destroy.
+"""Work directory, runtime directory and cgroup belong to one agent at a time: what a second one
+finds there it would take for leftovers, and destroy.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 
-from mesos_compat.agent import paths
 from mesos_compat.base.errors import FlagError
 
 
@@ -16,11 +15,10 @@ class DirectoryLock:
     """Held from start to end of the process; the kernel lets go of it whatever happens."""
 
     def __init__(self, flag: str, directory: str) -> None:
-        """Make the ``directory`` of a flag if it is missing, and lock it. Raises FlagError."""
+        """Lock the ``directory`` of a flag, which is made if it is missing. Raises FlagError."""
         try:
             os.makedirs(directory, exist_ok=True)
-            mode = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._fd = os.open(paths.lock_file(directory), mode, 0o600)
+            self._fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise FlagError(
                 f"Failed to make the directory '{directory}' of --{flag}: {error.strerror}"
@@ -30,8 +28,8 @@ class DirectoryLock:
         except OSError as error:
             os.close(self._fd)
             raise FlagError(
-                f"Another agent is using --{flag}={directory}: give each agent of a host its own"
-                " --work_dir, --runtime_dir and --cgroups_root"
+                f"Another agent is using '{directory}' (--{flag}): give each agent of a host its"
+                " own --work_dir, --runtime_dir and --cgroups_root"
             ) from error
 
     def release(self) -> None:

@@ -13,8 +13,11 @@ import pwd
 import signal
 import sys
 import sysconfig
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -28,7 +31,7 @@ from containerizer.launcher.spawn import Spawner, SpawnerConfig
 from containerizer.provisioner.base import Provisioner
 from containerizer.provisioner.config import ProvisionerConfig
 from containerizer.provisioner.create import create_provisioner
-from mesos_compat.agent import gauges
+from mesos_compat.agent import gauges, paths
 from mesos_compat.agent.flags import AgentFlags, listen_options, parse_agent_flags, usage
 from mesos_compat.agent.gc import GarbageCollector
 from mesos_compat.agent.inbox import Inbox
@@ -43,6 +46,7 @@ from mesos_compat.base.clock import RealClock
 from mesos_compat.base.errors import FlagError, InvariantError, MesosCompatError
 from mesos_compat.base.log import Logging
 from mesos_compat.base.metrics import Metrics
+from mesos_compat.base.procs import raise_open_files
 from mesos_compat.base.scope import Scope
 from mesos_compat.http.app import create_app
 from mesos_compat.libprocess.address import Bound, bind
@@ -96,8 +100,9 @@ def main() -> int:
         return 1
     for warning in flags.warnings:
         log.warning("%s", warning)
+    open_files = raise_open_files()
     try:
-        ending = asyncio.run(_run(flags, logs))
+        ending = asyncio.run(_run(flags, logs, open_files))
     except MesosCompatError as error:
         ending = Ending(str(error))
     if ending.error:
@@ -111,20 +116,39 @@ def main() -> int:
     return 1 if ending.error else 0
 
 
-async def _run(flags: AgentFlags, logs: Logging) -> Ending:
-    """Put the parts together, run until something ends it, and take them apart again."""
+async def _run(flags: AgentFlags, logs: Logging, open_files: tuple[int, int]) -> Ending:
+    """Put the parts together, run until something ends it, and take them apart again.
+
+    ``open_files`` are the limits that containers start with.
+    """
     ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().set_exception_handler(partial(_broken, ended))
     bound = bind(listen_options(flags, os.environ))
     async with AsyncExitStack() as stack:
         try:
             work_dir, runtime_dir = _lock_directories(flags, stack)
-            agent = await _Agent.create(flags, logs, bound, work_dir, runtime_dir, stack, ended)
+            agent = await _Agent.create(
+                flags, logs, bound, work_dir, runtime_dir, open_files, stack, ended
+            )
         except BaseException:
             bound.socket.close()
             raise
         _install_signals(agent.loop, ended)
         await agent.start()
         return await ended
+
+
+def _broken(
+    ended: asyncio.Future[Ending], loop: asyncio.AbstractEventLoop, context: dict[str, Any]
+) -> None:
+    """Take what nobody caught: our bug ends the agent with its story, anything else is told."""
+    error = context.get("exception")
+    if not isinstance(error, InvariantError):
+        loop.default_exception_handler(context)
+        return
+    log.critical("%s: %s", context.get("message"), error)
+    if not ended.done():
+        ended.set_exception(error)
 
 
 def _lock_directories(flags: AgentFlags, stack: AsyncExitStack) -> tuple[str, str]:
@@ -150,6 +174,7 @@ class _Agent:
         bound: Bound,
         work_dir: str,
         runtime_dir: str,
+        open_files: tuple[int, int],
         stack: AsyncExitStack,
         ended: asyncio.Future[Ending],
     ) -> _Agent:
@@ -157,7 +182,8 @@ class _Agent:
         in the order in which it has to be closed. Raises FlagError.
         """
         clock, metrics = RealClock(), Metrics()
-        containerizer = await _containerizer(flags, work_dir, runtime_dir, metrics, stack)
+        spawner = _spawner(open_files)
+        containerizer = await _containerizer(flags, work_dir, runtime_dir, spawner, metrics, stack)
         detector = detect(flags.master_location, clock)
         config = agent_config(flags, bound.address, work_dir, os.environ)
         state = AgentState(config, os.urandom(16), clock.time())
@@ -171,6 +197,7 @@ class _Agent:
             if not ended.done():
                 ended.set_exception(error)
 
+        _end_on_broken_invariants(failed)
         files = _log_files(flags, logs)
         loop = AgentLoop(state, containerizer, flags.display, metrics, files, clock, failed)
         inbox = Inbox(ACTOR_ID, loop.submit)
@@ -193,6 +220,8 @@ class _Agent:
             clock,
             exit_with,
         )
+        # Every start gives the agent a new id, so all that is there is of earlier ones.
+        gc.schedule_below(paths.agents(work_dir))
         runner = Runner(around, loop.submit)
         server = Server(bound, inbox, create_app(loop, executors, logs=logs, clock=clock))
         stack.push_async_callback(scope.close)
@@ -255,6 +284,18 @@ def _install_signals(loop: AgentLoop, ended: asyncio.Future[Ending]) -> None:
     )
 
 
+def _end_on_broken_invariants(failed: Callable[[InvariantError], None]) -> None:
+    """Tasks hand our own bugs to the event loop: they end the program."""
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        loop.default_exception_handler(context)
+        if isinstance(error, InvariantError):
+            failed(error)
+
+    asyncio.get_running_loop().set_exception_handler(handle)
+
+
 def _user() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_name
@@ -283,14 +324,14 @@ async def _containerizer(
     flags: AgentFlags,
     work_dir: str,
     runtime_dir: str,
+    spawner: Spawner,
     metrics: Metrics,
     stack: AsyncExitStack,
 ) -> Containerizer:
     config = _containerizer_config(flags, work_dir, runtime_dir)
     check_images(config)
-    spawner = _spawner()
     stack.push_async_callback(spawner.close)
-    launcher = _launcher(flags, spawner)
+    launcher = _launcher(flags, spawner, stack)
     provisioner = _provisioner(flags, work_dir, metrics, stack)
     containerizer = create_containerizer(config, launcher, provisioner, metrics)
     # The first task shall not wait for an interpreter.
@@ -330,20 +371,20 @@ def _containerizer_config(
     )
 
 
-def _spawner() -> Spawner:
+def _spawner(open_files: tuple[int, int]) -> Spawner:
     scripts = sysconfig.get_path("scripts")
     programs = {
         os.path.realpath(os.path.join(scripts, name)): function
         for name, function in _PROGRAMS.items()
     }
-    return Spawner(SpawnerConfig(programs))
+    return Spawner(SpawnerConfig(programs, open_files=open_files))
 
 
-def _launcher(flags: AgentFlags, spawner: Spawner) -> Launcher:
+def _launcher(flags: AgentFlags, spawner: Spawner, stack: AsyncExitStack) -> Launcher:
     if flags.launcher == "posix":
         return PosixLauncher(spawner)
     booted = os.path.isdir("/run/systemd/system")
-    return LinuxLauncher.create(
+    launcher = LinuxLauncher.create(
         LinuxLauncherConfig(
             cgroups_hierarchy=flags.cgroups_hierarchy,
             cgroups_root=flags.cgroups_root,
@@ -352,6 +393,9 @@ def _launcher(flags: AgentFlags, spawner: Spawner) -> Launcher:
         ),
         spawner,
     )
+    cgroup = os.path.join(launcher.hierarchies[0], flags.cgroups_root.strip("/"))
+    stack.callback(DirectoryLock("cgroups_root", cgroup).release)
+    return launcher
 
 
 def _provisioner(

@@ -174,7 +174,7 @@ def test_a_missing_executor_tells_the_task(tmp_path: Path) -> None:
 
 def test_a_directory_has_one_agent(tmp_path: Path) -> None:
     lock = DirectoryLock("work_dir", str(tmp_path / "w"))
-    with pytest.raises(FlagError, match="Another agent is using --work_dir="):
+    with pytest.raises(FlagError, match=r"Another agent is using .*--work_dir"):
         DirectoryLock("work_dir", str(tmp_path / "w"))
     lock.release()
     DirectoryLock("work_dir", str(tmp_path / "w")).release()
@@ -198,7 +198,9 @@ async def test_old_directories_go_after_the_delay(tmp_path: Path) -> None:
     (old / "link").symlink_to(outside)
     async with Scope("gc") as scope:
         gc = GarbageCollector(scope, clock, 100.0, metrics, removed.append)
-        gc.schedule(str(old))
+        gc.schedule_below(str(tmp_path / "nothing"))
+        gc.schedule_below(str(old.parent))
+        gc.unschedule(str(outside))
         gc.schedule(str(tmp_path / "never was"))
         assert metrics.snapshot()["gc/path_removals_pending"] == 1
         clock.advance(99)

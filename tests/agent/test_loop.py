@@ -126,3 +126,31 @@ def test_what_handlers_see() -> None:
     assert scene.loop.flags == {"port": "5051"}
     assert scene.loop.state is scene.state
     assert scene.loop.files == {}
+
+
+async def test_an_effect_that_fails_takes_no_other_with_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = Scene()
+
+    def run(effect: Effect) -> Event | None:
+        if isinstance(effect, effects.CancelTimer):
+            raise RuntimeError("broken")
+        return scene.run(effect)
+
+    scene.loop.start(run)
+    await scene.turn(events.Recovered(), events.MasterDetected(MASTER))
+    assert any(isinstance(effect, effects.StartTimer) for effect in scene.ran)
+    assert "Event 2 (MasterDetected): CancelTimer failed and is left out" in caplog.messages
+    assert scene.failures == []
+
+
+async def test_an_effect_that_finds_a_contradiction_stops_the_loop() -> None:
+    scene = Scene()
+
+    def run(effect: Effect) -> Event | None:
+        raise InvariantError("broken")
+
+    scene.loop.start(run)
+    await scene.turn(events.Recovered())
+    assert [str(error) for error in scene.failures] == ["broken"]
