@@ -12,10 +12,11 @@ from __future__ import annotations
 import getpass
 import logging
 import os
+import re
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, TextIO
 
 from mesos_compat.base.errors import FlagError
@@ -24,6 +25,62 @@ from mesos_compat.base.errors import FlagError
 LEVELS: Final = {"INFO": logging.INFO, "WARNING": logging.WARNING, "ERROR": logging.ERROR}
 
 _SEVERITY: Final = ((logging.CRITICAL, "F"), (logging.ERROR, "E"), (logging.WARNING, "W"))
+
+#: Longest text of a line; more is of no use to a reader, and peers may have written it.
+MAX_TEXT: Final = 8192
+#: What could end a line, move a terminal's cursor or not be written at all.
+_UNPRINTABLE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` as one line of bounded length: texts of peers get into the log."""
+    if len(text) > MAX_TEXT:
+        text = f"{text[:MAX_TEXT]}... ({len(text)} characters)"
+    return _UNPRINTABLE.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
+
+
+class Complaints:
+    """Warnings about what peers do: ``burst`` of them per ``period_s``, the others are counted, so
+    that nobody fills a disk by talking nonsense.
+    """
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        *,
+        burst: int = 20,
+        period_s: float = 10.0,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._logger = logger
+        self._burst = burst
+        self._period_s = period_s
+        self._now = now
+        self._until = 0.0
+        self._made = 0
+
+    def warn(self, text: str, *args: object) -> None:
+        """Write a warning, or count it."""
+        if not self.admit():
+            return
+        self._logger.warning(text, *args, stacklevel=2)
+
+    def admit(self) -> bool:
+        """Say whether one more may be written now."""
+        now = self._now()
+        if now >= self._until:
+            left_out = self._made - self._burst
+            if left_out > 0:
+                self._logger.warning("%d more lines like the last ones were left out", left_out)
+            self._until, self._made = now + self._period_s, 0
+        self._made += 1
+        return self._made <= self._burst
 
 
 class GlogFormatter(logging.Formatter):
@@ -34,11 +91,12 @@ class GlogFormatter(logging.Formatter):
         severity = next((letter for level, letter in _SEVERITY if record.levelno >= level), "I")
         local = time.localtime(record.created)
         micros = int(record.created % 1 * 1_000_000)
-        text = record.getMessage()
+        text = printable(record.getMessage())
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)
         if record.exc_text:
-            text = f"{text}\n{record.exc_text}"
+            trace = "\n".join(map(printable, record.exc_text.splitlines()))
+            text = f"{text}\n{trace}"
         stamp = time.strftime("%m%d %H:%M:%S", local)
         return (
             f"{severity}{stamp}.{micros:06d} {record.process or 0:5d} "

@@ -102,3 +102,51 @@ def test_bad_level_and_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FlagError, match="Could not initialize logging"):
         log_module.start("x", log_dir=str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("a\nE1123 faked", "a\\nE1123 faked"),
+        ("\x1b[2Jgone", "\\x1b[2Jgone"),
+        ("\x85\u2028\u202e", "\\x85\\u2028\\u202e"),
+        ("\udcff", "\\udcff"),
+        ("ü → ok", "ü → ok"),
+    ],
+)
+def test_what_peers_say_stays_on_its_line(said: str, shown: str) -> None:
+    with started() as (_, stream):
+        LOG.warning("peer: %s", said)
+    assert stream.getvalue().endswith(f"] peer: {shown}\n")
+
+
+def test_a_line_has_an_end() -> None:
+    with started() as (_, stream):
+        LOG.warning("%s", "x" * 1_000_000)
+    line = stream.getvalue()
+    assert len(line) < log_module.MAX_TEXT + 200
+    assert line.endswith("... (1000000 characters)\n")
+
+
+def test_a_stack_trace_is_as_harmless() -> None:
+    with started() as (_, stream):
+        try:
+            raise ValueError("\x1b[2J\udcff" + "x" * 100_000)
+        except ValueError:
+            LOG.exception("failed")
+    assert "\x1b" not in stream.getvalue()
+    assert len(stream.getvalue()) < 2 * log_module.MAX_TEXT
+
+
+def test_complaints_are_few(caplog: pytest.LogCaptureFixture) -> None:
+    times = [0.0]
+    complaints = log_module.Complaints(LOG, burst=2, period_s=10, now=lambda: times[0])
+    for number in range(5):
+        complaints.warn("no. %d", number)
+    assert caplog.messages == ["no. 0", "no. 1"]
+    times[0] = 10.0
+    complaints.warn("again")
+    assert caplog.messages[2:] == ["3 more lines like the last ones were left out", "again"]
+    times[0] = 20.0
+    complaints.warn("quiet")
+    assert caplog.messages[4:] == ["quiet"]
