@@ -27,16 +27,20 @@ from typing import Any, Final, cast
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
-from mesos_compat.base.errors import WireError
+from mesos_compat.base.errors import InvariantError, WireError
+from mesos_compat.base.log import Complaints
 from mesos_compat.libprocess import wire
 from mesos_compat.libprocess.address import Bound
 from mesos_compat.libprocess.upid import UPID, Address
 
 log = logging.getLogger(__name__)
+#: What aiohttp has to say, which is a stack trace for each malformed request.
+http_log = logging.getLogger(f"{__name__}.http")
 
 #: Takes a message (sender, target id, name, body); says whether that process exists here.
 Inbox = Callable[[UPID, str, str, bytes], bool]
@@ -49,6 +53,9 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 #: Seconds after which aiohttp closes an idle connection: never, in practice.
 _NEVER_S: Final = 10 * 365 * 24 * 3600.0
+
+#: What aiohttp raises for requests that are none.
+_PEER_FAULTS: Final = (HttpProcessingError, PayloadEncodingError, ConnectionError)
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -100,6 +107,9 @@ class Server:
         self._http: web.Server | None = None
         self._connections: set[_Connection] = set()
         self._inflight = 0
+        #: Lines about peers that misbehave.
+        self.complaints = Complaints(log)
+        self._filter = _PeerFaults(self.complaints)
 
     @property
     def address(self) -> Address:
@@ -109,11 +119,13 @@ class Server:
     async def start(self) -> None:
         """Accept connections from now on."""
         limits = self.limits
+        http_log.addFilter(self._filter)
         self._http = web.Server(
             self._serve,
             request_factory=self._make_request,
             keepalive_timeout=_NEVER_S,
             access_log=None,
+            logger=http_log,
             max_line_size=limits.head_bytes,
             max_field_size=limits.head_bytes,
         )
@@ -123,6 +135,7 @@ class Server:
 
     async def close(self, grace_s: float = 5.0) -> None:
         """Stop accepting, give running handlers ``grace_s`` seconds, close all connections."""
+        http_log.removeFilter(self._filter)
         if self._listening is None:
             self._bound.socket.close()
             return
@@ -175,7 +188,13 @@ class Server:
             await request.writer.write(_CONTINUE)
             request.writer.output_size = 0  # the response proper has not begun
         if not wire.is_message(request.method, request.headers):
-            return await self._handler(request)
+            try:
+                return await self._handler(request)
+            except InvariantError as error:
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": f"{request.method} request broke", "exception": error}
+                )
+                raise
         try:
             sender, target_id, name = wire.address_of(request.raw_path, request.headers)
         except WireError as error:
@@ -225,7 +244,8 @@ class _Connection(asyncio.Protocol):
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not self._server.add(self):
-            log.warning("Too many connections: closing that of %s", self._peer_ip)
+            server = self._server
+            server.complaints.warn("Too many connections: closing that of %s", self._peer_ip)
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -269,11 +289,11 @@ class _Connection(asyncio.Protocol):
         except WireError as error:
             status, text = HTTPStatus.INTERNAL_SERVER_ERROR, str(error)
         if text:
-            log.warning("Refused a message from %s: %s", self._peer_ip, text)
+            self._server.complaints.warn("Refused a message from %s: %s", self._peer_ip, text)
         self._write(_response(status, text))
 
     def _refuse(self, error: WireError) -> None:
-        log.warning("Dropping the connection of %s: %s", self._peer_ip, error)
+        self._server.complaints.warn("Dropping the connection of %s: %s", self._peer_ip, error)
         large = isinstance(error, wire.RefusedBody)
         status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if large else HTTPStatus.BAD_REQUEST
         self._write(_response(status, str(error), close=True))
@@ -305,6 +325,27 @@ class _Connection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
+
+
+class _PeerFaults(logging.Filter):
+    """Makes one line of what aiohttp says about a malformed request; our own faults pass."""
+
+    def __init__(self, complaints: Complaints) -> None:
+        super().__init__()
+        self._complaints = complaints
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, _PEER_FAULTS):
+            peer = record.args[0] if isinstance(record.args, tuple) and record.args else "a client"
+            self._complaints.warn("Malformed HTTP request of %s: %s", peer, _reason(error))
+            return False
+        return True
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what aiohttp says; the others repeat the bytes with a pointer."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _response(status: HTTPStatus, text: str, *, close: bool = False) -> bytes:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, web
 
+from mesos_compat.base.errors import InvariantError
 from mesos_compat.libprocess import wire
 from mesos_compat.libprocess.address import Bound, ListenOptions, bind
 from mesos_compat.libprocess.server import Server, ServerLimits, dispatch
@@ -350,3 +351,69 @@ def test_dispatch_by_process_id() -> None:
 async def test_closing_before_the_start() -> None:
     server = Server(bind(ListenOptions(ip="127.0.0.1")), lambda *_: True, lambda _: None)  # type: ignore[arg-type,return-value]
     await server.close()
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET / HTTP/1.1\r\nBad Header: \x01\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00",
+        b"GET /\x1b[2J\n HTTP/9.9\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+        b"PUT / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd",
+        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 1000 + b"\r\n",
+        b"GET / HTTP/1.1\r\na: " + b"b" * 200_000 + b"\r\n\r\n",
+    ],
+)
+async def test_malformed_requests_are_one_line_each(
+    request_bytes: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving() as bench:
+        peer = await bench.connect()
+        peer.write(request_bytes)
+        peer.writer.write_eof()
+        await peer.closed()
+        assert all(record.exc_info is None for record in caplog.records)
+        assert len(caplog.records) <= 2
+        assert all("\n" not in message for message in caplog.messages)
+        assert (await (await talk(bench)).responses(1))[0].startswith(b"HTTP/1.1 202")
+
+
+async def talk(bench: Bench) -> Peer:
+    """Send a message that is in order."""
+    peer = await bench.connect()
+    peer.write(bench.message("m"))
+    return peer
+
+
+async def test_malformed_requests_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as bench:
+        for _ in range(60):
+            peer = await bench.connect()
+            peer.write(b"GET / HTTP/1.1\r\nBad Header: \x01\r\n\r\n")
+            await peer.closed()
+            peer.writer.close()
+        assert 0 < len(caplog.records) <= 25
+
+
+async def test_a_broken_invariant_of_a_handler_is_reported() -> None:
+    reported: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    error = InvariantError("broken")
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        raise error
+
+    server = Server(bind(ListenOptions(ip="127.0.0.1")), lambda *_: True, handle)
+    await server.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.address.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 500")
+        writer.close()
+    finally:
+        await server.close(0.1)
+        loop.set_exception_handler(None)
+    assert reported == [error]
