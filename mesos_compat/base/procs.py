@@ -26,6 +26,20 @@ MAX_OUTPUT_BYTES: Final = 1 << 20
 _KILL_WAIT_S: Final = 10.0
 
 
+#: Open files that a program of ours can have use for.
+_MAX_OPEN_FILES: Final = 1 << 20
+
+
+def raise_open_files() -> tuple[int, int]:
+    """Let this process open as many files as it may; return the soft and hard limit it had."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = before
+    wanted = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return before
+
+
 class ProgramError(MesosCompatError):
     """A program could not be started, did not end in time, or is still there after SIGKILL."""
 

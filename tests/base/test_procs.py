@@ -84,3 +84,15 @@ async def test_wait_returns_when_a_process_ends() -> None:
             await procs.wait(process.pid)
         assert process.wait(0) == 0
     await procs.wait(process.pid)
+
+
+def test_as_many_open_files_as_the_hard_limit_admits() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    try:
+        assert procs.raise_open_files() == (256, before[1])
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert (soft, hard) == (min(before[1], 1 << 20), before[1])
+        assert procs.raise_open_files() == (soft, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
