@@ -101,14 +101,13 @@ def registered(turn: Turn, event: AgentRegistered) -> None:
     state = turn.state
     if not _from_master(turn, event.sender, "registration"):
         return
-    if state.phase is AgentPhase.RUNNING:
-        if event.agent_id != state.agent_id:
-            turn.do(
-                Exit(
-                    f"Registered but got wrong id: {event.agent_id} (expected: {state.agent_id})."
-                    " Committing suicide"
-                )
+    if state.agent_id not in (None, event.agent_id):
+        turn.do(
+            Exit(
+                f"Registered but got wrong id: {event.agent_id} (expected: {state.agent_id})."
+                " Committing suicide"
             )
+        )
         return
     if state.phase is not AgentPhase.DISCONNECTED:
         return
