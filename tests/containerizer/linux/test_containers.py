@@ -30,7 +30,7 @@ from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.docker import v1_pb2 as docker
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
-from tests.containerizer.fakes import FakeLauncher, FakeProvisioner, Steps
+from tests.containerizer.fakes import FakeProvisioner, Steps
 from tests.containerizer.provisioner import images
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(60)]
@@ -431,27 +431,3 @@ async def test_everything_of_an_earlier_agent_goes(linux: Host) -> None:
         await linux.mesos.wait(C)
     assert proc.is_zombie_or_gone(pid)
     assert os.listdir(linux.folder / "run" / "containers") == []
-
-
-async def test_the_engine_itself_takes_milliseconds(linux: Host) -> None:
-    """With a launcher that does nothing: prepare, checkpoint, isolate, and all of it back."""
-    linux.make_rootfs()
-    await linux.mesos.close()
-    launcher = FakeLauncher(Steps(), first_pid=0)
-    mesos = create_containerizer(linux.config, launcher, linux.provisioner, Metrics())
-    times = []
-    for index in range(10):
-        container_id = ContainerId(f"t{index}")
-        sleeper = await asyncio.create_subprocess_exec("sleep", "60")
-        launcher._next_pid = sleeper.pid - 1
-        config = linux.configured("true", image=True, container_id=container_id)
-        started = time.perf_counter()
-        await mesos.launch(container_id, config, {})
-        times.append(time.perf_counter() - started)
-        sleeper.kill()
-        await sleeper.wait()
-        await mesos.destroy(container_id)
-    await mesos.close()
-    linux.mesos = Host(linux.folder, "linux").mesos
-    assert sorted(times)[5] < 0.05
-    print(f"median launch: {sorted(times)[5] * 1000:.1f} ms")
