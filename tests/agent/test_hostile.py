@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mutations of what real masters and executors sent, through inbox and machine: nothing raises,
+the state stays sound, no name leaves its directory, and nothing goes out that a real master does
+not survive.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from random import Random
+
+import pytest
+from google.protobuf.message import Message
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mesos_compat.agent.inbox import _READERS, Inbox
+from mesos_compat.agent.machine import effects, events
+from mesos_compat.agent.machine.effects import Effect
+from mesos_compat.agent.machine.events import Event
+from mesos_compat.base.errors import ApiError
+from mesos_compat.libprocess.upid import UPID
+from mesos_compat.model.evolve import devolve
+from mesos_compat.model.ids import id_error
+from mesos_compat.model.resources import Resources, upgrade
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
+from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
+from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
+from mesos_compat.v1 import codec
+from mesos_compat.v1.executor_api import call_error, parse_call
+from tests.agent.machine.driver import AGENT, FRAMEWORK, MASTER, Driver, run, task
+from tests.agent.machine.test_random import QUESTIONS, answers, check_messages
+from tests.agent.mutations import mutated
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "agent" / "master-to-agent.tsv"
+SENDERS = ("master@127.0.0.1:5050", "master@10.0.0.9:5050", "x@127.0.0.1:9", "@0.0.0.0:0")
+
+
+def golden() -> list[Message]:
+    """Each message of the recording once."""
+    found: dict[str, Message] = {}
+    for line in GOLDEN.read_text().splitlines():
+        if line.startswith("#") or not line:
+            continue
+        _, path, *body = line.split("\t")
+        name = path.rpartition(".")[2]
+        kind = getattr(messages, name)
+        message = kind.FromString(bytes.fromhex(body[0] if body else ""))
+        found.setdefault(f"{name} {len(body)}", message)
+    return list(found.values())
+
+
+def others() -> Iterable[Message]:
+    """Messages of which there is no recording."""
+    custom = run(task("t2", executor="e"))
+    again = messages.SlaveReregisteredMessage()
+    again.slave_id.value = AGENT
+    asked = again.reconciliations.add()
+    asked.framework_id.value = FRAMEWORK
+    asked.framework.CopyFrom(run().framework)
+    asked.statuses.add(state=pb.TASK_RUNNING).task_id.value = "t9"
+    kill = messages.KillTaskMessage()
+    kill.framework_id.value, kill.task_id.value = FRAMEWORK, "t1"
+    kill.kill_policy.grace_period.nanoseconds = 5
+    stop = messages.ShutdownExecutorMessage()
+    stop.framework_id.value, stop.executor_id.value = FRAMEWORK, "t1"
+    framework = messages.UpdateFrameworkMessage(pid="s@127.0.0.1:1")
+    framework.framework_id.value = FRAMEWORK
+    framework.framework_info.CopyFrom(run().framework)
+    data = messages.FrameworkToExecutorMessage(data=b"x")
+    data.slave_id.value, data.framework_id.value, data.executor_id.value = AGENT, FRAMEWORK, "t1"
+    checkpoint = messages.CheckpointResourcesMessage()
+    for name, kind in (("cpus", pb.Value.SCALAR), ("ports", pb.Value.RANGES)):
+        resource = checkpoint.resources.add(name=name, type=kind)
+        resource.reservations.add(type=pb.Resource.ReservationInfo.DYNAMIC, role="r")
+        if kind == pb.Value.SCALAR:
+            resource.scalar.value = 1.0
+        else:
+            resource.ranges.range.add(begin=31000, end=31001)
+    ack = messages.StatusUpdateAcknowledgementMessage(uuid=b"u" * 16)
+    ack.slave_id.value, ack.framework_id.value, ack.task_id.value = AGENT, FRAMEWORK, "t1"
+    yield from (run(), custom, again, kill, stop, framework, data, checkpoint, ack)
+    yield messages.ShutdownMessage(message="go")
+
+
+MESSAGES = [*golden(), *others()]
+#: Messages that end the agent by design stay rare, or little would be tested.
+_ENDING = (messages.ShutdownMessage, messages.SlaveRegisteredMessage)
+
+
+def test_every_message_is_among_them() -> None:
+    assert {type(message).__name__ for message in MESSAGES} >= _READERS.keys()
+
+
+def update(name: str, random: Random) -> v1_executor.Call:
+    """What an executor reports, before mutation."""
+    states = [value.number for value in v1.TaskState.DESCRIPTOR.values]
+    call = v1_executor.Call(type=v1_executor.Call.UPDATE)
+    call.framework_id.value, call.executor_id.value = FRAMEWORK, name
+    status = call.update.status
+    status.task_id.value = name
+    status.state = random.choice(states)  # type: ignore[assignment]  # any of them
+    status.source = v1.TaskStatus.SOURCE_EXECUTOR
+    status.uuid = random.randbytes(6) + b"\x40" + random.randbytes(9)
+    status.timestamp = 5.0
+    status.executor_id.value = name
+    return call
+
+
+class Scene:
+    """An agent with a task, a master that went mad, and executors that did, too."""
+
+    def __init__(self) -> None:
+        #: One after the other: some messages end an agent.
+        self.agents: list[Driver] = []
+        self.inbox = Inbox("slave(1)", self.take)
+        self.start()
+
+    def start(self) -> None:
+        """Begin as an agent that runs a task."""
+        self.driver = Driver()
+        self.agents.append(self.driver)
+        self.driver.register()
+        self.driver.run_task(run())
+        self.driver.launched()
+        self.driver.subscribed()
+
+    def take(self, event: Event) -> None:
+        self.driver.feed(event)
+        if any(isinstance(effect, effects.Exit) for effect in self.driver.effects):
+            self.start()
+
+    def deliver(self, message: Message, data: bytes, sender: str) -> None:
+        name = message.DESCRIPTOR.full_name
+        assert self.inbox(UPID.parse(sender), "slave(1)", name, data)
+
+    def report(self, random: Random, changes: int) -> None:
+        """An executor's call, checked as the HTTP handler does."""
+        executors = list(self.driver.state.executors())
+        if not executors:
+            return
+        name = random.choice(executors).executor_id
+        try:
+            call = parse_call(mutated(update(name, random), random, changes), codec.PROTOBUF)
+        except ApiError:
+            return
+        if call_error(call) is None and call.type == v1_executor.Call.UPDATE:
+            status = devolve(call.update.status, pb.TaskStatus)
+            framework_id = random.choice(executors).framework_id
+            self.take(events.ExecutorUpdate(framework_id, name, status))
+
+    def settle(self, random: Random) -> None:
+        """Answer some of what was asked."""
+        asked = [effect for effect in self.driver.effects if isinstance(effect, QUESTIONS)]
+        for effect in asked:
+            for event in answers(self.driver, effect, random.random() < 0.9):
+                self.take(event)
+        for executor in list(self.driver.state.executors()):
+            if executor.launch_requested and executor.stream_id is None and random.random() < 0.5:
+                call = v1_executor.Call.Subscribe()
+                self.take(
+                    events.ExecutorSubscribed(executor.framework_id, executor.executor_id, call, 7)
+                )
+
+
+def check_effects(done: Iterable[Effect]) -> None:
+    """No effect does more than it may."""
+    for effect in done:
+        match effect:
+            case effects.MakeSandbox(directory=directory):
+                parts = directory.split("/")
+                assert parts[:3] == ["", "work", "slaves"]
+                assert len(parts) == 10
+                assert all(id_error(part) is None for part in parts[1:])
+            case effects.CollectGarbage(paths=paths):
+                for path in paths:
+                    parts = path.split("/")
+                    assert parts[:3] == ["", "work", "slaves"]
+                    assert len(parts) >= 6
+                    assert all(id_error(part) is None for part in parts[1:])
+            case effects.StartTimer(delay_s=delay_s):
+                assert 0 <= delay_s < 1e11
+            case effects.Launch(config=config, environment=environment):
+                assert config.SerializeToString()
+                assert all(type(v) is str and "\0" not in v for v in environment.values())
+                check_resources(config.resources)
+            case effects.UpdateContainer(requests=requests, limits=limits):
+                check_resources(requests)
+                assert not any(math.isnan(limit) or limit < 0 for limit in limits.values())
+            case effects.Send(message=message):
+                assert message.IsInitialized()
+                assert message.SerializeToString() is not None
+                if isinstance(message, messages.StatusUpdateMessage):
+                    assert math.isfinite(message.update.timestamp)
+                    assert math.isfinite(message.update.status.timestamp)
+            case effects.SendToExecutor(event=event):
+                event.SerializeToString()
+
+
+def check_registration(
+    sent: messages.RegisterSlaveMessage | messages.ReregisterSlaveMessage,
+) -> None:
+    """The agent's resources can take its checkpointed ones in; a master aborts otherwise."""
+    total = Resources.of(map(upgraded, sent.slave.resources))
+    total.with_checkpointed(Resources.of(map(upgraded, sent.checkpointed_resources)))
+
+
+def upgraded(resource: pb.Resource) -> pb.Resource:
+    made = pb.Resource()
+    made.CopyFrom(resource)
+    upgrade(made)
+    return made
+
+
+def check_resources(resources: Iterable[pb.Resource]) -> None:
+    for resource in resources:
+        if resource.type == pb.Value.SCALAR:
+            assert math.isfinite(resource.scalar.value)
+            assert resource.scalar.value >= 0
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+)
+@given(st.integers(0, 2**32), st.integers(10, 40))
+def test_nothing_from_outside_breaks_the_machine(seed: int, steps: int) -> None:
+    random = Random(seed)
+    scene = Scene()
+    for _ in range(steps):
+        if random.random() < 0.3:
+            scene.report(random, random.randrange(3))
+        else:
+            message = random.choice(MESSAGES)
+            if isinstance(message, _ENDING) and random.random() < 0.9:
+                continue
+            data = mutated(message, random, random.randrange(4))
+            sender = MASTER if random.random() < 0.8 else random.choice(SENDERS)
+            scene.deliver(message, data, sender)
+        scene.settle(random)
+    for driver in scene.agents:
+        check_effects(driver.all)
+        check_messages(driver)
+        for first in driver.sent(messages.RegisterSlaveMessage, driver.all):
+            check_registration(first)
+        for again in driver.sent(messages.ReregisterSlaveMessage, driver.all):
+            check_registration(again)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "a\0b", "..", "", "x" * 256])
+def test_an_id_never_names_another_directory(name: str) -> None:
+    scene = Scene()
+    for field in ("framework", "task", "executor"):
+        message = run(task("t5", executor="e5"))
+        if field == "framework":
+            message.framework.id.value = name
+        elif field == "task":
+            message.task.task_id.value = name
+        else:
+            message.task.executor.executor_id.value = name
+        scene.deliver(message, message.SerializeToString(), MASTER)
+        assert not scene.driver.every(effects.MakeSandbox)
