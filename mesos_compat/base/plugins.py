@@ -5,19 +5,38 @@ Built-in parts register in ``setup.cfg`` exactly like foreign ones, for example:
 
     [options.entry_points]
     mesos_compat.isolators =
-        cgroups/cpu = containerizer.isolators.cgroups.v1:Cpu
+        posix/cpu = containerizer.isolators.posix_cpu:PosixCpuIsolator
+
+Foreign code is run within a time limit, and whatever it raises becomes a FlagError that names it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from types import FrameType
+from typing import Any, TypeVar
 
-from mesos_compat.base.errors import FlagError
+from mesos_compat.base.errors import FlagError, InvariantError, MesosCompatError
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Parameters of a plug-in from ``--modules``, in order; a key may come more than once.
+Parameters = tuple[tuple[str, str], ...]
+
+#: Seconds that a plug-in gets to be imported, and again to be created.
+START_S = 60.0
+
+
+class _Late(BaseException):
+    """No Exception, so that no plug-in catches it by the way."""
 
 
 class Group:
@@ -44,7 +63,13 @@ class Group:
     def __contains__(self, name: str) -> bool:
         return name in self._points
 
-    def load(self, name: str) -> Any:
+    def origin(self, name: str) -> str:
+        """Return distribution and object of a known name, for operators."""
+        point = self._points[name]
+        home = f"{point.dist.name} {point.dist.version}, " if point.dist is not None else ""
+        return f"{home}{point.value}"
+
+    def load(self, name: str, limit_s: float = START_S) -> Any:
         """Import the object registered as ``name``.
 
         Raises FlagError if there is none or its module cannot be imported.
@@ -54,6 +79,81 @@ class Group:
             known = ", ".join(self.names()) or "none"
             raise FlagError(f"Unknown plug-in '{name}' in {self.name} (known: {known})")
         try:
-            return point.load()
-        except (ImportError, AttributeError) as error:
-            raise FlagError(f"Failed to load plug-in '{name}' of {self.name}: {error}") from error
+            return _within(limit_s, point.load)
+        except (Exception, SystemExit) as error:
+            if isinstance(error, InvariantError):
+                raise
+            log.debug("plug-in '%s' of %s", name, self.name, exc_info=error)
+            raise FlagError(
+                f"Failed to load plug-in '{name}' of {self.name}: {_reason(error)}"
+            ) from error
+
+    def make(
+        self,
+        name: str,
+        build: Callable[[Any], T],
+        verbs: Sequence[str] = (),
+        limit_s: float = START_S,
+    ) -> T:
+        """Return what ``build`` makes of the object registered as ``name``.
+
+        The result must have a method for each of ``verbs``. Raises FlagError.
+        """
+        loaded = self.load(name, limit_s)
+        try:
+            made = _within(limit_s, build, loaded)
+        except (Exception, SystemExit) as error:
+            if isinstance(error, InvariantError):
+                raise
+            if not isinstance(error, MesosCompatError):
+                log.error("Plug-in '%s' of %s broke", name, self.name, exc_info=error)
+            raise FlagError(
+                f"Failed to create plug-in '{name}' of {self.name}: {_reason(error)}"
+            ) from error
+        missing = [verb for verb in verbs if not callable(getattr(made, verb, None))]
+        if missing:
+            raise FlagError(
+                f"Failed to create plug-in '{name}' of {self.name}:"
+                f" {type(made).__name__} has no {', '.join(missing)}"
+            )
+        return made
+
+
+@contextmanager
+def time_limit(limit_s: float) -> Iterator[None]:
+    """Raise TimeoutError out of the block after ``limit_s``, even out of foreign code that waits.
+
+    For synchronous blocks in the main thread; elsewhere there is no limit. Code that holds the
+    interpreter without running any of Python's cannot be stopped.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def late(number: int, frame: FrameType | None) -> None:
+        raise _Late
+
+    before = signal.signal(signal.SIGALRM, late)
+    began = time.monotonic()
+    rest_s, interval_s = signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        yield
+    except _Late:
+        raise TimeoutError(f"it did not return within {limit_s:g} s") from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if rest_s:
+            rest_s = max(rest_s - (time.monotonic() - began), 1e-3)
+            signal.setitimer(signal.ITIMER_REAL, rest_s, interval_s)
+
+
+def _within(limit_s: float, function: Callable[..., T], *args: object) -> T:
+    with time_limit(limit_s):
+        return function(*args)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, MesosCompatError | ImportError | AttributeError | OSError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
