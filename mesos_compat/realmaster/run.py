@@ -76,15 +76,21 @@ def check_host() -> None:
 
 def load(path: str) -> ctypes.CDLL:
     """Load the relinked library; raises HostUnusable that names every missing shared library."""
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as elf:
-        needed = needed_libraries(elf)
-    missing = [name for name in needed if not _loadable(name)]
-    if missing:
-        raise HostUnusable(missing_text(missing))
     try:
         return ctypes.CDLL(path, mode=os.RTLD_LAZY | os.RTLD_GLOBAL)
     except OSError as error:
+        # Only now: a library that was loaded by itself would bind its symbols in a scope of its
+        # own. Debian's libevent_pthreads would then set up locking for libevent_core, and the
+        # libevent that Mesos uses would lose events.
+        missing = _missing(path)
+        if missing:
+            raise HostUnusable(missing_text(missing)) from error
         raise HostUnusable(f"Failed to load the Mesos library: {error}") from error
+
+
+def _missing(path: str) -> list[str]:
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as elf:
+        return [name for name in needed_libraries(elf) if not _loadable(name)]
 
 
 def missing_text(missing: Iterable[str]) -> str:
