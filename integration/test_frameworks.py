@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from integration.agent import OurAgent
 from integration.frameworks import fifty
-from integration.processes import environment
+from integration.processes import environment, eventually
 from integration.scene import FAST_PINGS, Scene
 
 PROJECT = Path(__file__).parent.parent
@@ -47,6 +48,11 @@ def finish(process: "subprocess.Popen[str]") -> dict[str, object]:
     return report
 
 
+def acknowledged_tasks(agent: OurAgent) -> int:
+    """An executor of one task is complete once its last update was acknowledged."""
+    return sum(len(each["completed_executors"]) for each in agent.state()["frameworks"])
+
+
 @pytest.mark.timeout(200)
 def test_fifty_tasks_end_as_they_should(master_version: str, scene: Scene) -> None:
     master = scene.master(master_version)
@@ -65,7 +71,7 @@ def test_fifty_tasks_end_as_they_should(master_version: str, scene: Scene) -> No
 @pytest.mark.timeout(240)
 def test_a_crash_of_the_master_loses_and_doubles_nothing(master_version: str, scene: Scene) -> None:
     master = scene.master(master_version, **FAST_PINGS)
-    scene.agent(master, resources=RESOURCES)
+    agent = scene.agent(master, resources=RESOURCES)
     agent_id = master.wait_for_agents(1)[0]["id"]
     with framework(master.address, "--pause=15") as process:
         assert process.stdout is not None
@@ -73,7 +79,9 @@ def test_a_crash_of_the_master_loses_and_doubles_nothing(master_version: str, sc
         while line and line != "running\n":
             line = process.stdout.readline()
         assert line == "running\n"
-        # Ten tasks run, forty have ended.
+        # Ten tasks run, forty have ended. An acknowledgement on its way through the master would
+        # be lost with it, and the update rightly come again: wait until the agent has them all.
+        eventually(lambda: acknowledged_tasks(agent) == 40, 20, "all acknowledgements")
         master.restart()
         assert master.wait_for_agents(1)[0]["id"] == agent_id
         report = finish(process)

@@ -145,7 +145,9 @@ class Fifty(pymesos.Scheduler):  # type: ignore[misc]
     def _look_around(self) -> None:
         others = [r for r in self.tasks.values() if r.kind != "waits"]
         waiting = [r for r in self.tasks.values() if r.kind == "waits"]
-        if all(r.ended for r in others) and all("TASK_RUNNING" in r.states for r in waiting):
+        if all(r.ended for r in others) and all(
+            r.ended or "TASK_RUNNING" in r.states for r in waiting
+        ):
             self.only_waiting.set()
         if all(r.ended for r in self.tasks.values()):
             self.done.set()
