@@ -17,13 +17,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mesos_compat.agent.inbox import _READERS, Inbox
-from mesos_compat.agent.machine import effects, events
+from mesos_compat.agent.machine import effects, events, streams
 from mesos_compat.agent.machine.effects import Effect
 from mesos_compat.agent.machine.events import Event
+from mesos_compat.agent.machine.state import MAX_STATUSES, ExecutorPhase
 from mesos_compat.base.errors import ApiError
 from mesos_compat.libprocess.upid import UPID
 from mesos_compat.model.evolve import devolve
-from mesos_compat.model.ids import id_error
+from mesos_compat.model.ids import ExecutorId, TaskId, id_error
 from mesos_compat.model.resources import Resources, upgrade
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
@@ -262,3 +263,60 @@ def test_an_id_never_names_another_directory(name: str) -> None:
             message.task.executor.executor_id.value = name
         scene.deliver(message, message.SerializeToString(), MASTER)
         assert not scene.driver.every(effects.MakeSandbox)
+
+
+def pending(scene: Scene, name: str, number: int, data: bytes = b"") -> None:
+    """One more update that nobody acknowledges."""
+    states = (pb.TASK_STARTING, pb.TASK_RUNNING)
+    status = pb.TaskStatus(state=states[number % 2], uuid=number.to_bytes(16, "big"), data=data)
+    status.task_id.value = name
+    scene.driver.feed(events.ExecutorUpdate(FRAMEWORK, ExecutorId("t1"), status))
+    scene.driver.settle()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_unacknowledged_updates_are_bounded(known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MAX_UPDATES", 20)
+    monkeypatch.setattr(streams, "MAX_STREAMS", 20)
+    scene = Scene()
+    for number in range(1, 60):
+        pending(scene, "t1" if known else f"made-up-{number}", number)
+    held = scene.driver.state.streams.values()
+    assert sum(len(stream.queue) for stream in held) == 20
+    executor = scene.driver.executor()
+    assert executor.phase is ExecutorPhase.RUNNING
+    assert not executor.incoming
+
+
+def test_large_updates_are_bounded() -> None:
+    scene = Scene()
+    for number in range(1, 40):
+        pending(scene, "t1", number, bytes(4 * 1024 * 1024))
+    (stream,) = scene.driver.state.streams.values()
+    assert stream.queued_bytes < streams.MAX_UPDATE_BYTES + 5 * 1024 * 1024
+    statuses = scene.driver.executor().launched[TaskId("t1")].statuses
+    assert not any(status.HasField("data") for status in statuses)
+    assert stream.queue[0].status.data, "the scheduler gets it"
+
+
+def test_a_long_life_leaves_little_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MAX_ACKNOWLEDGED", 10)
+    scene = Scene()
+    for number in range(1, 200):
+        pending(scene, "t1", number)
+        scene.driver.acknowledge()
+    (stream,) = scene.driver.state.streams.values()
+    assert len(stream.received) == len(stream.acknowledged) == 10
+    assert len(scene.driver.executor().launched[TaskId("t1")].statuses) <= MAX_STATUSES
+
+
+@pytest.mark.parametrize("told", [math.nan, math.inf, -math.inf])
+def test_a_time_that_is_no_number_does_not_reach_the_master(told: float) -> None:
+    scene = Scene()
+    status = pb.TaskStatus(state=pb.TASK_RUNNING, uuid=b"u" * 16, timestamp=told)
+    status.task_id.value = "t1"
+    scene.driver.feed(events.ExecutorUpdate(FRAMEWORK, ExecutorId("t1"), status))
+    scene.driver.settle()
+    (sent,) = scene.driver.sent(messages.StatusUpdateMessage)
+    assert math.isfinite(sent.update.timestamp)
+    assert math.isfinite(sent.update.status.timestamp)

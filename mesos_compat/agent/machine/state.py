@@ -25,6 +25,10 @@ from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 #: Completed tasks remembered per executor. Must be positive: whether an executor ever got a task
 #: is read from there.
 MAX_COMPLETED_TASKS = 200
+#: Statuses remembered per task, the newest.
+MAX_STATUSES = 100
+#: UUIDs of acknowledged updates remembered per task, the newest.
+MAX_ACKNOWLEDGED = 10_000
 #: Completed frameworks remembered by the agent.
 MAX_COMPLETED_FRAMEWORKS = 50
 
@@ -133,7 +137,8 @@ class Task:
     info: pb.TaskInfo
     place: TaskPlace
     state: pb.TaskState
-    #: Newest last; a status replaces the last one if it has the same state.
+    #: Newest last, without their data; a status replaces the last one if it has the same state.
+    #: At most MAX_STATUSES.
     statuses: list[pb.TaskStatus] = field(default_factory=list)
     #: The update most recently forwarded to the master; both set or both unset.
     status_update_state: pb.TaskState | None = None
@@ -305,8 +310,11 @@ class UpdateStream:
     framework_id: FrameworkId
     task_id: TaskId
     queue: deque[messages.StatusUpdate] = field(default_factory=deque)
+    #: Size of the messages in ``queue``.
+    queued_bytes: int = 0
     received: set[bytes] = field(default_factory=set)
-    acknowledged: set[bytes] = field(default_factory=set)
+    #: Oldest first, at most MAX_ACKNOWLEDGED; all of them were received.
+    acknowledged: dict[bytes, None] = field(default_factory=dict)
     #: Seconds until the head is sent again, if it was sent since the last resume.
     retry_s: float | None = None
 
@@ -402,7 +410,11 @@ def _check(state: AgentState) -> None:
         where = f"stream of {task_id} of {framework_id}"
         waiting = {update.uuid for update in stream.queue}
         _require(waiting <= stream.received, f"{where}: queued updates were received")
-        _require(not waiting & stream.acknowledged, f"{where}: queued ones are unacknowledged")
+        _require(
+            not waiting & stream.acknowledged.keys(), f"{where}: queued ones are unacknowledged"
+        )
+        held = sum(update.ByteSize() for update in stream.queue)
+        _require(held == stream.queued_bytes, f"{where}: its size is known")
     if state.phase is AgentPhase.RUNNING:
         _require(state.agent_id is not None, "a running agent has an id")
         _require(bool(state.master), "a running agent has a master")

@@ -10,6 +10,7 @@ Source: spec ``agent-master`` 11.1, ``executors`` 4.7.
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from mesos_compat.agent.machine.events import (
     UpdateAcknowledged,
 )
 from mesos_compat.agent.machine.state import (
+    MAX_STATUSES,
     TERMINAL,
     AgentPhase,
     Executor,
@@ -152,9 +154,16 @@ def executor_update(turn: Turn, event: ExecutorUpdate) -> None:
             f" {event.framework_id}: {why}"
         )
         return
-    turn.count("slave/valid_status_updates")
     task_id = TaskId(update.status.task_id.value)
     executor = framework.executor_of(task_id)
+    if _full(turn, executor, event.framework_id, task_id):
+        turn.count("slave/invalid_status_updates")
+        turn.warn(
+            f"Ignoring status update of executor {event.executor_id} of framework"
+            f" {event.framework_id}: too many updates of task {task_id} wait"
+        )
+        return
+    turn.count("slave/valid_status_updates")
     sender = framework.executors.get(event.executor_id)
     if executor is None and sender is not None and _was_completed(sender, update):
         _acknowledge_executor(turn, sender, IncomingUpdate(update, from_executor=True))
@@ -252,12 +261,28 @@ def acknowledged(turn: Turn, event: UpdateAcknowledged) -> None:
         frameworks.remove_executor(turn, framework, executor)
 
 
+def _full(
+    turn: Turn, executor: Executor | None, framework_id: FrameworkId, task_id: TaskId
+) -> bool:
+    """Whether an executor is far ahead of its scheduler. What is not taken is not acknowledged, so
+    the executor keeps it and tells it again when it subscribes.
+
+    Deviation: upstream takes updates until its memory ends.
+    """
+    if executor is not None and len(executor.incoming) >= streams.MAX_UPDATES:
+        return True
+    known = executor is not None and (framework_id, task_id) not in turn.state.streams
+    return not known and streams.full(turn.state, framework_id, task_id)
+
+
 def _received(turn: Turn, event: ExecutorUpdate) -> messages.StatusUpdate | None:
     """Wrap what an executor sent; ``None`` without a usable UUID."""
     sent = event.status
     if len(sent.uuid) != 16 or turn.state.agent_id is None:
         return None
-    timestamp = sent.timestamp if sent.HasField("timestamp") else turn.now
+    # Masters print it as JSON, which knows no other numbers.
+    usable = sent.HasField("timestamp") and math.isfinite(sent.timestamp)
+    timestamp = sent.timestamp if usable else turn.now
     made = messages.StatusUpdate(timestamp=timestamp, uuid=sent.uuid)
     made.framework_id.value = event.framework_id
     made.slave_id.value = turn.state.agent_id
@@ -355,7 +380,14 @@ def _apply(turn: Turn, framework: Framework, executor: Executor, head: IncomingU
 def _record(task: Task, status: pb.TaskStatus) -> None:
     if task.statuses and task.statuses[-1].state == status.state:
         task.statuses.pop()
+    if status.HasField("data"):
+        # For the scheduler only, and of any size.
+        kept = pb.TaskStatus()
+        kept.CopyFrom(status)
+        kept.ClearField("data")
+        status = kept
     task.statuses.append(status)
+    del task.statuses[:-MAX_STATUSES]
     task.state = status.state
 
 

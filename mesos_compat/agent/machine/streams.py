@@ -10,7 +10,13 @@ from __future__ import annotations
 
 from mesos_compat.agent.machine.effects import CancelTimer, Send, StartTimer, TimerKey
 from mesos_compat.agent.machine.events import RetryDue
-from mesos_compat.agent.machine.state import TERMINAL, AgentPhase, UpdateStream
+from mesos_compat.agent.machine.state import (
+    MAX_ACKNOWLEDGED,
+    TERMINAL,
+    AgentPhase,
+    AgentState,
+    UpdateStream,
+)
 from mesos_compat.agent.machine.turn import Turn
 from mesos_compat.model.ids import FrameworkId, TaskId
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
@@ -18,6 +24,11 @@ from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 #: Seconds until a head is sent for the second time; doubles from then on.
 FIRST_RETRY_S = 10.0
 LAST_RETRY_S = 600.0
+#: What a stream takes of an executor until the scheduler acknowledges some, and how many streams
+#: executors can begin for tasks that nobody knows.
+MAX_UPDATES = 10_000
+MAX_UPDATE_BYTES = 64 * 1024 * 1024
+MAX_STREAMS = 10_000
 
 
 def enqueue(turn: Turn, update: messages.StatusUpdate) -> None:
@@ -30,8 +41,17 @@ def enqueue(turn: Turn, update: messages.StatusUpdate) -> None:
         return
     stream.received.add(update.uuid)
     stream.queue.append(update)
+    stream.queued_bytes += update.ByteSize()
     if len(stream.queue) == 1:
         _forward(turn, stream)
+
+
+def full(state: AgentState, framework_id: FrameworkId, task_id: TaskId) -> bool:
+    """Whether no more updates of executors are taken for a task."""
+    stream = state.streams.get((framework_id, task_id))
+    if stream is None:
+        return len(state.streams) >= MAX_STREAMS
+    return len(stream.queue) >= MAX_UPDATES or stream.queued_bytes >= MAX_UPDATE_BYTES
 
 
 def acknowledge(
@@ -58,7 +78,12 @@ def acknowledge(
         )
         return None
     stream.queue.popleft()
-    stream.acknowledged.add(uuid)
+    stream.queued_bytes -= head.ByteSize()
+    stream.acknowledged[uuid] = None
+    if len(stream.acknowledged) > MAX_ACKNOWLEDGED:
+        oldest = next(iter(stream.acknowledged))
+        del stream.acknowledged[oldest]
+        stream.received.discard(oldest)
     if head.status.state in TERMINAL:
         _close(turn, stream)
     elif stream.queue:
