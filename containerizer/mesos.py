@@ -613,7 +613,8 @@ class MesosContainerizer:
         await self._provisioner.prune(images)
 
     async def close(self) -> None:
-        """Stop watching and destroying, and let go of the launcher. Containers go on running.
+        """Stop watching and destroying, and let go of the launcher. Containers go on running; if
+        there are none, the host is as it was before.
 
         Who still waits for one gets a ContainerError.
         """
@@ -621,6 +622,8 @@ class MesosContainerizer:
         for handle in self._handles.values():
             if not handle.termination.done():
                 handle.termination.set_exception(ContainerError("The containerizer is closed"))
+        if not self._handles:
+            self._isolators.close()
         await self._launcher.close()
 
     # Bookkeeping.

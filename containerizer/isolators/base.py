@@ -88,6 +88,12 @@ class Isolator:
     async def cleanup(self, container_id: ContainerId) -> None:
         """Undo everything. All processes of the container are gone."""
 
+    def close(self) -> None:
+        """Undo what ``create`` did to the host. Called at the end if no container is left.
+
+        May raise OSError, which is only logged.
+        """
+
 
 def executor_argument(name: str, message: Message) -> str:
     """Return the argument ``--name=<JSON>`` of a command executor, as upstream prints it."""

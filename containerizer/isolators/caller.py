@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from google.protobuf.message import Message
 
 from containerizer.isolators.base import Isolator
 from mesos_compat.base.errors import ContainerError, InvariantError, IsolatorError
@@ -25,6 +27,16 @@ from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_Limitation = slave.ContainerLimitation
+
+#: What a verb has to return, and whether it need not. What the others return is ignored.
+_ANSWERS: Mapping[str, tuple[type[Message], bool]] = {
+    "prepare": (slave.ContainerLaunchInfo, True),
+    "watch": (_Limitation, False),
+    "usage": (pb.ResourceStatistics, True),
+    "status": (pb.ContainerStatus, True),
+}
 
 #: How upstream's collect() introduces the first failure of calls made in parallel.
 _COLLECT = "Collect failed: "
@@ -69,12 +81,12 @@ class IsolatorCaller:
     ) -> None:
         """Let all isolators recover in parallel. Raises ContainerError if one cannot."""
 
-        def call(isolator: Isolator) -> Coroutine[Any, Any, None]:
+        def call(isolator: Isolator) -> Awaitable[None]:
             mine = [s for s in states if self._shown(isolator, ContainerId.of(s.container_id))]
             return isolator.recover(mine, {c for c in orphans if self._shown(isolator, c)})
 
         chosen = [named for named in self._isolators if _overrides(named.isolator, "recover")]
-        await self._collect("recover", None, [(n, call(n.isolator)) for n in chosen])
+        await self._collect("recover", None, chosen, call)
 
     async def prepare(
         self, container_id: ContainerId, config: slave.ContainerConfig
@@ -82,22 +94,31 @@ class IsolatorCaller:
         """Ask one isolator after the other; stop at the first failure."""
         infos = []
         for named in self._choose("prepare", container_id):
-            info = await self._call(named, "prepare", container_id, named.isolator.prepare, config)
+            info = await self._call(
+                named, "prepare", container_id, lambda i: i.prepare(container_id, config)
+            )
             if info is not None:
                 infos.append(info)
         return infos
 
     def watches(
         self, container_id: ContainerId
-    ) -> list[tuple[str, Callable[[ContainerId], Awaitable[slave.ContainerLimitation]]]]:
+    ) -> list[tuple[str, Callable[[ContainerId], Awaitable[_Limitation]]]]:
         """Return name and ``watch`` of each isolator that has one. The caller runs them."""
-        return [(named.name, named.isolator.watch) for named in self._choose("watch", container_id)]
+
+        def watch(named: NamedIsolator) -> Callable[[ContainerId], Awaitable[_Limitation]]:
+            async def run(container_id: ContainerId) -> _Limitation:
+                with _translated(named, "watch"):
+                    return _checked("watch", await named.isolator.watch(container_id))
+
+            return run
+
+        return [(named.name, watch(named)) for named in self._choose("watch", container_id)]
 
     async def isolate(self, container_id: ContainerId, pid: int) -> None:
         """Call all in parallel, wait for all, then raise the first failure."""
         chosen = self._choose("isolate", container_id)
-        calls = [(named, named.isolator.isolate(container_id, pid)) for named in chosen]
-        await self._collect("isolate", container_id, calls)
+        await self._collect("isolate", container_id, chosen, lambda i: i.isolate(container_id, pid))
 
     async def update(
         self,
@@ -107,8 +128,9 @@ class IsolatorCaller:
     ) -> None:
         """Call all in parallel, wait for all, then raise the first failure."""
         chosen = self._choose("update", container_id)
-        calls = [(named, named.isolator.update(container_id, requests, limits)) for named in chosen]
-        await self._collect("update", container_id, calls)
+        await self._collect(
+            "update", container_id, chosen, lambda i: i.update(container_id, requests, limits)
+        )
 
     async def usage(self, container_id: ContainerId) -> list[pb.ResourceStatistics]:
         """Return what the isolators measure; one that fails is left out."""
@@ -123,10 +145,18 @@ class IsolatorCaller:
         failures = []
         for named in reversed(self._choose("cleanup", container_id)):
             try:
-                await self._call(named, "cleanup", container_id, named.isolator.cleanup)
+                await self._call(named, "cleanup", container_id, lambda i: i.cleanup(container_id))
             except ContainerError as error:
                 failures.append(str(error))
         return failures
+
+    def close(self) -> None:
+        """Let isolators, the last one first, undo what they did to the host."""
+        for named in reversed(self._isolators):
+            try:
+                named.isolator.close()
+            except OSError as error:
+                log.warning("Isolator '%s' leaves something behind: %s", named.name, error)
 
     def _choose(self, verb: str, container_id: ContainerId) -> list[NamedIsolator]:
         return [
@@ -144,23 +174,21 @@ class IsolatorCaller:
         self,
         named: NamedIsolator,
         verb: str,
-        container_id: ContainerId,
-        function: Callable[..., Awaitable[T]],
-        *args: object,
+        container_id: ContainerId | None,
+        call: Callable[[Isolator], Awaitable[T]],
     ) -> T:
         with self._noted(named, verb, container_id), _translated(named, verb):
-            return await function(container_id, *args)
+            return _checked(verb, await call(named.isolator))
 
     async def _outcome(
         self,
         named: NamedIsolator,
         verb: str,
         container_id: ContainerId | None,
-        call: Coroutine[Any, Any, T],
+        call: Callable[[Isolator], Awaitable[T]],
     ) -> T | ContainerError:
         try:
-            with self._noted(named, verb, container_id), _translated(named, verb):
-                return await call
+            return await self._call(named, verb, container_id, call)
         except ContainerError as error:
             return error
 
@@ -168,15 +196,18 @@ class IsolatorCaller:
         self,
         verb: str,
         container_id: ContainerId | None,
-        calls: Sequence[tuple[NamedIsolator, Coroutine[Any, Any, T]]],
+        chosen: Sequence[NamedIsolator],
+        call: Callable[[Isolator], Awaitable[T]],
     ) -> list[T | ContainerError]:
         """Await all calls; if this is cancelled, they are cancelled and have ended."""
-        outcomes = [self._outcome(named, verb, container_id, call) for named, call in calls]
-        if len(outcomes) < 2:
-            return [await outcome for outcome in outcomes]
+        if len(chosen) < 2:
+            return [await self._outcome(named, verb, container_id, call) for named in chosen]
         tasks = [
-            self._scope.spawn(outcome, f"{named.name}::{verb} {container_id}")
-            for (named, _), outcome in zip(calls, outcomes, strict=True)
+            self._scope.spawn(
+                self._outcome(named, verb, container_id, call),
+                f"{named.name}::{verb} {container_id}",
+            )
+            for named in chosen
         ]
         try:
             await asyncio.wait(tasks)
@@ -191,9 +222,10 @@ class IsolatorCaller:
         self,
         verb: str,
         container_id: ContainerId | None,
-        calls: Sequence[tuple[NamedIsolator, Coroutine[Any, Any, None]]],
+        chosen: Sequence[NamedIsolator],
+        call: Callable[[Isolator], Awaitable[None]],
     ) -> None:
-        for outcome in await self._parallel(verb, container_id, calls):
+        for outcome in await self._parallel(verb, container_id, chosen, call):
             if isinstance(outcome, ContainerError):
                 raise IsolatorError(f"{_COLLECT}{outcome}") from outcome
 
@@ -201,12 +233,10 @@ class IsolatorCaller:
         self,
         verb: str,
         container_id: ContainerId,
-        call: Callable[[Isolator], Coroutine[Any, Any, T | None]],
+        call: Callable[[Isolator], Awaitable[T | None]],
     ) -> list[T]:
         chosen = self._choose(verb, container_id)
-        outcomes = await self._parallel(
-            verb, container_id, [(named, call(named.isolator)) for named in chosen]
-        )
+        outcomes = await self._parallel(verb, container_id, chosen, call)
         answers = []
         for named, outcome in zip(chosen, outcomes, strict=True):
             if isinstance(outcome, ContainerError):
@@ -240,11 +270,26 @@ def _translated(named: NamedIsolator, verb: str) -> Iterator[None]:
         yield
     except (ContainerError, InvariantError):
         raise
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # nobody cancelled us: the isolator waited for something of its own that was
+        raise IsolatorError(f"Isolator '{named.name}' was cancelled in {verb}") from None
     except OSError as error:
         raise IsolatorError(str(error)) from error
     except Exception as error:
         log.exception("Isolator '%s' broke in %s", named.name, verb)
         raise IsolatorError(f"Isolator '{named.name}' broke in {verb}: {error!r}") from error
+
+
+def _checked(verb: str, answer: T) -> T:
+    """Return an answer that a verb may give; a TypeError is the isolator's."""
+    if verb in _ANSWERS:
+        kind, optional = _ANSWERS[verb]
+        if not (isinstance(answer, kind) or (answer is None and optional)):
+            raise TypeError(f"{verb} returned {type(answer).__name__}")
+    return answer
 
 
 async def _ended(tasks: Collection[asyncio.Task[Any]]) -> None:

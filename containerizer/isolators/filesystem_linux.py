@@ -15,6 +15,7 @@ Source: spec ``isolators-fs-net`` 3.3.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import stat
@@ -89,6 +90,7 @@ class LinuxFilesystemIsolator(Isolator):
     supports_standalone = True
 
     def __init__(self, context: IsolatorContext) -> None:
+        self._own_mounts = (context.config.work_dir, _containers_directory(context))
         self._sandbox_directory = context.config.sandbox_directory
         self._container_directory: Callable[[ContainerId], str] = context.container_directory
         self._container_config = context.container_config
@@ -109,7 +111,7 @@ class LinuxFilesystemIsolator(Isolator):
         if not os.path.exists("/proc/self/ns/mnt"):
             raise IsolatorError("The 'filesystem/linux' isolator requires mount namespace support")
         share_work_directory(context.config.work_dir)
-        allow_devices(os.path.join(context.config.runtime_dir, "containers"))
+        allow_devices(_containers_directory(context))
         return cls(context)
 
     async def recover(
@@ -178,6 +180,11 @@ class LinuxFilesystemIsolator(Isolator):
             raise IsolatorError(", ".join(failures))
         del self._sandboxes[container_id]
         self._with_image.discard(container_id)
+
+    def close(self) -> None:
+        """Take back the mounts of the work and the runtime directory."""
+        for directory in self._own_mounts:
+            unshare_directory(directory)
 
     def _refuse_volumes(self, config: slave.ContainerConfig) -> None:
         """Refuse volumes that no isolator would handle; upstream silently leaves them out."""
@@ -294,6 +301,27 @@ class LinuxFilesystemIsolator(Isolator):
                 raise IsolatorError(str(error)) from error
 
 
+def unshare_directory(directory: str) -> None:
+    """Unmount a directory that is mounted onto itself and not in use. Raises OSError."""
+    path = os.path.realpath(directory)
+    entries = mountinfo.read()
+    own = mountinfo.containing(entries, path)
+    if own is None or own.target != path:
+        return
+    holding = mountinfo.containing([each for each in entries if each.target != path], path)
+    if holding is None or holding.device != own.device:
+        return
+    if own.root != os.path.normpath(
+        os.path.join(holding.root, os.path.relpath(path, holding.target))
+    ):
+        return
+    try:
+        mount.umount(path, UMOUNT_NOFOLLOW)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+
+
 def share_work_directory(work_dir: str) -> None:
     """Make the work directory a shared mount in a peer group of its own.
 
@@ -337,6 +365,10 @@ def allow_devices(directory: str) -> None:
         raise IsolatorError(
             f"Failed to allow device nodes in '{directory}': {error.strerror}"
         ) from error
+
+
+def _containers_directory(context: IsolatorContext) -> str:
+    return os.path.join(context.config.runtime_dir, "containers")
 
 
 def _has_peer_above(

@@ -171,12 +171,14 @@ class LinuxLauncher:
         return None if init is None else init.pid
 
     async def close(self) -> None:
-        """Let go of the spawner; containers go on running."""
+        """Let go of the spawner; containers go on running. Empty root cgroups are removed."""
         for init in self._inits.values():
             if init is not None:
                 init.close()
         await self._scope.close()
         await self._spawner.close()
+        for hierarchy in self._hierarchies:
+            cgroup1.remove_empty(hierarchy, self._config.cgroups_root.strip("/"))
 
     def _parent_pid(self, container_id: ContainerId, request: ForkRequest) -> int | None:
         if container_id.parent is None:

@@ -273,6 +273,20 @@ def remove(cgroup: str) -> Iterator[float]:
             yield next(delays)
 
 
+def remove_empty(hierarchy: str, root: str) -> None:
+    """Remove the cgroup ``root``, then those above it, as long as nothing is in them."""
+    while root:
+        try:
+            os.rmdir(os.path.join(hierarchy, root))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno in (errno.EBUSY, errno.ENOTEMPTY):
+                return
+            raise
+        root = os.path.dirname(root)
+
+
 def _removed(path: str) -> bool:
     try:
         os.rmdir(path)

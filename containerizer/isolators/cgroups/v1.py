@@ -265,6 +265,11 @@ class CgroupsIsolator(Isolator):
             raise IsolatorError(f"Failed to destroy cgroups: {'; '.join(failures)}")
         del self._own[container_id]
 
+    def close(self) -> None:
+        """Remove the roots of all hierarchies that are empty."""
+        for hierarchy in self._hierarchies:
+            cgroup1.remove_empty(hierarchy, self._root)
+
     async def _remove(self, cgroup: str, timeout_s: float) -> None:
         try:
             async with asyncio.timeout(timeout_s):

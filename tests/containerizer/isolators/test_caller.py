@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -57,6 +58,112 @@ async def test_what_a_failure_becomes(scope: Scope, error: Exception, text: str)
     with pytest.raises(IsolatorError) as caught:
         await caller(scope, BrokenIsolator(error)).prepare(C, slave.ContainerConfig())
     assert text in str(caught.value)
+
+
+class ShapelessIsolator(Isolator):
+    """Keeps to none of the shapes of the contract."""
+
+    supports_nesting = True
+
+    def isolate(self, container_id: ContainerId, pid: int) -> Any:  # type: ignore[override]
+        raise RuntimeError("not even a coroutine")
+
+    def update(self, *_: object) -> Any:  # type: ignore[override]
+        return 3
+
+    async def prepare(self, *_: object) -> Any:
+        return {"environment": {}}
+
+    async def watch(self, *_: object) -> Any:
+        return None
+
+    async def usage(self, *_: object) -> Any:
+        return 0.5
+
+    async def status(self, *_: object) -> Any:
+        gone = asyncio.get_running_loop().create_future()
+        gone.cancel()
+        return await gone
+
+    async def cleanup(self, *_: object) -> Any:
+        return "done"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_isolators_of_any_shape(
+    scope: Scope, number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    shapeless = caller(scope, *[ShapelessIsolator() for _ in range(number)])
+    broke = "Isolator 'i0' broke in"
+    with pytest.raises(IsolatorError, match=rf"^{broke} prepare: .*returned dict"):
+        await shapeless.prepare(C, slave.ContainerConfig())
+    with pytest.raises(IsolatorError, match=rf"^Collect failed: {broke} isolate: RuntimeError"):
+        await shapeless.isolate(C, 1)
+    with pytest.raises(IsolatorError, match=rf"^Collect failed: {broke} update: TypeError"):
+        await shapeless.update(C, (), {})
+    for _, watch in shapeless.watches(C):
+        with pytest.raises(IsolatorError, match="broke in watch: .*returned NoneType"):
+            await watch(C)
+    assert await shapeless.usage(C) == []
+    assert await shapeless.status(C) == []
+    assert "Isolator 'i0' was cancelled in status" in caplog.text
+    assert await shapeless.cleanup(C) == []
+    assert shapeless.pending() == []
+
+
+async def test_recovery_is_filtered_and_parallel(scope: Scope) -> None:
+    steps = Steps()
+    seen: dict[str, tuple[list[str], set[str]]] = {}
+
+    class Recovering(FakeIsolator):
+        async def recover(
+            self, states: Sequence[slave.ContainerState], orphans: Collection[ContainerId]
+        ) -> None:
+            shown = [str(ContainerId.of(state.container_id)) for state in states]
+            seen[self.name] = shown, {str(orphan) for orphan in orphans}
+            await steps.take(f"{self.name} recover")
+
+    class TopOnly(Recovering):
+        supports_nesting = False
+        supports_standalone = False
+
+    class NestingOnly(Recovering):
+        supports_standalone = False
+
+    def state(container_id: ContainerId) -> slave.ContainerState:
+        return slave.ContainerState(container_id=container_id.message(), pid=1, directory="/")
+
+    standalone = ContainerId("s")
+    isolators = [
+        NamedIsolator("top", TopOnly("top", steps)),
+        NamedIsolator("nesting", NestingOnly("nesting", steps)),
+        NamedIsolator("any", Recovering("any", steps)),
+    ]
+    asked = IsolatorCaller(isolators, scope, lambda c: c.root == standalone)
+    steps.hold("top recover")
+    steps.fail("nesting recover", IsolatorError("x"))
+    states = [state(C), state(N), state(standalone)]
+    orphans = [ContainerId("o"), ContainerId("o", N), ContainerId("o", standalone)]
+    recovering = asyncio.ensure_future(asked.recover(states, orphans))
+    await steps.reached("any recover")
+    assert not recovering.done()
+    steps.release("top recover")
+    with pytest.raises(IsolatorError, match=r"^Collect failed: x$"):
+        await recovering
+    assert seen == {
+        "top": (["c"], {"o"}),
+        "nesting": (["c", "c.n"], {"o", "c.n.o"}),
+        "any": (["c", "c.n", "s"], {"o", "c.n.o", "s.o"}),
+    }
+
+
+async def test_preparing_is_sequential_and_stops(scope: Scope) -> None:
+    steps = Steps()
+    three = [FakeIsolator(name, steps) for name in ("one", "two", "three")]
+    steps.fail("two prepare c", IsolatorError("x"))
+    with pytest.raises(IsolatorError, match=r"^x$"):
+        await caller(scope, *three).prepare(C, slave.ContainerConfig())
+    assert steps.done == ["one prepare c", "two prepare c"]
 
 
 async def test_our_own_bugs_pass(scope: Scope) -> None:

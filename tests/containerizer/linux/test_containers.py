@@ -137,11 +137,10 @@ def cgroup_roots(root: str) -> list[str]:
 
 
 def leftovers(folder: Path, root: str) -> list[str]:
-    """Take away what is left and return it, but for what an agent leaves on purpose."""
+    """Take away what is left and return it."""
     found = []
     for entry in reversed(mountinfo.below(mountinfo.read(), str(folder))):
-        if entry.target != str(folder / "work"):
-            found.append(entry.target)
+        found.append(entry.target)
         mount.umount(entry.target, mount.MNT_DETACH)
     for path in cgroup_roots(root):
         found += cgroup1.descendants(path)
@@ -431,3 +430,28 @@ async def test_everything_of_an_earlier_agent_goes(linux: Host) -> None:
         await linux.mesos.wait(C)
     assert proc.is_zombie_or_gone(pid)
     assert os.listdir(linux.folder / "run" / "containers") == []
+
+
+async def test_the_host_is_as_before(linux: Host) -> None:
+    """Without containers the end of an engine takes back its mounts and root cgroups."""
+    linux.make_rootfs()
+    ended = await linux.run(linux.configured("true", image=True))
+    assert ended.status == 0
+    assert mountinfo.below(mountinfo.read(), str(linux.folder)) != []
+    await linux.mesos.close()
+    assert mountinfo.below(mountinfo.read(), str(linux.folder)) == []
+    for hierarchy in cgroup1.hierarchies().values():
+        assert not os.path.exists(os.path.join(hierarchy, linux.root))
+    linux.mesos = Host(linux.folder, "linux").mesos
+
+
+async def test_mounts_stay_for_containers_that_go_on(linux: Host) -> None:
+    waited = await linux.started(linux.configured("sleep 1000"))
+    await linux.mesos.close()
+    with pytest.raises(ContainerError, match="closed"):
+        await waited
+    assert [each.target for each in mountinfo.below(mountinfo.read(), str(linux.work))]
+    linux.mesos = Host(linux.folder, "linux").mesos
+    await linux.mesos.recover([])
+    await linux.mesos.wait(C)
+    assert linux.mesos.containers() == frozenset()
