@@ -65,10 +65,10 @@ class ShapelessIsolator(Isolator):
 
     supports_nesting = True
 
-    def isolate(self, container_id: ContainerId, pid: int) -> Any:  # type: ignore[override]
+    def isolate(self, container_id: ContainerId, pid: int) -> Any:
         raise RuntimeError("not even a coroutine")
 
-    def update(self, *_: object) -> Any:  # type: ignore[override]
+    def update(self, *_: object) -> Any:
         return 3
 
     async def prepare(self, *_: object) -> Any:
@@ -102,7 +102,7 @@ async def test_isolators_of_any_shape(
     with pytest.raises(IsolatorError, match=rf"^Collect failed: {broke} update: TypeError"):
         await shapeless.update(C, (), {})
     for _, watch in shapeless.watches(C):
-        with pytest.raises(IsolatorError, match="broke in watch: .*returned NoneType"):
+        with pytest.raises(IsolatorError, match=r"broke in watch: .*returned NoneType"):
             await watch(C)
     assert await shapeless.usage(C) == []
     assert await shapeless.status(C) == []
