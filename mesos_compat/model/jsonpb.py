@@ -286,7 +286,8 @@ def parse_message(message_type: type[M], text: bytes | str) -> M:
 def _fill(message: Message, value: JsonObject) -> None:
     fields = cast(Descriptor, message.DESCRIPTOR).fields_by_name
     for key, item in value.items():
-        field = fields.get(key)
+        # Names are ASCII, and looking for what is no UTF-8 fails.
+        field = fields.get(key) if key.isascii() else None
         if field is not None:
             _set(message, field, item)
 
@@ -363,7 +364,7 @@ def _scalar_of_text(field: FieldDescriptor, value: str) -> str | bytes | int | f
     if field.type == FieldDescriptor.TYPE_BYTES:
         return _from_base64(field, value)
     if field.enum_type is not None:
-        known = field.enum_type.values_by_name.get(value)
+        known = field.enum_type.values_by_name.get(value) if value.isascii() else None
         if known is not None:
             return known.number
         if field.is_required:

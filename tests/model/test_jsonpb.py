@@ -306,3 +306,9 @@ def test_field_numbers_of_both_dialects_agree() -> None:
                 continue
             assert field.type == other.type
             assert field.name.replace("slave", "agent") == other.name
+
+
+@pytest.mark.parametrize("text", [b'{"\xff": 1}', b'{"\\udc80": 1}', b'{"source": "\xff"}'])
+def test_names_that_are_no_text_are_names_that_nobody_knows(text: bytes) -> None:
+    with pytest.raises(jsonpb.JsonError, match="Missing required fields"):
+        jsonpb.parse_message(pb.TaskStatus, text)
