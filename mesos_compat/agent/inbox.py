@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from mesos_compat.agent.machine import events
 from mesos_compat.agent.machine.events import Event
 from mesos_compat.base.errors import WireError
+from mesos_compat.base.log import Complaints
 from mesos_compat.libprocess.upid import UPID
 from mesos_compat.model.ids import AgentId, ExecutorId, FrameworkId, TaskId, id_error
 from mesos_compat.model.validate import text_error
@@ -49,6 +50,7 @@ class Inbox:
     def __init__(self, actor_id: str, submit: Callable[[Event], None]) -> None:
         self._actor_id = actor_id
         self._submit = submit
+        self._complaints = Complaints(log)
 
     def __call__(self, sender: UPID, target_id: str, name: str, body: bytes) -> bool:
         """Take one message; ``False`` if it is for nobody here. Never raises for what was sent."""
@@ -62,14 +64,14 @@ class Inbox:
         read = _READERS.get(short) if name.startswith(_PACKAGE) else None
         if read is None:
             if short in _IGNORED:
-                log.warning("Ignoring %s from %s: not supported", short, sender)
+                self._complaints.warn("Ignoring %s from %s: not supported", short, sender)
             else:
                 log.debug("Ignoring unknown message from %s", sender)
             return
         try:
             event = read(sender, body)
         except (DecodeError, WireError) as error:
-            log.warning("Dropping %s from %s: %s", short, sender, error)
+            self._complaints.warn("Dropping %s from %s: %s", short, sender, error)
             return
         self._submit(event)
 
