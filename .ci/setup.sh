@@ -32,8 +32,8 @@ need_debian() {
 }
 
 need_library() {
-    # ldconfig may be outside the PATH of a user.
-    need_debian "PATH=\$PATH:/sbin:/usr/sbin ldconfig -p | grep -qF '$1 '" "$2"
+    # ldconfig may be outside the PATH of a user. No -q: grep must read to the end of the pipe.
+    need_debian "PATH=\$PATH:/sbin:/usr/sbin ldconfig -p | grep -F '$1 '" "$2"
 }
 
 is_static_busybox() {

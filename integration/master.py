@@ -2,7 +2,6 @@
 """A real Mesos master under test."""
 
 import contextlib
-import json
 import os
 import signal
 from typing import Any
@@ -15,6 +14,7 @@ from integration.processes import (
     free_port,
     get,
     get_json,
+    post_json,
 )
 
 #: The versions that all tutorials, frameworks and golden files are checked with.
@@ -105,9 +105,10 @@ class RealMaster(Program):
         def probe() -> bool:
             if not self.running:
                 raise AssertionError(f"{self.name} ended at once\n{self.tail()}")
-            # For a moment after its port is open, its endpoints are not there yet.
+            # Its endpoints come a moment after its port, and answer 503 until it has recovered.
             with contextlib.suppress(OSError):
-                return bool(json.loads(get(self.address, "/state"))["id"])
+                get(self.address, "/state")
+                return bool(post_json(self.address, "/api/v1", {"type": "GET_VERSION"}))
             return False
 
         eventually(probe, 20.0, f"{self.name} to answer")
