@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -178,11 +177,9 @@ def get(address: str, path: str, timeout_s: float = 10.0) -> bytes:
 
 
 def get_json(address: str, path: str) -> Any:
-    """GET a JSON document; None while nobody answers."""
+    """GET a JSON document; None while there is no good answer, as in a daemon's first moments."""
     try:
         return json.loads(get(address, path))
-    except urllib.error.HTTPError:
-        raise
     except OSError:
         return None
 
