@@ -293,7 +293,8 @@ def _start_agent(
     name = f"agent-{number}"
     port = _free_port(wish.ip, master.port + number, taken)
     first_port = _PORT_RANGE_START + (number - 1) * _PORTS_PER_AGENT
-    cgroups_root = f"mesos-compat-cluster-{os.getuid()}-{number}"
+    # Named after the port, which no other cluster on this host has.
+    cgroups_root = f"mesos-compat-cluster-{port}"
     flags = {
         "master": master.address,
         "ip": wish.ip,
