@@ -12,6 +12,8 @@ Started by ``launcher/spawn.py``. Protocol, one datagram each, JSON plus descrip
 * child → agent on control: ``{}`` and [pidfd], its pid in the credentials, or ``{"error": text}``
 * agent → child on control: one byte, the release; end of file aborts
 
+A helper program (``helper.py``) is asked for, answers and is released in the same way.
+
 Source: spec ``containerizer`` 5.2, 6.4.
 """
 
@@ -31,6 +33,7 @@ from typing import NoReturn
 
 from containerizer.init.command import Program, load_program
 from containerizer.init.failure import LaunchFailure, failure, say
+from containerizer.init.helper import MAX_HELPER_FDS, HelperRequest, become_helper
 from containerizer.init.launch import InitTask, LaunchPlace, run_init
 from containerizer.init.pid1 import Init, StatusFile
 from containerizer.init.spec import LaunchSpec
@@ -98,7 +101,9 @@ def main(arguments: Sequence[str]) -> int:
         os.dup2(null.fileno(), 0)
     os.environ.pop(TITLE_ROOM, None)
     try:
-        programs = _programs(arguments)
+        programs = _programs(arguments, "--program=")
+        programs = {os.path.realpath(path): run for path, run in programs.items()}
+        helpers = _programs(arguments, "--helper=")
     except LaunchFailure as error:
         agent.send(json.dumps({"error": str(error)}).encode())
         return 1
@@ -108,7 +113,9 @@ def main(arguments: Sequence[str]) -> int:
     # Orphans of containers without a pid namespace come to us: pid 1 of a host that is a
     # container itself may reap nobody.
     set_child_subreaper(True)
-    spawner = _Spawner(agent, programs)
+    spawner = _Spawner(
+        agent, {os.path.realpath(path): run for path, run in programs.items()}, helpers
+    )
     _warm_up()
     gc.disable()
     gc.collect()
@@ -118,14 +125,15 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _programs(arguments: Sequence[str]) -> dict[str, Program]:
-    """Import the programs of ``--program=path=module:function`` by their real path."""
+def _programs(arguments: Sequence[str], flag: str) -> dict[str, Program]:
+    """Import the programs of ``--program=path=module:function`` or ``--helper=name=…``."""
     programs = {}
     for argument in arguments:
-        path, _, reference = argument.removeprefix("--program=").rpartition("=")
-        if not argument.startswith("--program=") or not path:
+        path, _, reference = argument.partition("=")[2].rpartition("=")
+        if not argument.startswith(("--program=", "--helper=")) or not path:
             raise LaunchFailure(f"Unknown argument '{argument}'")
-        programs[os.path.realpath(path)] = load_program(reference)
+        if argument.startswith(flag):
+            programs[path] = load_program(reference)
     return programs
 
 
@@ -149,9 +157,15 @@ def _warm_up() -> None:
 class _Spawner:
     """The loop: requests in, forks out, the ended reaped."""
 
-    def __init__(self, agent: socket.socket, programs: Mapping[str, Program]) -> None:
+    def __init__(
+        self,
+        agent: socket.socket,
+        programs: Mapping[str, Program],
+        helpers: Mapping[str, Program],
+    ) -> None:
         self._agent = agent
         self._programs = programs
+        self._helpers = helpers
         self._title = ProcessTitle()
         self._title.set(_OWN_TITLE)
         set_name(_OWN_NAME)
@@ -184,6 +198,10 @@ class _Spawner:
             return False
         data, descriptors = received
         try:
+            helper = HelperRequest.decode(data)
+            if helper is not None:
+                self._start_helper(helper, descriptors)
+                return True
             if len(descriptors) != REQUEST_FDS:
                 raise ValueError(f"{len(descriptors)} descriptors")
             self._spawn(SpawnRequest.decode(data), _Descriptors(*descriptors))
@@ -193,6 +211,24 @@ class _Spawner:
             for fd in descriptors:
                 os.close(fd)
         return True
+
+    def _start_helper(self, request: HelperRequest, descriptors: Sequence[int]) -> None:
+        program = self._helpers[request.name]
+        try:
+            if os.fork() == 0:
+                self._be_helper(request, program, descriptors)
+        except OSError as error:
+            _report(descriptors[0], str(failure("Failed to clone child process", error)))
+
+    def _be_helper(
+        self, request: HelperRequest, program: Program, descriptors: Sequence[int]
+    ) -> NoReturn:
+        """Nothing here may return into the spawner."""
+        try:
+            become_helper(request, program, descriptors, _announce, self._title)
+        except BaseException as error:
+            _report(descriptors[0], f"Failed to start {request.name}: {error}")
+        os._exit(1)
 
     def _spawn(self, request: SpawnRequest, descriptors: _Descriptors) -> None:
         """Fork the first process of a launch."""
@@ -261,7 +297,7 @@ class _Spawner:
 def _receive(agent: socket.socket) -> tuple[bytes, list[int]] | None:
     """Return the next request with its descriptors; ``None`` once the agent is gone."""
     passed = array.array("i")
-    room = socket.CMSG_SPACE(REQUEST_FDS * passed.itemsize)
+    room = socket.CMSG_SPACE(max(REQUEST_FDS, MAX_HELPER_FDS) * passed.itemsize)
     try:
         data, ancillary, _, _ = agent.recvmsg(MAX_REQUEST, room, socket.MSG_CMSG_CLOEXEC)
     except ConnectionError:

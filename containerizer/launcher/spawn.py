@@ -16,9 +16,10 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from containerizer.init.helper import HelperRequest
 from containerizer.init.spawner import TITLE_ROOM, SpawnRequest
 from containerizer.launcher.base import Stdio
 from mesos_compat.base.errors import LaunchError
@@ -33,6 +34,11 @@ sys.path[:] = sys.argv[1:end]
 from containerizer.init.spawner import main
 sys.exit(main(sys.argv[end + 1:]))
 """
+#: Programs beside containers that the spawner forks; see ``containerizer.init.helper``.
+_HELPERS = {
+    "mesos-io-switchboard": "containerizer.switchboard.server:main",
+    "mesos-logrotate-logger": "containerizer.loggers.logrotate_program:main",
+}
 #: Importing all programs takes a second on a busy machine.
 _START_S = 60.0
 #: A child answers in a millisecond; a machine that takes longer than this is of no use.
@@ -115,13 +121,29 @@ class Spawner:
 
         Raises LaunchError. The descriptors of ``stdio`` stay the caller's.
         """
+        document = _memory_file(launch_info)
         try:
-            return await self._attempt(request, launch_info, stdio)
+            descriptors = [document, stdio.stdin, stdio.stdout, stdio.stderr]
+            return await self._ask(request.encode(), descriptors)
+        finally:
+            os.close(document)
+
+    async def start_helper(self, request: HelperRequest, descriptors: Sequence[int]) -> SpawnedInit:
+        """Start a helper program, which waits for its release; see ``containerizer.init.helper``.
+
+        ``descriptors`` become 0, 1, 2, … of it and stay the caller's. Raises LaunchError.
+        """
+        return await self._ask(request.encode(), descriptors)
+
+    async def _ask(self, data: bytes, descriptors: Sequence[int]) -> SpawnedInit:
+        """Have a process forked; try again if the spawner is gone."""
+        try:
+            return await self._attempt(data, descriptors)
         except _SpawnerLostError:
             # The helper was killed. Nothing of the attempt can reach its command any more.
             log.warning("The spawner of containers is gone; starting another one")
         try:
-            return await self._attempt(request, launch_info, stdio)
+            return await self._attempt(data, descriptors)
         except _SpawnerLostError as error:
             raise LaunchError("Failed to clone child process: no answer") from error
 
@@ -131,25 +153,15 @@ class Spawner:
         async with self._lock:
             await asyncio.to_thread(self._stop)
 
-    async def _attempt(
-        self, request: SpawnRequest, launch_info: bytes, stdio: Stdio
-    ) -> SpawnedInit:
+    async def _attempt(self, data: bytes, descriptors: Sequence[int]) -> SpawnedInit:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            ours.setblocking(False)
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            document = -1
-            try:
-                document = _memory_file(launch_info)
-                descriptors = [theirs.fileno(), document]
-                descriptors += [stdio.stdin, stdio.stdout, stdio.stderr]
+            with theirs:
+                ours.setblocking(False)
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
                 async with self._lock:
                     await self._ensure()
-                    await self._send(request.encode(), descriptors)
-            finally:
-                theirs.close()
-                if document >= 0:
-                    os.close(document)
+                    await self._send(data, [theirs.fileno(), *descriptors])
             pid, pidfd = await _receive_announcement(ours)
         except BaseException:
             ours.close()
@@ -167,6 +179,7 @@ class Spawner:
     async def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         arguments = [f"--program={path}={ref}" for path, ref in self._config.programs.items()]
+        arguments += [f"--helper={name}={ref}" for name, ref in _HELPERS.items()]
         command = [self._config.python, "-I", "-c", _BOOT, *_module_path(), "--", *arguments]
         try:
             with theirs:

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A file that is rotated by size, as logrotate would do it, without logrotate.
+
+What of a logrotate configuration makes sense here is honoured: ``rotate``, ``start``, ``compress``,
+``nocompress``, ``delaycompress`` and ``nodelaycompress``. Everything else has no effect, scripts
+included. Without ``rotate`` no old file is kept, as with logrotate itself.
+
+Files are opened and renamed in a folder that was opened once, never through a link.
+
+Source: spec ``containerizer`` 15.2; logrotate(8).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+#: Smallest size at which a file can be rotated.
+MIN_BYTES = os.sysconf("SC_PAGE_SIZE")
+#: Old files beyond this are removed, whatever ``rotate`` says.
+_MAX_KEPT = 1000
+_MODE = 0o644
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
+_COPY_BYTES = 64 << 10
+#: Directives that are followed by lines of a script, up to ``endscript``.
+_SCRIPTS = ("postrotate", "prerotate", "firstaction", "lastaction", "preremove")
+
+
+@dataclass(frozen=True, slots=True)
+class RotationPolicy:
+    """Which old files are kept, and how."""
+
+    #: Number of old files.
+    keep: int = 0
+    #: Number of the youngest of them.
+    start: int = 1
+    compress: bool = False
+    #: Whether the youngest old file is left as it is until it gets older.
+    delay_compress: bool = False
+
+    @classmethod
+    def parse(cls, options: str) -> tuple[RotationPolicy, tuple[str, ...]]:
+        """Read options of logrotate, one a line; also return the directives without effect."""
+        found = {"keep": 0, "start": 1, "compress": False, "delay_compress": False}
+        ignored: list[str] = []
+        script = False
+        for line in options.splitlines():
+            words = line.partition("#")[0].split()
+            if not words:
+                continue
+            if script:
+                script = words[0] != "endscript"
+                continue
+            name, *values = words
+            if name in ("rotate", "start") and len(values) == 1 and values[0].isdecimal():
+                kept = min(int(values[0]), _MAX_KEPT)
+                found["keep" if name == "rotate" else "start"] = kept
+            elif name in ("compress", "nocompress"):
+                found["compress"] = name == "compress"
+            elif name in ("delaycompress", "nodelaycompress"):
+                found["delay_compress"] = name == "delaycompress"
+            else:
+                script = name in _SCRIPTS
+                ignored.append(name)
+        return (
+            cls(
+                int(found["keep"]),
+                int(found["start"]),
+                bool(found["compress"]),
+                bool(found["delay_compress"]),
+            ),
+            tuple(dict.fromkeys(ignored)),
+        )
+
+
+class RotatingFile:
+    """Appends to ``name`` in ``folder`` (a descriptor), which never grows beyond ``max_bytes``.
+
+    What fails is told to ``report`` and otherwise ignored: output is lost rather than held up.
+    """
+
+    def __init__(
+        self,
+        folder: int,
+        name: str,
+        max_bytes: int,
+        policy: RotationPolicy,
+        report: Callable[[str], None],
+    ) -> None:
+        self._folder = folder
+        self._name = name
+        self._max_bytes = max_bytes
+        self._policy = policy
+        self._report = report
+        self._fd: int | None = None
+        self._size = 0
+        self._open()
+
+    def write(self, data: bytes) -> None:
+        """Append, rotating as often as it takes; between lines where there is one to end."""
+        view = memoryview(data)
+        while view:
+            room = self._max_bytes - self._size
+            if len(view) > room:
+                end = data.rfind(b"\n", len(data) - len(view), len(data) - len(view) + room) + 1
+                fitting = max(end - (len(data) - len(view)), 0)
+                if not fitting and not self._size:
+                    fitting = room
+                self._append(view[:fitting])
+                view = view[fitting:]
+                self._rotate()
+            else:
+                self._append(view)
+                return
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _open(self) -> None:
+        try:
+            self._fd = os.open(self._name, _APPEND, _MODE, dir_fd=self._folder)
+            self._size = os.fstat(self._fd).st_size
+        except OSError as error:
+            self._failed("open", self._name, error)
+            self._size = 0
+
+    def _append(self, view: memoryview) -> None:
+        self._size += len(view)
+        try:
+            while view and self._fd is not None:
+                view = view[os.write(self._fd, view) :]
+        except OSError as error:
+            self._failed("write to", self._name, error)
+
+    def _rotate(self) -> None:
+        self.close()
+        policy = self._policy
+        oldest = policy.start + policy.keep - 1
+        if policy.keep == 0:
+            self._remove(self._name)
+        else:
+            self._remove(f"{self._name}.{oldest}")
+            self._remove(f"{self._name}.{oldest}.gz")
+            for number in range(oldest - 1, policy.start - 1, -1):
+                self._rename(f"{self._name}.{number}", f"{self._name}.{number + 1}")
+                self._rename(f"{self._name}.{number}.gz", f"{self._name}.{number + 1}.gz")
+            self._rename(self._name, f"{self._name}.{policy.start}")
+            if policy.compress:
+                age = policy.start + int(policy.delay_compress)
+                if age <= oldest:
+                    self._compress(f"{self._name}.{age}")
+        self._open()
+        # A file that could not be put away grows on, as upstream lets it.
+        self._size = 0
+
+    def _remove(self, name: str) -> None:
+        try:
+            os.unlink(name, dir_fd=self._folder)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._failed("remove", name, error)
+
+    def _rename(self, old: str, new: str) -> None:
+        try:
+            os.rename(old, new, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._failed("rename", old, error)
+
+    def _compress(self, name: str) -> None:
+        made = f"{name}.gz"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._failed("compress", name, error)
+            return
+        try:
+            with open(source, "rb") as plain:
+                target = os.open(made, flags, _MODE, dir_fd=self._folder)
+                with open(target, "wb") as raw, gzip.GzipFile("", "wb", 6, raw, 0) as packed:
+                    shutil.copyfileobj(plain, packed, _COPY_BYTES)
+            os.unlink(name, dir_fd=self._folder)
+        except OSError as error:
+            self._failed("compress", name, error)
+            with contextlib.suppress(OSError):
+                os.unlink(made, dir_fd=self._folder)
+
+    def _failed(self, what: str, name: str, error: OSError) -> None:
+        self._report(f"Failed to {what} '{name}': {error.strerror or error}")
