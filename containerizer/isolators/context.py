@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from containerizer.secrets import SecretResolver, ValueSecretResolver
 from mesos_compat.base.metrics import Metrics
+from mesos_compat.base.plugins import Parameters
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -46,6 +48,8 @@ class ContainerizerConfig:
     network_cni_plugins_dir: str | None = None
     network_cni_config_dir: str | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
+    #: Parameters of plug-ins by their names, from ``--modules``.
+    parameters: Mapping[str, Parameters] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,10 @@ class IsolatorContext:
     container_config: Callable[[ContainerId], slave.ContainerConfig | None]
     #: Hierarchies (mount points) in which the launcher keeps a cgroup of every container.
     launcher_hierarchies: tuple[str, ...] = ()
+    #: Turns references to secrets into their values.
+    secrets: SecretResolver = field(default_factory=ValueSecretResolver)
+    #: Those of this very isolator, from ``--modules``.
+    parameters: Parameters = ()
 
     def names(self, isolator: str) -> bool:
         """Whether the text of ``--isolation`` has ``isolator`` in it.

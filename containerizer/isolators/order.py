@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from containerizer.isolators.base import Isolator
 from containerizer.isolators.caller import NamedIsolator
 from containerizer.isolators.context import IsolatorContext
+from mesos_compat.base import plugins
 from mesos_compat.base.errors import FlagError, IsolatorError
 from mesos_compat.base.plugins import Group
 
@@ -159,6 +161,12 @@ def _create(name: str, available: Group, context: IsolatorContext) -> Isolator:
         kind = available.load(name)
         if not (isinstance(kind, type) and issubclass(kind, Isolator)):
             raise IsolatorError(f"{kind!r} is no isolator")
-        return kind.create(context)
-    except (IsolatorError, FlagError, OSError) as error:
+        mine = replace(context, parameters=context.config.parameters.get(name, ()))
+        made = plugins.call(kind.create, mine)
+        if not isinstance(made, Isolator):
+            raise IsolatorError(f"{kind.__name__}.create returned {type(made).__name__}")
+    except (IsolatorError, FlagError) as error:
         raise IsolatorError(f"Failed to create isolator '{shown}': {error}") from error
+    if name not in ORDER:
+        log.info("Isolator '%s' is %s", name, available.origin(name))
+    return made

@@ -7,7 +7,8 @@ Built-in parts register in ``setup.cfg`` exactly like foreign ones, for example:
     mesos_compat.isolators =
         posix/cpu = containerizer.isolators.posix_cpu:PosixCpuIsolator
 
-Foreign code is run within a time limit, and whatever it raises becomes a FlagError that names it.
+A foreign one takes the place of a built-in one of the same name, with a warning. Foreign code is
+run within a time limit, and whatever it raises becomes a FlagError.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ T = TypeVar("T")
 #: Parameters of a plug-in from ``--modules``, in order; a key may come more than once.
 Parameters = tuple[tuple[str, str], ...]
 
+_OUR_PACKAGES = frozenset({"mesos_compat", "containerizer", "fetcher"})
+
 #: Seconds that a plug-in gets to be imported, and again to be created.
 START_S = 60.0
 
@@ -47,14 +50,18 @@ class Group:
         self._points: dict[str, EntryPoint] = {}
         for point in entry_points(group=name) if points is None else points:
             known = self._points.setdefault(point.name, point)
-            if known.value != point.value:
-                log.warning(
-                    "%s: '%s' is registered as %s and as %s; using the first",
-                    name,
-                    point.name,
-                    known.value,
-                    point.value,
-                )
+            if known.value == point.value:
+                continue
+            if _built_in(known) and not _built_in(point):
+                known, point = point, known
+                self._points[known.name] = known
+            log.warning(
+                "%s: '%s' is registered as %s and as %s; using the first",
+                name,
+                known.name,
+                known.value,
+                point.value,
+            )
 
     def names(self) -> list[str]:
         """Return the names that can be loaded, sorted."""
@@ -79,14 +86,9 @@ class Group:
             known = ", ".join(self.names()) or "none"
             raise FlagError(f"Unknown plug-in '{name}' in {self.name} (known: {known})")
         try:
-            return _within(limit_s, point.load)
-        except (Exception, SystemExit) as error:
-            if isinstance(error, InvariantError):
-                raise
-            log.debug("plug-in '%s' of %s", name, self.name, exc_info=error)
-            raise FlagError(
-                f"Failed to load plug-in '{name}' of {self.name}: {_reason(error)}"
-            ) from error
+            return call(point.load, limit_s=limit_s)
+        except FlagError as error:
+            raise FlagError(f"Failed to load plug-in '{name}' of {self.name}: {error}") from error
 
     def make(
         self,
@@ -101,15 +103,9 @@ class Group:
         """
         loaded = self.load(name, limit_s)
         try:
-            made = _within(limit_s, build, loaded)
-        except (Exception, SystemExit) as error:
-            if isinstance(error, InvariantError):
-                raise
-            if not isinstance(error, MesosCompatError):
-                log.error("Plug-in '%s' of %s broke", name, self.name, exc_info=error)
-            raise FlagError(
-                f"Failed to create plug-in '{name}' of {self.name}: {_reason(error)}"
-            ) from error
+            made = call(build, loaded, limit_s=limit_s)
+        except FlagError as error:
+            raise FlagError(f"Failed to create plug-in '{name}' of {self.name}: {error}") from error
         missing = [verb for verb in verbs if not callable(getattr(made, verb, None))]
         if missing:
             raise FlagError(
@@ -117,6 +113,22 @@ class Group:
                 f" {type(made).__name__} has no {', '.join(missing)}"
             )
         return made
+
+
+def call(function: Callable[..., T], *args: object, limit_s: float = START_S) -> T:
+    """Call foreign code at start. Raises FlagError with the reason only, whatever happens."""
+    try:
+        with time_limit(limit_s):
+            return function(*args)
+    except InvariantError:
+        raise
+    except MesosCompatError as error:
+        raise FlagError(str(error)) from error
+    except (ImportError, AttributeError, OSError) as error:
+        raise FlagError(str(error)) from error
+    except (Exception, SystemExit) as error:
+        log.error("%r broke", function, exc_info=error)
+        raise FlagError(f"{type(error).__name__}: {error}") from error
 
 
 @contextmanager
@@ -148,12 +160,5 @@ def time_limit(limit_s: float) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, rest_s, interval_s)
 
 
-def _within(limit_s: float, function: Callable[..., T], *args: object) -> T:
-    with time_limit(limit_s):
-        return function(*args)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, MesosCompatError | ImportError | AttributeError | OSError):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
+def _built_in(point: EntryPoint) -> bool:
+    return point.value.split(".")[0] in _OUR_PACKAGES

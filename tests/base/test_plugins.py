@@ -45,6 +45,12 @@ def test_what_cannot_be_loaded_is_a_flag_error(name: str, error: str) -> None:
         Group("g", POINTS).load(name)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_foreign_one_replaces_a_built_in_one(order: int) -> None:
+    points = [EntryPoint("n", "containerizer.api:x", "g"), EntryPoint("n", "os.path:join", "g")]
+    assert Group("g", points[::order]).origin("n") == "os.path:join"
+
+
 def test_installed_entry_points_are_read() -> None:
     assert "mesos-agent" in Group("console_scripts").names()
 

@@ -10,7 +10,6 @@ import pytest
 
 from containerizer.isolators.base import Isolator
 from containerizer.isolators.context import ContainerizerConfig, IsolatorContext
-from containerizer.isolators.environment_secret import EnvironmentSecretIsolator
 from containerizer.isolators.filesystem_posix import PosixFilesystemIsolator
 from containerizer.isolators.namespaces_pid import PidNamespaceIsolator
 from containerizer.isolators.network_cni.isolator import CniIsolator
@@ -98,43 +97,6 @@ def test_pid_namespaces_need_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(IsolatorError, match=r"^The pid namespace isolator requires root"):
         PidNamespaceIsolator.create(context(tmp_path))
-
-
-async def test_environments_are_passed_and_secrets_refused() -> None:
-    isolator = EnvironmentSecretIsolator()
-    made = slave.ContainerConfig()
-    made.command_info.environment.variables.add(name="A", value="1")
-    info = await isolator.prepare(C, made)
-    assert info is not None
-    assert info.HasField("environment")
-    assert info.HasField("task_environment")
-    secret = made.command_info.environment.variables.add(name="S")
-    secret.type = pb.Environment.Variable.SECRET
-    secret.secret.type = pb.Secret.VALUE
-    secret.secret.value.data = b"hush"
-    with pytest.raises(IsolatorError, match=r"'S' is of type 'SECRET'"):
-        await isolator.prepare(C, made)
-
-
-@pytest.mark.parametrize(
-    ("kind", "value", "secret", "text"),
-    [
-        ("VALUE", None, False, "'V' of type 'VALUE' must have a value set"),
-        ("VALUE", "x", True, "'V' of type 'VALUE' must not have a secret set"),
-        ("SECRET", None, False, "'V' of type 'SECRET' must have a secret set"),
-        ("SECRET", "x", True, "'V' of type 'SECRET' must not have a value set"),
-        ("UNKNOWN", "x", False, "of type 'UNKNOWN' is not allowed"),
-    ],
-)
-async def test_invalid_variables(kind: str, value: str | None, secret: bool, text: str) -> None:
-    made = slave.ContainerConfig()
-    variable = made.command_info.environment.variables.add(name="V", value=value, type=kind)
-    if secret:
-        variable.secret.type = pb.Secret.VALUE
-    with pytest.raises(IsolatorError) as caught:
-        await EnvironmentSecretIsolator().prepare(C, made)
-    assert str(caught.value).startswith("Invalid environment specified: Environment variable")
-    assert text in str(caught.value)
 
 
 async def test_the_hosts_file_system_only() -> None:
