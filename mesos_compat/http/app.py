@@ -147,7 +147,10 @@ class App:
         except (ConnectionError, InvariantError):
             raise
         except Exception as error:
-            log.exception("%s %s failed", request.method, request.rel_url)
+            log.exception("%s %s failed", request.method, request.raw_path)
+            if request.writer.output_size > 0:
+                # the client would take a second answer for a part of the first
+                raise ConnectionAbortedError(str(error)) from error
             answer = reply.text(str(error), 500)
         if isinstance(answer, web.StreamResponse):
             return answer
@@ -203,8 +206,7 @@ class App:
 
     async def _browse(self, request: Routed) -> Reply:
         path = files.wanted_path(request.query)
-        entries = await asyncio.to_thread(files.browse, self._port.files, path)
-        return reply.json([entry.value() for entry in entries], request.query, sort_keys=True)
+        return await asyncio.to_thread(_browsed, self._port.files, path, request.query)
 
     async def _read(self, request: Routed) -> Reply:
         path = files.wanted_path(request.query)
@@ -254,6 +256,12 @@ class App:
         return reply.json(introspection.processes(self._router.actors), request.query)
 
 
+def _browsed(attached: Mapping[str, str], path: str, query: Mapping[str, str]) -> Reply:
+    """List a directory, which may be large: for a thread."""
+    entries = files.browse(attached, path)
+    return reply.json([entry.value() for entry in entries], query, sort_keys=True)
+
+
 def _log_access(raw: web.BaseRequest, path: str) -> None:
     if path == "/slave(1)/health" or not path.startswith(("/slave(1)/", "/files/")):
         return
@@ -293,7 +301,12 @@ async def _send_file(raw: web.BaseRequest, found: files.Download) -> web.StreamR
             if raw.transport is not None:
                 raw.transport.abort()
             break
-        async with asyncio.timeout(_DOWNLOAD_TIMEOUT_S):
-            await response.write(piece)
+        try:
+            async with asyncio.timeout(_DOWNLOAD_TIMEOUT_S):
+                await response.write(piece)
+        except TimeoutError:
+            if raw.transport is not None:
+                raw.transport.abort()
+            break
         left -= len(piece)
     return response

@@ -9,13 +9,16 @@ files are opened.
 The functions here block; handlers call them in a thread.
 
 Source: spec ``operator-api`` 5.9. Deviation: ``//`` and ``.`` are normalised before anything else;
-containment is checked by whole components.
+containment is checked by whole components;
+``browse`` does not tell what links out of a sandbox lead to.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
 import grp
+import itertools
 import os
 import pwd
 import re
@@ -74,27 +77,14 @@ _MIME_TYPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file of a directory, links followed."""
+    """One file of a directory; a link that leads out of the attached path is shown itself."""
 
     #: Requested directory and name.
     path: str
     info: os.stat_result
-
-    @property
-    def user(self) -> str:
-        """Name of the owner, or his number."""
-        try:
-            return pwd.getpwuid(self.info.st_uid).pw_name
-        except KeyError:
-            return str(self.info.st_uid)
-
-    @property
-    def group(self) -> str:
-        """Name of the group, or its number."""
-        try:
-            return grp.getgrgid(self.info.st_gid).gr_name
-        except KeyError:
-            return str(self.info.st_gid)
+    #: Names of owner and group, or their numbers.
+    user: str
+    group: str
 
     def value(self) -> JsonObject:
         """Return what ``/files/browse`` shows."""
@@ -144,28 +134,58 @@ def browse(attached: Mapping[str, str], path: str) -> list[Entry]:
 
     Raises ApiError 404 (without text) or 400.
     """
-    with _open(attached, path, os.O_PATH) as (fd, _):
+    with _open(attached, path, os.O_PATH) as (fd, place):
         if not stat.S_ISDIR(os.fstat(fd).st_mode):
             return []
         shown = path.removeprefix("file://").rstrip("/") or "/"
-        return sorted(_entries(fd, shown), key=lambda entry: os.fsencode(entry.path))
+        return sorted(_entries(fd, shown, place.root), key=lambda entry: os.fsencode(entry.path))
 
 
-def _entries(fd: int, shown: str) -> Iterator[Entry]:
+def _entries(fd: int, shown: str, root: str) -> Iterator[Entry]:
     try:
         # an O_PATH descriptor cannot be read: open the same directory again, by itself
         readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
     except OSError as error:
         raise _unreadable(shown, error) from None
+    # asking for a name may mean asking another machine
+    user_of, group_of = functools.cache(_user), functools.cache(_group)
     try:
-        for name in os.listdir(readable)[:MAX_ENTRIES]:
-            try:
-                info = os.stat(name, dir_fd=readable)
-            except OSError:
-                continue
-            yield Entry(f"{shown.rstrip('/')}/{name}", info)
+        with os.scandir(readable) as found:
+            for name in (entry.name for entry in itertools.islice(found, MAX_ENTRIES)):
+                try:
+                    info = _info(readable, name, root)
+                except OSError:
+                    continue
+                owner, group = user_of(info.st_uid), group_of(info.st_gid)
+                yield Entry(f"{shown.rstrip('/')}/{name}", info, owner, group)
     finally:
         os.close(readable)
+
+
+def _info(folder: int, name: str, root: str) -> os.stat_result:
+    """Look at a file, through a link only if that stays below ``root``. Raises OSError."""
+    info = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if not stat.S_ISLNK(info.st_mode):
+        return info
+    fd = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        return os.fstat(fd) if _is_below(_path_of(fd), root) else info
+    finally:
+        os.close(fd)
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
 
 
 def read(attached: Mapping[str, str], path: str, offset: int, length: int) -> Piece:
@@ -198,11 +218,11 @@ class Download:
 
 def download(attached: Mapping[str, str], path: str) -> Download:
     """Open a file for download. Raises ApiError."""
-    with _open(attached, path, os.O_RDONLY) as (fd, real):
+    with _open(attached, path, os.O_RDONLY) as (fd, place):
         info = os.fstat(fd)
         if stat.S_ISDIR(info.st_mode):
             raise ApiError(400, "Cannot download a directory.\n")
-        name = os.path.basename(real)
+        name = os.path.basename(place.real)
         return Download(
             fd=os.dup(fd),
             size=info.st_size,
@@ -266,17 +286,37 @@ def _below(found: str, suffix: list[str]) -> _Place:
     """Resolve ``suffix`` below an attached path. Raises ApiError 404 or 400."""
     asked = "/".join((found, *suffix))
     try:
-        root = os.path.realpath(found, strict=True)
-        real = os.path.realpath("/".join((root, *suffix)), strict=True)
+        root = _resolved(found)
+        real = _resolved("/".join((root, *suffix)))
     except (FileNotFoundError, NotADirectoryError):
         raise ApiError(404) from None
     except OSError as error:
         why = os.strerror(error.errno or 0)
         raise ApiError(400, f"Failed to determine canonical path of '{asked}': {why}.\n") from None
-    if real != root and not real.startswith(root.rstrip("/") + "/"):
+    if not _is_below(real, root):
         raise _inaccessible(asked)
     inner = real[len(root) :].split("/")
     return _Place(root, tuple(part for part in inner if part))
+
+
+def _resolved(path: str) -> str:
+    """Return the path without links, as the kernel walks it: a task cannot make that endless.
+
+    Nothing is opened or mounted by that. Raises OSError.
+    """
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return _path_of(fd)
+    finally:
+        os.close(fd)
+
+
+def _path_of(fd: int) -> str:
+    return os.readlink(f"/proc/self/fd/{fd}")
+
+
+def _is_below(real: str, root: str) -> bool:
+    return real == root or real.startswith(root.rstrip("/") + "/")
 
 
 def _inaccessible(shown: str) -> ApiError:
@@ -289,8 +329,8 @@ def _unreadable(shown: str, error: OSError) -> ApiError:
 
 
 @contextmanager
-def _open(attached: Mapping[str, str], path: str, flags: int) -> Iterator[tuple[int, str]]:
-    """Open a directory or regular file; gives its descriptor and real path. Raises ApiError."""
+def _open(attached: Mapping[str, str], path: str, flags: int) -> Iterator[tuple[int, _Place]]:
+    """Open a directory or regular file; gives its descriptor and place. Raises ApiError."""
     place = _place(attached, path)
     try:
         fd = _open_beneath(place, flags)
@@ -301,7 +341,7 @@ def _open(attached: Mapping[str, str], path: str, flags: int) -> Iterator[tuple[
             raise _inaccessible(place.real) from None
         raise _unreadable(place.real, error) from None
     try:
-        yield fd, place.real
+        yield fd, place
     finally:
         os.close(fd)
 
@@ -323,18 +363,20 @@ def _open_beneath(place: _Place, flags: int) -> int:
 
 
 def _open_last(at: int, name: str, place: _Place, flags: int) -> int:
-    """Open the last component, but no link, FIFO, socket or device."""
-    mode = os.stat(name, dir_fd=at, follow_symlinks=False).st_mode
-    if stat.S_ISLNK(mode):
-        raise _inaccessible(place.real)
-    if not flags & os.O_PATH and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise _inaccessible(place.real)
-    fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
-    mode = os.fstat(fd).st_mode
-    if not flags & os.O_PATH and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+    """Open the last component, but no link, FIFO, socket or device: opening one may do things."""
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+    try:
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISLNK(mode):
+            raise _inaccessible(place.real)
+        if flags & os.O_PATH:
+            return os.dup(fd)
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise _inaccessible(place.real)
+        # the very file that was looked at, whatever its name means by now
+        return os.open(f"/proc/self/fd/{fd}", flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
         os.close(fd)
-        raise _inaccessible(place.real)
-    return fd
 
 
 def read_value(piece: Piece, offset: int) -> JsonObject:

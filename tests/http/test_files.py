@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -278,3 +279,43 @@ def test_no_path_leaves_the_sandbox(
         assert error.status in (400, 404)  # noqa: PT017
         return
     assert os.path.commonpath([os.path.realpath(place.real), str(sandbox)]) == str(sandbox)
+
+
+def test_a_link_out_of_the_sandbox_tells_nothing_of_its_target(attached: dict[str, str]) -> None:
+    shown = {os.path.basename(entry.path): entry for entry in files.browse(attached, VIRTUAL)}
+    assert stat.S_ISLNK(shown["pw"].info.st_mode)
+    assert shown["pw"].info.st_size == len("/etc/passwd")
+    assert stat.S_ISLNK(shown["sibling"].info.st_mode)
+    assert stat.S_ISDIR(shown["link"].info.st_mode), "inside, links are followed"
+
+
+@pytest.mark.root
+def test_a_device_is_never_opened(attached: dict[str, str]) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    os.mknod(f"{attached[VIRTUAL]}/device", stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    with pytest.raises(ApiError) as caught:
+        files.read(attached, f"{VIRTUAL}/device", 0, 10)
+    assert caught.value.status == 400
+    with pytest.raises(ApiError) as caught:
+        files.download(attached, f"{VIRTUAL}/device")
+    assert caught.value.status == 400
+
+
+def test_links_that_multiply_end_soon(attached: dict[str, str]) -> None:
+    sandbox = attached[VIRTUAL]
+    os.symlink(".", f"{sandbox}/l0")
+    for number in range(1, 60):
+        os.symlink("/".join([f"l{number - 1}"] * 50), f"{sandbox}/l{number}")
+    started = time.monotonic()
+    with pytest.raises(ApiError) as caught:
+        files.browse(attached, f"{VIRTUAL}/l59")
+    assert caught.value.status == 400
+    assert time.monotonic() - started < 1
+
+
+def test_a_directory_is_listed_up_to_a_limit(
+    attached: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MAX_ENTRIES", 3)
+    assert len(files.browse(attached, VIRTUAL)) <= 3
