@@ -48,6 +48,8 @@ HEARTBEAT_INTERVAL_S: Final = 30 * 60.0
 MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
 #: Time between looks for streams whose connection is gone while nothing was to be sent.
 SWEEP_INTERVAL_S: Final = 10.0
+#: Time in which what was queued on a stream that ends has to be read.
+CLOSE_GRACE_S: Final = 30.0
 
 _HEARTBEAT: Final = executor_pb2.Event(type=executor_pb2.Event.HEARTBEAT)
 
@@ -66,6 +68,8 @@ class _Stream:
         self.dropped = False
         self.changed = asyncio.Event()
         self.heartbeat: PendingCall | None = None
+        #: Gives the stream up; set once it ended.
+        self.deadline: PendingCall | None = None
 
     @property
     def disconnected(self) -> bool:
@@ -123,8 +127,9 @@ class ExecutorStreams:
     def close(self, stream_id: int) -> None:
         """End a stream after what was queued on it; unknown streams are ignored."""
         stream = self._streams.get(stream_id)
-        if stream is not None:
+        if stream is not None and not stream.ended:
             stream.ended = True
+            stream.deadline = self._clock.call_later(CLOSE_GRACE_S, stream.drop)
             stream.changed.set()
 
     def close_all(self) -> None:
@@ -161,8 +166,9 @@ class ExecutorStreams:
 
     def _remove(self, stream_id: int, stream: _Stream) -> None:
         del self._streams[stream_id]
-        if stream.heartbeat is not None:
-            stream.heartbeat.cancel()
+        for timer in (stream.heartbeat, stream.deadline):
+            if timer is not None:
+                timer.cancel()
         if not self._streams and self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None

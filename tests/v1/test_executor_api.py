@@ -424,3 +424,37 @@ async def test_many_events_keep_their_order() -> None:
             assert b'"%d"' % number in await stream.chunk()
         streams.close_all()
         await eventually(lambda: len(streams) == 0)
+
+
+async def test_a_stream_that_ends_is_given_up_if_nobody_reads_the_rest() -> None:
+    clock = FakeClock()
+    streams = ExecutorStreams(clock)
+    port = FakePort(small_state())
+    async with serving(port, streams) as client:
+        address = client.make_url("/")
+        writers = []
+        for _ in range(5):
+            reader, writer = await asyncio.open_connection(
+                address.host, address.port, limit=1 << 10
+            )
+            writers.append(writer)
+            body = json.dumps(call("SUBSCRIBE", subscribe={})).encode()
+            writer.write(
+                b"POST /slave(1)/api/v1/executor HTTP/1.1\r\nHost: x\r\n"
+                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            )
+            await reader.readuntil(b"\r\n\r\n")
+        assert len(streams) == 5
+        large = Event(type=Event.MESSAGE)
+        large.message.data = bytes(20 * 1024 * 1024)
+        for event in [e for e in port.events if isinstance(e, ExecutorSubscribed)]:
+            streams.send(event.stream_id, large)
+            streams.close(event.stream_id)
+        await asyncio.sleep(0.05)
+        assert len(streams) == 5
+        clock.advance(executor_api.CLOSE_GRACE_S + 1)
+        async with asyncio.timeout(5):
+            while len(streams):
+                await asyncio.sleep(0.01)
+        for writer in writers:
+            writer.close()
