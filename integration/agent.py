@@ -138,10 +138,6 @@ class OurAgent(Program):
         with open(os.path.join(self.sandbox(executor_id), "stdout"), encoding="utf-8") as file:
             return file.read()
 
-    def leftovers(self) -> Leftovers:
-        """Return what is on the host beside the running agent itself."""
-        return find(self.territory)
-
     def clean(self) -> Leftovers:
         """End it, and return what it had left behind before that was removed."""
         if self.running:

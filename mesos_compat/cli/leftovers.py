@@ -6,7 +6,6 @@ folders as its root, or was started with flags or variables that name one.
 """
 
 import contextlib
-import dataclasses
 import os
 import signal
 import sys
@@ -59,13 +58,8 @@ class Leftovers:
 
 
 def find(territory: Territory) -> Leftovers:
-    """Look at the host as it is now.
-
-    This process and its ancestors do not count, nor what an agent keeps for its next start, as
-    upstream's does: an empty root cgroup, and a mount of its work directory onto itself.
-    """
-    roots = _cgroup_roots(territory)
-    cgroups = tuple(path for path in roots if _members(path) or cgroup1.descendants(path))
+    """Look at the host as it is now; this process and its ancestors do not count."""
+    cgroups = _cgroup_roots(territory)
     members = {pid for path in cgroups for pid in _members(path)}
     own = _ancestry()
     processes = tuple(
@@ -75,25 +69,23 @@ def find(territory: Territory) -> Leftovers:
         and (pid in members or _is_ours(pid, territory.folders))
         and not proc.is_zombie_or_gone(pid)
     )
-    mounts = [target for target in _mounts(territory) if target not in territory.folders]
-    return Leftovers(processes, tuple(mounts), cgroups)
+    return Leftovers(processes, _mounts(territory), cgroups)
 
 
 def remove(territory: Territory, patience_s: float = 10.0) -> Leftovers:
-    """Kill, unmount and remove all of it, and what an agent keeps; returns what resisted."""
+    """Kill, unmount and remove all of it; returns what resisted."""
     deadline = time.monotonic() + patience_s
     while (left := find(territory)) and time.monotonic() < deadline:
         for pid, _ in left.processes:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        _unmount(left.mounts)
+        for target in reversed(left.mounts):
+            with contextlib.suppress(OSError):
+                mount.umount(target, _UMOUNT_FLAGS)
         for path in left.cgroups:
             _remove_cgroup(path, deadline)
         time.sleep(0.05)
-    _unmount(_mounts(territory))
-    for path in _cgroup_roots(territory):
-        _remove_cgroup(path, deadline)
-    return dataclasses.replace(left, mounts=_mounts(territory), cgroups=_cgroup_roots(territory))
+    return left
 
 
 def _mounts(territory: Territory) -> tuple[str, ...]:
@@ -101,12 +93,6 @@ def _mounts(territory: Territory) -> tuple[str, ...]:
     return tuple(
         entry.target for folder in territory.folders for entry in mountinfo.below(entries, folder)
     )
-
-
-def _unmount(targets: Sequence[str]) -> None:
-    for target in reversed(targets):
-        with contextlib.suppress(OSError):
-            mount.umount(target, _UMOUNT_FLAGS)
 
 
 def _cgroup_roots(territory: Territory) -> tuple[str, ...]:

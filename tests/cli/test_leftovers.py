@@ -80,18 +80,3 @@ def test_mounts_are_removed_from_the_top(tmp_path: Path) -> None:
     assert find(ours).mounts == (f"{tmp_path}/a", f"{tmp_path}/a/b")
     assert not remove(ours)
     assert not find(ours)
-
-
-@pytest.mark.root
-def test_what_an_agent_keeps_is_no_leftover_but_is_removed(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    from containerizer.linux import mount, mountinfo
-
-    work = str(tmp_path / "work")
-    os.mkdir(work)
-    mount.mount(work, work, flags=mount.MS_BIND)
-    ours = Territory((work,))
-    assert not find(ours)
-    assert not remove(ours)
-    assert not mountinfo.below(mountinfo.read(), work)
