@@ -81,7 +81,7 @@ class ServerLimits:
     #: All messages that are being received at the same time.
     inflight_bytes: int = 2 * wire.MAX_BODY_BYTES
     #: The body of a request that is no message.
-    http_body_bytes: int = 128 * 1024 * 1024
+    http_body_bytes: int = wire.MAX_BODY_BYTES
     head_bytes: int = wire.MAX_HEAD_BYTES
     #: Connections at the same time; further ones are closed at once.
     connections: int = field(default_factory=lambda: _connection_limit())

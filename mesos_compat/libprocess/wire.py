@@ -24,8 +24,9 @@ from mesos_compat.libprocess.upid import UPID
 #: Largest head (request line and headers) of a request; http-parser's limit in upstream.
 MAX_HEAD_BYTES: Final = 80 * 1024
 
-#: Largest body of a message unless configured otherwise.
-MAX_BODY_BYTES: Final = 512 * 1024 * 1024
+#: Largest body of a message unless configured otherwise, also after decompression. No master sends
+#: anything near, and a hostile one can take thirty times its size of memory to parse.
+MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 
 _MAX_CHUNK_LINE: Final = 4096
 _AGENT: Final = "libprocess/"

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import json
 import os
 from pathlib import Path
@@ -17,6 +18,7 @@ from mesos_compat.base.clock import FakeClock
 from mesos_compat.base.errors import ApiError, FlagError
 from mesos_compat.base.log import Logging
 from mesos_compat.http import introspection, monitor
+from mesos_compat.http.body import MAX_JSON_BYTES
 from mesos_compat.model import jsonpb
 from mesos_compat.model.evolve import devolve
 from mesos_compat.model.ids import ContainerId
@@ -483,3 +485,18 @@ async def test_a_broken_endpoint_is_500_and_the_program_lives() -> None:
         status, _, body = await get(client, "/containers")
         assert (status, body) == (500, b"oops")
         assert (await get(client, "/health"))[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/api/v1", "/slave(1)/api/v1/executor"])
+@pytest.mark.parametrize("packed", [True, False])
+async def test_large_json_is_not_even_read(path: str, packed: bool) -> None:
+    body = b"[" * (MAX_JSON_BYTES + 1)
+    headers = {"Content-Type": "application/json"}
+    if packed:
+        body = gzip.compress(body)
+        headers["Content-Encoding"] = "gzip"
+    async with (
+        serving(FakePort(small_state())) as client,
+        client.post(path, data=io.BytesIO(body), headers=headers) as response,
+    ):
+        assert response.status == 413

@@ -25,6 +25,7 @@ from mesos_compat.v1 import codec, executor_api
 from mesos_compat.v1.executor_api import ExecutorStreams
 from tests.http.fakes import EXECUTOR, FRAMEWORK, FakePort, small_state
 from tests.http.serving import Client, serving
+from tests.libprocess.waiting import until
 
 UUID = "WpChwSkJSTmx5q48XRHVVw=="
 Event = executor_pb2.Event
@@ -241,7 +242,7 @@ async def test_while_recovering() -> None:
 
 
 async def test_a_body_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mesos_compat.http.body.read_body.__defaults__", (1000,))
+    monkeypatch.setattr("mesos_compat.http.body.MAX_JSON_BYTES", 1000)
     async with serving(FakePort(small_state())) as client:
         assert (await post(client, b" " * 2000))[0] == 413
 
@@ -453,8 +454,6 @@ async def test_a_stream_that_ends_is_given_up_if_nobody_reads_the_rest() -> None
         await asyncio.sleep(0.05)
         assert len(streams) == 5
         clock.advance(executor_api.CLOSE_GRACE_S + 1)
-        async with asyncio.timeout(5):
-            while len(streams):
-                await asyncio.sleep(0.01)
+        await until(lambda: len(streams) == 0)
         for writer in writers:
             writer.close()
