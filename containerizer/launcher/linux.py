@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The launcher that keeps every container in a freezer cgroup of its own.
+"""The launcher that keeps every container in a cgroup of its own.
 
 Whatever a container started, daemons and fork bombs included, is in that cgroup and dies with
-it. In this version of the module cgroups are version 1; hosts with version 2 only are refused.
+it. What differs between the versions of cgroups is in ``launcher/cgroups.py``.
 
 Source: spec ``containerizer`` 6.3-6.9.
 """
@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from containerizer.init.spawner import SpawnRequest
 from containerizer.launcher.base import ForkRequest
+from containerizer.launcher.cgroups import ContainerCgroups, FreezerCgroups, UnifiedCgroups
 from containerizer.launcher.spawn import SpawnedInit, Spawner
 from containerizer.launcher.tracked import TrackedInit
 from containerizer.linux import cgroup1
@@ -30,8 +31,6 @@ from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
 log = logging.getLogger(__name__)
 
-_FREEZER = "freezer"
-
 
 @dataclass(frozen=True, slots=True)
 class LinuxLauncherConfig:
@@ -42,7 +41,8 @@ class LinuxLauncherConfig:
     #: Cgroup that holds ours in every hierarchy; no other agent of the host may use it.
     cgroups_root: str = "mesos"
     destroy_timeout_s: float = 60.0
-    #: Whether systemd runs this host and containers have to be in its hierarchy too.
+    #: Whether systemd runs this host and containers have to be in its hierarchy too. Has no
+    #: meaning with version 2, where systemd leaves us alone below a unit with Delegate=yes.
     systemd: bool = False
 
 
@@ -50,12 +50,12 @@ class LinuxLauncher:
     """Starts inits in cgroups and namespaces. Implements Launcher."""
 
     def __init__(
-        self, config: LinuxLauncherConfig, spawner: Spawner, hierarchies: tuple[str, ...]
+        self, config: LinuxLauncherConfig, spawner: Spawner, cgroups: ContainerCgroups
     ) -> None:
-        """Use ``create``; ``hierarchies`` are mount points, that of the freezer first."""
+        """Use ``create``, which chooses the cgroups by what the host has."""
         self._config = config
         self._spawner = spawner
-        self._hierarchies = hierarchies
+        self._cgroups = cgroups
         #: ``None`` stands for an orphan: known to have cgroups, its init unknown.
         self._inits: dict[ContainerId, TrackedInit | None] = {}
         self._scope = Scope("linux launcher")
@@ -66,45 +66,35 @@ class LinuxLauncher:
         failed = "Failed to create Linux launcher"
         if os.geteuid() != 0:
             raise FlagError(f"{failed}: Using cgroups requires root permissions")
-        if cgroup1.layout() is CgroupLayout.V2:
-            raise FlagError(
-                f"{failed}: this host has cgroups version 2 only, which are not supported yet;"
-                " use --launcher=posix"
-            )
         root = config.cgroups_root.strip("/")
         if not root or ".." in root.split("/"):
             raise FlagError(f"{failed}: unusable --cgroups_root '{config.cgroups_root}'")
+        cgroups: ContainerCgroups
         try:
-            freezer = cgroup1.prepare(config.cgroups_hierarchy, _FREEZER, root)
-            if cgroup1.attached(freezer) != {_FREEZER}:
-                raise FlagError(f"Unexpected subsystems found attached to the hierarchy {freezer}")
-            hierarchies = [freezer]
-            if config.systemd:
-                systemd = os.path.join(config.cgroups_hierarchy, "systemd")
-                cgroup1.create(os.path.join(systemd, root))
-                hierarchies.append(systemd)
+            if cgroup1.layout() is CgroupLayout.V2:
+                cgroups = UnifiedCgroups.prepare(root, cgroup1.V2_MOUNT_POINT)
+            else:
+                base = config.cgroups_hierarchy
+                cgroups = FreezerCgroups.prepare(base, root, systemd=config.systemd)
         except OSError as error:
             raise FlagError(f"{failed}: {_text(error)}") from error
-        return cls(config, spawner, tuple(hierarchies))
+        return cls(config, spawner, cgroups)
 
     @property
     def hierarchies(self) -> tuple[str, ...]:
         """Mount points of the hierarchies in which every container has a cgroup."""
-        return self._hierarchies
+        return self._cgroups.hierarchies
 
-    def cgroup(self, container_id: ContainerId, hierarchy: str | None = None) -> str:
-        """Return the absolute path of a container's cgroup, in the freezer by default."""
-        root = self._config.cgroups_root.strip("/")
-        relative = cgroup1.container_path(root, container_id.path)
-        return os.path.join(hierarchy or self._hierarchies[0], relative)
+    def cgroup(self, container_id: ContainerId) -> str:
+        """Return the absolute path of the cgroup that holds all of a container."""
+        return self._cgroups.cgroups(container_id)[0]
 
     async def recover(self, states: Sequence[slave.ContainerState]) -> frozenset[ContainerId]:
         """Adopt the containers of ``states``; return those that only have cgroups left."""
         for state in states:
             container_id = ContainerId.of(state.container_id)
             self._inits[container_id] = self._adopted(container_id, state.pid)
-        found = {each for hierarchy in self._hierarchies for each in self._listed(hierarchy)}
-        orphans = frozenset(found - self._inits.keys())
+        orphans = frozenset(set(self._cgroups.containers()) - self._inits.keys())
         self._inits.update(dict.fromkeys(orphans))
         return orphans
 
@@ -112,11 +102,11 @@ class LinuxLauncher:
         """Start the init of a new container."""
         if container_id in self._inits:
             raise LaunchError(f"Container '{container_id}' already exists")
+        if self._cgroups.is_reserved(container_id):
+            raise LaunchError(f"Container id '{container_id}' is the name of another cgroup")
         parent = self._parent_pid(container_id, request)
-        cgroups = tuple(self.cgroup(container_id, each) for each in self._hierarchies)
         try:
-            for cgroup in cgroups:
-                cgroup1.create(cgroup)
+            cgroups = self._cgroups.create(container_id)
             init = await self._spawner.fork(
                 SpawnRequest(
                     runtime_directory=request.runtime_directory,
@@ -159,8 +149,8 @@ class LinuxLauncher:
             return
         if any(other.parent == container_id for other in self._inits):
             raise LaunchError("Container has nested containers")
-        for hierarchy in self._hierarchies:
-            await self._destroy_cgroup(self.cgroup(container_id, hierarchy))
+        for cgroup in self._cgroups.cgroups(container_id):
+            await self._destroy_cgroup(cgroup)
         init = self._inits.pop(container_id, None)
         if init is not None:
             init.close()
@@ -177,7 +167,7 @@ class LinuxLauncher:
                 init.close()
         await self._scope.close()
         await self._spawner.close()
-        for hierarchy in self._hierarchies:
+        for hierarchy in self._cgroups.hierarchies:
             cgroup1.remove_empty(hierarchy, self._config.cgroups_root.strip("/"))
 
     def _parent_pid(self, container_id: ContainerId, request: ForkRequest) -> int | None:
@@ -195,29 +185,16 @@ class LinuxLauncher:
     def _adopted(self, container_id: ContainerId, pid: int) -> TrackedInit:
         """Track a recovered init, unless its pid belongs to a stranger by now."""
         init = TrackedInit.recovered(pid)
-        if pid in cgroup1.all_processes(self.cgroup(container_id)):
+        if self._cgroups.holds(container_id, pid):
             return init
         init.close()
         return TrackedInit.gone(pid)
 
-    def _listed(self, hierarchy: str) -> Iterator[ContainerId]:
-        """Walk a hierarchy and yield the containers in it, made by whichever agent run."""
-        root = os.path.join(hierarchy, self._config.cgroups_root.strip("/"))
-        for cgroup in cgroup1.descendants(root):
-            names = cgroup1.parse_container_path(os.path.relpath(cgroup, root))
-            if names is None or names == ("slave",):
-                continue
-            container_id: ContainerId | None = None
-            for name in names:
-                container_id = ContainerId(name, container_id)
-            assert container_id is not None
-            yield container_id
-
     async def _sweep(self, container_id: ContainerId) -> None:
         """Leave nothing of a container that could not be started."""
-        for hierarchy in self._hierarchies:
+        for cgroup in self._cgroups.cgroups(container_id):
             try:
-                await self._destroy_cgroup(self.cgroup(container_id, hierarchy))
+                await self._destroy_cgroup(cgroup)
             except LaunchError as error:
                 log.warning("Container %s: %s", container_id, error)
 
@@ -225,7 +202,7 @@ class LinuxLauncher:
         timeout_s = self._config.destroy_timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                for delay in cgroup1.destroy(cgroup):
+                for delay in self._cgroups.destroy(cgroup):
                     await asyncio.sleep(delay)
         except TimeoutError:
             duration = format_duration(round(timeout_s * 1e9))

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from containerizer.launcher.linux import LinuxLauncher, LinuxLauncherConfig
+from containerizer.launcher.linux import LinuxLauncherConfig
 from containerizer.launcher.posix import PosixLauncher
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
 from containerizer.linux import cgroup1, mountinfo
@@ -29,14 +29,17 @@ async def posix(spawner: Spawner, tmp_path: os.PathLike[str]) -> AsyncIterator[h
     await made.launcher.close()
 
 
-@pytest.fixture
-async def linux(spawner: Spawner, tmp_path: os.PathLike[str]) -> AsyncIterator[host.LinuxHost]:
+@pytest.fixture(params=["v1", "v2"])
+async def linux(
+    request: pytest.FixtureRequest, spawner: Spawner, tmp_path: os.PathLike[str]
+) -> AsyncIterator[host.LinuxHost]:
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    if cgroup1.layout() not in (cgroup1.CgroupLayout.V1, cgroup1.CgroupLayout.HYBRID):
-        pytest.skip("needs cgroups version 1")
     config = LinuxLauncherConfig(cgroups_root=f"test-{uuid.uuid4()}", destroy_timeout_s=30)
-    made = host.LinuxHost(LinuxLauncher.create(config, spawner), os.fspath(tmp_path), config=config)
+    launcher = host.linux_launcher(request.param, config, spawner)
+    if launcher is None:
+        pytest.skip(f"needs cgroups {request.param}")
+    made = host.LinuxHost(launcher, os.fspath(tmp_path), config=config, version=request.param)
     root = os.path.join(made.linux.hierarchies[0], config.cgroups_root)
     try:
         yield made
@@ -44,7 +47,7 @@ async def linux(spawner: Spawner, tmp_path: os.PathLike[str]) -> AsyncIterator[h
         assert cgroup1.descendants(root) == []
     finally:
         await made.launcher.close()
-        os.rmdir(root)
+    assert not cgroup1.exists(root)
 
 
 @pytest.fixture

@@ -11,8 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from containerizer.launcher.base import ForkedInit, ForkRequest, Launcher, Stdio
+from containerizer.launcher.cgroups import UnifiedCgroups
 from containerizer.launcher.linux import LinuxLauncher, LinuxLauncherConfig
-from containerizer.linux import mount
+from containerizer.launcher.spawn import Spawner, SpawnerConfig
+from containerizer.linux import cgroup1, cgroup2, mount, mountinfo
+from containerizer.linux.cgroup1 import CgroupLayout
 from containerizer.linux.namespaces import CLONE_NEWNS
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.model.jsonpb import from_value
@@ -194,11 +197,41 @@ class Host:
         self.ids.clear()
 
 
+def linux_launcher(
+    version: str, config: LinuxLauncherConfig, spawner: Spawner
+) -> LinuxLauncher | None:
+    """Make a launcher for a version of cgroups; ``None`` if this host does not have it.
+
+    The second version is tried in a tree without controllers, too, as hosts of both have it.
+    """
+    layout = cgroup1.layout()
+    if version == "v2" and layout is CgroupLayout.HYBRID:
+        mounts = [entry.target for entry in mountinfo.read() if entry.fstype == "cgroup2"]
+        tree = UnifiedCgroups.prepare(config.cgroups_root, mounts[-1])
+        return LinuxLauncher(config, spawner, tree)
+    chosen = "v2" if layout is CgroupLayout.V2 else "v1"
+    if layout is CgroupLayout.NONE or version != chosen:
+        return None
+    return LinuxLauncher.create(config, spawner)
+
+
 @dataclass(slots=True)
 class LinuxHost(Host):
     """A host whose launcher is the linux one, with a cgroup root of its own."""
 
     config: LinuxLauncherConfig = field(default_factory=LinuxLauncherConfig)
+    version: str = "v1"
+
+    def another(self) -> LinuxLauncher:
+        """Make the launcher of a later agent."""
+        made = linux_launcher(self.version, self.config, Spawner(SpawnerConfig(programs={})))
+        assert made is not None
+        return made
+
+    def task_cgroup(self, container_id: ContainerId) -> str:
+        """Return the cgroup of a container's processes."""
+        cgroup = self.linux.cgroup(container_id)
+        return cgroup2.leaf(cgroup) if self.version == "v2" else cgroup
 
     @property
     def linux(self) -> LinuxLauncher:

@@ -14,7 +14,7 @@ import pytest
 
 from containerizer.launcher.base import ForkRequest, Stdio
 from containerizer.launcher.linux import LinuxLauncher
-from containerizer.launcher.spawn import Spawner, SpawnerConfig
+from containerizer.launcher.spawn import Spawner
 from containerizer.linux import cgroup1, mount, mountinfo, namespaces, proc
 from containerizer.linux.mount import MS_MOVE
 from containerizer.linux.namespaces import CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID
@@ -51,7 +51,7 @@ async def test_init_is_frozen_in_before_anything_runs(linux: LinuxHost) -> None:
     assert linux.launcher.pid(container_id) == init.pid
     # Nobody else: isolators assign init only, and rely on all others being its children.
     await asyncio.sleep(0.05)
-    assert cgroup1.processes(linux.linux.cgroup(container_id)) == {init.pid}
+    assert cgroup1.all_processes(linux.linux.cgroup(container_id)) == {init.pid}
 
 
 async def test_command_is_where_init_was_put_before_the_release(linux: LinuxHost) -> None:
@@ -230,7 +230,7 @@ async def test_fork_bomb_dies(linux: LinuxHost) -> None:
     container_id, _ = await linux.start(launch_info(script))
     await linux.written(container_id)
     cgroup = linux.linux.cgroup(container_id)
-    await eventually(lambda: len(cgroup1.processes(cgroup)) >= 40)
+    await eventually(lambda: len(cgroup1.all_processes(cgroup)) >= 40)
     async with asyncio.timeout(20):
         await linux.launcher.destroy(container_id)
     linux.ids.remove(container_id)
@@ -243,7 +243,7 @@ async def test_destroy_has_a_limit_and_can_be_tried_again(
     container_id, init = await linux.start(launch_info("sleep 1000"))
     hurried = replace(linux.config, destroy_timeout_s=0.05)
     monkeypatch.setattr(linux.launcher, "_config", hurried)
-    monkeypatch.setattr(cgroup1, "destroy", lambda _: itertools.repeat(0.01))
+    monkeypatch.setattr(type(linux.linux._cgroups), "destroy", lambda *_: itertools.repeat(0.01))
     with pytest.raises(LaunchError, match="Timed out after 50ms"):
         await linux.launcher.destroy(container_id)
     monkeypatch.undo()
@@ -254,13 +254,16 @@ async def test_destroy_has_a_limit_and_can_be_tried_again(
 
 async def test_cgroups_made_by_the_task_are_removed(linux: LinuxHost) -> None:
     container_id, _ = await linux.start(launch_info("sleep 1000"))
-    inner = os.path.join(linux.linux.cgroup(container_id), "own", "deeper")
+    inner = os.path.join(linux.task_cgroup(container_id), "own", "deeper")
     os.makedirs(inner)
     pid = linux.launcher.pid(container_id)
     assert pid is not None
     cgroup1.assign(inner, pid)
     # Frozen on its own: thawing only the outer one would not let it die.
-    cgroup1.write(inner, "freezer.state", "FROZEN")
+    if linux.version == "v1":
+        cgroup1.write(inner, "freezer.state", "FROZEN")
+    else:
+        cgroup1.write(inner, "cgroup.freeze", "1")
     async with asyncio.timeout(10):
         await linux.launcher.destroy(container_id)
     linux.ids.remove(container_id)
@@ -270,7 +273,7 @@ async def test_cgroups_made_by_the_task_are_removed(linux: LinuxHost) -> None:
 async def test_orphans_are_found_and_destroyed(linux: LinuxHost, spawner: Spawner) -> None:
     container_id, init = await linux.start(launch_info("sleep 1000"))
     nested, _ = await linux.start(launch_info("sleep 1000"), parent=container_id)
-    other = LinuxLauncher.create(linux.config, Spawner(SpawnerConfig(programs={})))
+    other = linux.another()
     state = slave.ContainerState(container_id=container_id.message(), pid=init.pid, directory="/")
     assert await other.recover([state]) == {nested}
     assert other.pid(container_id) == init.pid
