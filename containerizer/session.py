@@ -6,6 +6,8 @@ Source: spec ``containerizer`` 12.4.
 
 from __future__ import annotations
 
+import os
+
 from containerizer.linux import proc
 from containerizer.linux.namespaces import CLONE_NEWNS, identity
 from mesos_compat.base.errors import ContainerError
@@ -14,10 +16,10 @@ from mesos_compat.base.errors import ContainerError
 def mount_namespace_target(init: int, command_task: bool) -> int:
     """Return the pid whose mount namespace a session in the container of ``init`` enters.
 
-    That of a command task with an image is the task's own, below the executor's. Raises
-    ContainerError.
+    That of a command task with an image is the task's own, below the executor's, unless the
+    executor is the init and went into the image itself. Raises ContainerError.
     """
-    if not command_task:
+    if not command_task or _has_own_root(init):
         return init
     try:
         namespace = identity(init, CLONE_NEWNS)
@@ -35,6 +37,13 @@ def mount_namespace_target(init: int, command_task: bool) -> int:
             f"Cannot detect task process: unexpected number of candidates found: {len(candidates)}"
         )
     return candidates[0] if candidates else init
+
+
+def _has_own_root(pid: int) -> bool:
+    try:
+        return not os.path.samestat(os.stat(f"/proc/{pid}/root"), os.stat("/"))
+    except (FileNotFoundError, PermissionError):
+        return False
 
 
 def _namespace(pid: int) -> int | None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from containerizer.init.failure import LaunchFailure, say
+from containerizer.init.pid1 import Init
 from containerizer.init.spec import LaunchCommand, LaunchSpec
 from containerizer.linux import signals
 from containerizer.linux.libc import LIBC
@@ -29,9 +30,12 @@ from containerizer.linux.prctl import ProcessTitle, set_name
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-#: A program that runs in the forked process instead of being executed: arguments (the name
+#: A program that runs in a forked process instead of being executed: arguments (the name
 #: first) and environment to exit code.
 Program = Callable[[list[str], dict[str, str]], int]
+#: The same for a program that is a container's init at once. All signals are blocked: it calls
+#: ``Init.take_signals`` when told to and so reaps all children, its own and others.
+InitProgram = Callable[[list[str], dict[str, str], Init], int]
 
 _ANY_X = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 #: What execvpe(3) takes as "not here, look further".
@@ -96,7 +100,7 @@ def execute(executable: str, arguments: Sequence[str], environment: Mapping[str,
     raise _exec_error(worst, executable)
 
 
-def load_program(reference: str) -> Program:
+def load_program(reference: str) -> Callable[..., int]:
     """Import ``module:function``. Raises LaunchFailure."""
     module, _, function = reference.partition(":")
     try:
@@ -105,31 +109,38 @@ def load_program(reference: str) -> Program:
         raise LaunchFailure(f"Failed to load program '{reference}': {error}") from error
     if not callable(found):
         raise LaunchFailure(f"Failed to load program '{reference}': it is not callable")
-    program: Program = found
+    program: Callable[..., int] = found
     return program
-
-
-def find_program(spec: LaunchSpec, programs: Mapping[str, Program]) -> Program | None:
-    """Return what to run in place of the command; to be called in the host's tree."""
-    value = spec.command.value
-    if spec.command.shell or spec.rootfs is not None or value is None or not programs:
-        return None
-    return programs.get(os.path.realpath(value))
 
 
 def run_program(program: Program, what: Execution, title: ProcessTitle | None) -> NoReturn:
     """Run ``program`` in this process, which looks as if it had been executed."""
+
+    def run(argv: list[str]) -> int:
+        signals.unblock_all()
+        return program(argv, dict(what.environment))
+
+    os._exit(_run(run, what, title) & 0xFF)
+
+
+def run_init_program(
+    program: InitProgram, what: Execution, init: Init, title: ProcessTitle | None
+) -> NoReturn:
+    """Run ``program`` in this process, which is the container's init and stays it."""
+    init.finish(_run(lambda argv: program(argv, dict(what.environment), init), what, title))
+
+
+def _run(run: Callable[[list[str]], int], what: Execution, title: ProcessTitle | None) -> int:
     argv = list(what.arguments) or [what.executable]
     code = 1
     try:
         set_name(os.path.basename(argv[0]))
         if title is not None:
             title.set(" ".join(argv))
-        signals.unblock_all()
         os.environ.clear()
         os.environ.update(what.environment)
         gc.enable()
-        code = program(argv, dict(what.environment))
+        code = run(argv)
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except BaseException:
@@ -139,7 +150,7 @@ def run_program(program: Program, what: Execution, title: ProcessTitle | None) -
             stream.flush()
         except (OSError, ValueError):
             code = code or 1
-    os._exit(code & 0xFF)
+    return code
 
 
 def _executable(spec: LaunchSpec) -> str:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One launch, step by step, in a process that was forked for it.
 
-Three ways in: ``run_init`` in a child of the spawner, ``exec_in_place`` in a child of the
-command executor, and ``main``, the program ``mesos-containerizer`` for foreign agents.
+The ways in: ``run_init`` in a child of the spawner; ``exec_in_place``, or ``enter`` and in a child
+``exec_entered``, in the command executor; ``main``, the program ``mesos-containerizer`` for
+foreign agents.
 All modules are loaded before: behind the pivot no file of ours can be found.
 
 Source: spec ``containerizer`` 8.2.
@@ -16,12 +17,12 @@ import json
 import os
 import signal
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
 from containerizer.init import command, mounts, pivot, privileges
-from containerizer.init.command import Execution, Program
+from containerizer.init.command import Execution, InitProgram
 from containerizer.init.failure import LaunchFailure, failure, say
 from containerizer.init.flags import USAGE, LaunchFlags
 from containerizer.init.pid1 import EXIT_1, Init, StatusFile, await_release
@@ -54,15 +55,15 @@ class InitTask:
     #: Descriptor on which one byte is the release; ``None``: go on at once.
     control: int | None
     place: LaunchPlace
-    #: Run in place of an executable of the same (real) path on the host.
-    programs: Mapping[str, Program]
+    #: Run by init itself in place of the executable that the command names.
+    program: InitProgram | None = None
     title: ProcessTitle | None = None
 
 
 def run_init(init: Init, task: InitTask) -> NoReturn:
     """Be the init of a container: wait for the release, fork the command, watch it.
 
-    All steps are done by the process that becomes the command. Init stays as it was forked and
+    A program of ours is run by init itself: one process less. Otherwise all steps are done by the process that becomes the command. Init stays as it was forked and
     so keeps its memory shared with the spawner; it is in the command's namespaces, the pivot
     moves its root too, and it follows when privileges are given up.
     """
@@ -75,6 +76,8 @@ def run_init(init: Init, task: InitTask) -> NoReturn:
             # Not later: the isolators assign init to their cgroups before they release it, and
             # whatever is forked after that is in them, too.
             init.await_release(task.control)
+        if task.program is not None:
+            _be_init_and_command(init, task, task.program)
         told, telling = os.pipe()
         own_pid = os.getpid()
         pid = os.fork()
@@ -89,7 +92,7 @@ def run_init(init: Init, task: InitTask) -> NoReturn:
             with contextlib.suppress(LaunchFailure):
                 _enter_mounts(task.place.namespace_mnt_target)
         init.supervise(pid, told, _follow)
-    except LaunchFailure as error:
+    except (LaunchFailure, SpecError) as error:
         say(str(error))
     except BaseException:
         # Whatever this is, it must not return into the caller's copy of the spawner.
@@ -104,6 +107,20 @@ def exec_in_place(spec: LaunchSpec, *, unshare_mounts: bool) -> NoReturn:
     stderr and the process exits with 1.
     """
     _exec_in_place(spec, LaunchPlace(unshare_mounts, terminal=spec.tty))
+
+
+def enter(spec: LaunchSpec) -> Privileges:
+    """Do the first steps of ``spec`` up to its root; return what is still to be given up.
+
+    For a caller with a mount namespace of its own, which stays in the root: nothing of the host
+    can be reached by way of it. Raises LaunchFailure.
+    """
+    return _enter(spec, LaunchPlace())
+
+
+def exec_entered(spec: LaunchSpec, to_give_up: Privileges) -> NoReturn:
+    """Do the other steps in a fork of the process that called ``enter``, as ``exec_in_place``."""
+    _exec_entered(spec, to_give_up)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -135,7 +152,7 @@ def main(argv: Sequence[str]) -> int:
         say(str(error))
         init.end(EXIT_1)
     place = LaunchPlace(flags.unshare_namespace_mnt, spec.tty, flags.namespace_mnt_target)
-    run_init(init, InitTask(lambda: spec, flags.pipe_read, place, {}))
+    run_init(init, InitTask(lambda: spec, flags.pipe_read, place))
 
 
 def _main_in_place(flags: LaunchFlags) -> NoReturn:
@@ -156,14 +173,42 @@ def _exec_in_place(spec: LaunchSpec, place: LaunchPlace) -> NoReturn:
             _take_terminal()
         if place.unshare_mounts:
             _unshare_mounts()
-        privileges.give_up(_prepare(spec, place))
-        command.execute_or_exit(command.execution(spec))
+        to_give_up = _enter(spec, place)
     except LaunchFailure as error:
         say(str(error))
     except BaseException:
         # It must not return into the caller's copy of another program.
         say(traceback.format_exc())
+    else:
+        _exec_entered(spec, to_give_up)
     os._exit(1)
+
+
+def _exec_entered(spec: LaunchSpec, to_give_up: Privileges) -> NoReturn:
+    try:
+        _settle(spec)
+        privileges.give_up(to_give_up)
+        command.execute_or_exit(command.execution(spec))
+    except LaunchFailure as error:
+        say(str(error))
+    except BaseException:
+        say(traceback.format_exc())
+    os._exit(1)
+
+
+def _be_init_and_command(init: Init, task: InitTask, program: InitProgram) -> NoReturn:
+    """Do the steps in init itself and run ``program``."""
+    # From here to the end: root of the container must not reach the host by /proc/1.
+    set_dumpable(False)
+    spec = task.read_spec()
+    to_give_up = _enter(spec, task.place)
+    _settle(spec)
+    privileges.give_up(to_give_up)
+    execution = command.execution(spec)
+    fds.close_all_but(init.fds)
+    privileges.settle_without_exec(to_give_up)
+    init.own_mounts = bool(task.place.unshare_mounts or spec.clone_namespaces & CLONE_NEWNS)
+    command.run_init_program(program, execution, init, task.title)
 
 
 def _be_command(task: InitTask, telling: int, init_pid: int) -> NoReturn:
@@ -175,18 +220,15 @@ def _be_command(task: InitTask, telling: int, init_pid: int) -> NoReturn:
             os._exit(1)
         signals.unblock_all()
         spec = task.read_spec()
-        program = command.find_program(spec, task.programs)
-        to_give_up = _prepare(spec, task.place)
+        to_give_up = _enter(spec, task.place)
+        _settle(spec)
         if to_give_up:
             os.write(telling, to_give_up.encode())
         privileges.give_up(to_give_up)
         set_parent_death_signal(0)
         execution = command.execution(spec)
         fds.close_all_but()
-        if program is None:
-            command.execute_or_exit(execution)
-        privileges.settle_without_exec(to_give_up)
-        command.run_program(program, execution, task.title)
+        command.execute_or_exit(execution)
     except (LaunchFailure, SpecError) as error:
         say(str(error))
     except BaseException:
@@ -203,8 +245,8 @@ def _follow(told: bytes) -> None:
 # The steps.
 
 
-def _prepare(spec: LaunchSpec, place: LaunchPlace) -> Privileges:
-    """Do steps 7 to 18; return what is still to be given up. Raises LaunchFailure.
+def _enter(spec: LaunchSpec, place: LaunchPlace) -> Privileges:
+    """Do steps 7 to 16; return what is still to be given up. Raises LaunchFailure.
 
     After the pivot nothing of the host is in sight.
     """
@@ -219,10 +261,14 @@ def _prepare(spec: LaunchSpec, place: LaunchPlace) -> Privileges:
         _enter_mounts(place.namespace_mnt_target)
     if spec.rootfs is not None:
         pivot.enter(spec.rootfs)
+    return to_give_up
+
+
+def _settle(spec: LaunchSpec) -> None:
+    """Do steps 17 and 18. Raises LaunchFailure."""
     privileges.set_limits(spec.rlimits)
     if spec.working_directory is not None:
         _change_directory(spec.working_directory)
-    return to_give_up
 
 
 def _unshare_mounts() -> None:

@@ -2,7 +2,8 @@
 """What the init of a container does all its life: pass on signals, reap, tell how it ended.
 
 All signals are blocked and read from a descriptor, so none is lost between two steps, and pid 1
-of a namespace gets them although it has no handlers.
+of a namespace gets them although it has no handlers. A program of ours may be init and command in
+one: it calls ``take_signals`` when the descriptor is readable and returns its exit code.
 
 Source: spec ``containerizer`` 5.3, 8.2 (1, 2, 4), 8.5.
 Deviation: the status of a command that could not be executed is written once (256, not 256256).
@@ -14,7 +15,7 @@ import contextlib
 import os
 import select
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import NoReturn
 
 from containerizer.init.failure import LaunchFailure
@@ -23,6 +24,21 @@ from containerizer.linux import signals
 _MAX_TOLD = 64 * 1024
 #: Raw wait status of a process that called exit(1).
 EXIT_1 = 1 << 8
+#: What does not end a process that has no handlers, or only stops it.
+_HARMLESS = frozenset(
+    {
+        signal.SIGCHLD,
+        signal.SIGCONT,
+        signal.SIGPIPE,
+        signal.SIGTSTP,
+        signal.SIGTTIN,
+        signal.SIGTTOU,
+        signal.SIGURG,
+        signal.SIGWINCH,
+    }
+)
+#: What a terminal sends to all that run in its foreground.
+TERMINAL_SIGNALS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT})
 
 
 def await_release(control: int) -> None:
@@ -67,6 +83,13 @@ class Init:
         self._signals = inherited
         self._status = status
         self._pid = os.getpid()
+        #: Whether the mount namespace is the container's own.
+        self.own_mounts = False
+
+    @property
+    def signals(self) -> int:
+        """Descriptor that is readable while signals wait."""
+        return self._signals
 
     @property
     def fds(self) -> set[int]:
@@ -95,6 +118,27 @@ class Init:
         if self._status is not None:
             self._status.write(wait_status)
         os._exit(1)
+
+    def finish(self, exit_code: int) -> NoReturn:
+        """Record how a program that is init and command in one ended, and exit."""
+        if self._status is not None:
+            self._status.write((exit_code & 0xFF) << 8)
+        os._exit(0)
+
+    def take_signals(self, ignored: Container[int] = ()) -> list[tuple[int, int]]:
+        """Take what waits; return pid and wait status of the children that have ended.
+
+        For a program that is init and command in one: what ends a process without handlers ends
+        this one, with the status of a command that was killed, unless it is ``ignored``.
+        """
+        ended: list[tuple[int, int]] = []
+        while (number := self._next()) is not None:
+            if number not in _HARMLESS and number not in ignored:
+                self.end(number)
+        with contextlib.suppress(ChildProcessError):
+            while (child := os.waitpid(-1, os.WNOHANG))[0] != 0:
+                ended.append(child)
+        return ended
 
     def supervise(self, command: int, told: int, on_told: Callable[[bytes], None]) -> NoReturn:
         """Pass signals on to ``command`` and reap orphans until it ends.

@@ -136,14 +136,15 @@ def give_up(privileges: Privileges) -> None:
 def settle_without_exec(privileges: Privileges) -> None:
     """Do to this process what an exec would: for programs that run in place.
 
-    Without it the permitted capabilities kept across the change of user would stay.
+    Without it the permitted capabilities kept across the change of user would stay. But nobody of
+    the same user may look into it or take it over: it is more than a command.
     """
     try:
         if privileges.restricted:
             sets = caps.after_exec(caps.get(privileges.last_capability), os.geteuid())
             caps.set_process(sets.effective, sets.permitted, sets.inheritable)
             prctl.set_keep_capabilities(False)
-        prctl.set_dumpable(True)
+        prctl.set_dumpable(False)
     except OSError as error:
         raise failure("Failed to set process capabilities", error) from error
 

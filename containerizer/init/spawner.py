@@ -27,11 +27,11 @@ import os
 import pwd
 import select
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import NoReturn
 
-from containerizer.init.command import Program, load_program
+from containerizer.init.command import InitProgram, Program, load_program
 from containerizer.init.failure import LaunchFailure, failure, say
 from containerizer.init.helper import MAX_HELPER_FDS, HelperRequest, become_helper
 from containerizer.init.launch import InitTask, LaunchPlace, run_init
@@ -70,6 +70,8 @@ class SpawnRequest:
     namespace_mnt_target: int | None = None
     #: Whether stdio is the terminal that the new session controls.
     terminal: bool = False
+    #: Path of the program of ours that init runs itself instead of forking a command.
+    program: str | None = None
 
     def encode(self) -> bytes:
         """Return the datagram."""
@@ -125,7 +127,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _programs(arguments: Sequence[str], flag: str) -> dict[str, Program]:
+def _programs(arguments: Sequence[str], flag: str) -> dict[str, Callable[..., int]]:
     """Import the programs of ``--program=path=module:function`` or ``--helper=name=…``."""
     programs = {}
     for argument in arguments:
@@ -160,7 +162,7 @@ class _Spawner:
     def __init__(
         self,
         agent: socket.socket,
-        programs: Mapping[str, Program],
+        programs: Mapping[str, InitProgram],
         helpers: Mapping[str, Program],
     ) -> None:
         self._agent = agent
@@ -290,7 +292,8 @@ class _Spawner:
         place = LaunchPlace(
             terminal=request.terminal, namespace_mnt_target=request.namespace_mnt_target
         )
-        task = InitTask(read_spec, descriptors.control, place, self._programs, self._title)
+        program = None if request.program is None else self._programs[request.program]
+        task = InitTask(read_spec, descriptors.control, place, program, self._title)
         run_init(init, task)
 
 

@@ -117,6 +117,7 @@ class LinuxLauncher:
                     enter_pid=parent if request.enter_namespaces else None,
                     namespace_mnt_target=request.namespace_mnt_target,
                     terminal=request.launch_info.HasField("tty_slave_path"),
+                    program=self._spawner.program(request.launch_info),
                 ),
                 print_message(request.launch_info),
                 request.stdio,

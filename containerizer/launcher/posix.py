@@ -67,6 +67,7 @@ class PosixLauncher:
             SpawnRequest(
                 request.runtime_directory,
                 terminal=request.launch_info.HasField("tty_slave_path"),
+                program=self._spawner.program(request.launch_info),
             ),
             print_message(request.launch_info),
             request.stdio,

@@ -23,6 +23,7 @@ from containerizer.init.helper import HelperRequest
 from containerizer.init.spawner import TITLE_ROOM, SpawnRequest
 from containerizer.launcher.base import Stdio
 from mesos_compat.base.errors import LaunchError
+from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,8 @@ _TITLE_ROOM_BYTES = 2048
 class SpawnerConfig:
     """How the spawner is started."""
 
-    #: Path of an executable to ``module:function`` that is called in its place.
+    #: Path of an executable to ``module:function`` (an ``InitProgram``) that is called in its
+    #: place, by the container's init itself.
     programs: Mapping[str, str]
     python: str = sys.executable
     #: Soft and hard limit of open files that containers start with; ``None``: this process's own.
@@ -101,6 +103,8 @@ class Spawner:
 
     def __init__(self, config: SpawnerConfig) -> None:
         self._config = config
+        #: By real path.
+        self._programs = {os.path.realpath(path): ref for path, ref in config.programs.items()}
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._lock = asyncio.Lock()
@@ -110,6 +114,14 @@ class Spawner:
     def pid(self) -> int | None:
         """Pid of the helper process; ``None`` if it does not run."""
         return None if self._process is None else self._process.pid
+
+    def program(self, info: slave.ContainerLaunchInfo) -> str | None:
+        """Return the program of ours that the command of ``info`` is, if it is one."""
+        value = info.command.value
+        if info.command.shell or info.HasField("rootfs") or not value:
+            return None
+        path = os.path.realpath(value)
+        return path if path in self._programs else None
 
     async def start(self) -> None:
         """Start the helper if it does not run. Raises LaunchError."""
@@ -178,7 +190,7 @@ class Spawner:
 
     async def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        arguments = [f"--program={path}={ref}" for path, ref in self._config.programs.items()]
+        arguments = [f"--program={path}={ref}" for path, ref in self._programs.items()]
         arguments += [f"--helper={name}={ref}" for name, ref in _HELPERS.items()]
         command = [self._config.python, "-I", "-c", _BOOT, *_module_path(), "--", *arguments]
         try:

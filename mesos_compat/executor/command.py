@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command executor: runs one command task and tells the agent about it.
 
-``main`` runs in a fork of a preloaded process or as the program ``mesos-executor``. One thread;
-nothing is imported after start, because the files of this program may be out of reach then.
+``main`` runs as the init of its container, forked from a preloaded process, or as the program
+``mesos-executor``. One thread; nothing is imported after start, because the files of this program
+are out of reach once the root of a task's image was entered.
 
 Source: spec ``executors`` 5.
 """
@@ -13,11 +14,13 @@ import contextlib
 import gc
 import os
 import signal
+import socket
 import sys
 import time
 import uuid
 from dataclasses import dataclass
 
+from containerizer.init.pid1 import TERMINAL_SIGNALS, Init
 from mesos_compat.base.errors import FlagError, LaunchError, MesosCompatError
 from mesos_compat.base.units import format_duration
 from mesos_compat.executor import task as task_plan
@@ -55,8 +58,10 @@ class CommandExecutor:
         options: task_plan.TaskOptions,
         environ: dict[str, str],
         log: SandboxLog,
+        init: Init | None = None,
     ) -> None:
         self._loop = loop
+        self._init = init
         self._settings = settings
         self._options = options
         self._environ = environ
@@ -75,6 +80,8 @@ class CommandExecutor:
 
     def start(self) -> None:
         """Begin to talk to the agent."""
+        if self._init is not None:
+            self._loop.watch(self._init.signals, READ, self._on_signals)
         self._client.start()
 
     # Events.
@@ -126,7 +133,7 @@ class CommandExecutor:
         for name in changed:
             self._log.info(f"Overwriting environment variable '{name}'")
         try:
-            self._pid = launch_task(self._options, task, merged)
+            self._pid = launch_task(self._options, task, merged, enter=self._may_enter())
         except (OSError, LaunchError) as error:
             self._log.error(f"Failed to launch the command: {error}")
             self._end(v1.TASK_FAILED, f"Failed to launch the command: {error}")
@@ -220,7 +227,22 @@ class CommandExecutor:
 
     # The end.
 
+    def _may_enter(self) -> bool:
+        """Whether we may enter the task's root ourselves."""
+        # An agent that comes back makes a new Unix socket, whose path is the host's.
+        unix = self._settings.endpoint.family == socket.AF_UNIX
+        return self._init is not None and self._init.own_mounts and not unix
+
+    def _on_signals(self, events: int) -> None:
+        assert self._init is not None
+        ignored = TERMINAL_SIGNALS if self._options.tty else ()
+        for pid, wait_status in self._init.take_signals(ignored):
+            if pid == self._pid and not self._ended:
+                self._reaped(wait_status)
+
     def _watch_child(self, pid: int) -> None:
+        if self._init is not None:
+            return  # ``_on_signals`` reaps all children
         try:
             fd = os.pidfd_open(pid)
         except OSError:
@@ -313,8 +335,11 @@ def _text(seconds: float) -> str:
     return format_duration(round(seconds * 1e9))
 
 
-def main(argv: list[str], environ: dict[str, str]) -> int:
-    """Run the executor; ``argv`` starts with the program's name. Returns the exit code."""
+def main(argv: list[str], environ: dict[str, str], init: Init | None = None) -> int:
+    """Run the executor; ``argv`` starts with the program's name. Returns the exit code.
+
+    With ``init`` this process is the container's init at the same time.
+    """
     gc.disable()
     try:
         flags = parse_flags(argv[1:])
@@ -324,7 +349,7 @@ def main(argv: list[str], environ: dict[str, str]) -> int:
         settings = ClientSettings.of(environ)
         if flags.options.rootfs is not None and os.geteuid() != 0:
             raise FlagError("The command executor requires root with rootfs")
-        return _run(flags, settings, environ)
+        return _run(flags, settings, environ, init)
     except FlagError as error:
         write_all(2, f"{error}\n".encode("utf-8", "surrogateescape"))
         return 1
@@ -333,11 +358,14 @@ def main(argv: list[str], environ: dict[str, str]) -> int:
         return 1
 
 
-def _run(flags: ExecutorFlags, settings: ClientSettings, environ: dict[str, str]) -> int:
+def _run(
+    flags: ExecutorFlags, settings: ClientSettings, environ: dict[str, str], init: Init | None
+) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     loop = Loop()
     log = SandboxLog(flags.logging_level, flags.quiet)
-    executor = CommandExecutor(loop, settings, flags.options, without_secrets(environ), log)
+    visible = without_secrets(environ)
+    executor = CommandExecutor(loop, settings, flags.options, visible, log, init)
     executor.start()
     return loop.run()
 

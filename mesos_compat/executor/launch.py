@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
-from containerizer.init.launch import exec_in_place
+from containerizer.init import launch
+from containerizer.init.failure import LaunchFailure, say
 from containerizer.init.spec import LaunchSpec, SpecError
 from containerizer.linux import signals, users
 from mesos_compat.base.errors import LaunchError
@@ -20,19 +21,39 @@ from mesos_compat.executor.task import TaskOptions, launch_info
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 
 
-def launch_task(options: TaskOptions, task: v1.TaskInfo, environment: Mapping[str, str]) -> int:
+def launch_task(
+    options: TaskOptions, task: v1.TaskInfo, environment: Mapping[str, str], *, enter: bool
+) -> int:
     """Fork, start the command and return its pid.
 
-    Raises LaunchError if the command can never work, OSError if there can be no process. What
-    fails in the child is told by its stderr and exit status.
+    With ``enter`` this process goes into the task's root itself, and so has nothing left of the
+    host that the task could reach by way of it. Raises LaunchError if the command can never work,
+    OSError if there can be no process. What fails in the child is told by its stderr and exit
+    status.
     """
     spec = _spec(options, task, environment)
     if options.rootfs is not None and options.user is not None:
         _give_sandbox_to(options.user)
+    last_steps = _enter(spec) if enter and options.rootfs is not None else _all_steps(spec, options)
     pid = os.fork()
     if pid == 0:
-        _become_task(spec, options)
+        _become_task(last_steps, options)
     return pid
+
+
+def _enter(spec: LaunchSpec) -> Callable[[], NoReturn]:
+    """Do the first steps here and return those of the child."""
+    try:
+        to_give_up = launch.enter(spec)
+    except LaunchFailure as error:
+        # As if it had failed in the child: that is where its status comes from.
+        say(str(error))
+        return lambda: os._exit(1)
+    return lambda: launch.exec_entered(spec, to_give_up)
+
+
+def _all_steps(spec: LaunchSpec, options: TaskOptions) -> Callable[[], NoReturn]:
+    return lambda: launch.exec_in_place(spec, unshare_mounts=options.rootfs is not None)
 
 
 def _spec(options: TaskOptions, task: v1.TaskInfo, environment: Mapping[str, str]) -> LaunchSpec:
@@ -53,13 +74,13 @@ def _give_sandbox_to(user: str) -> None:
     os.chown(".", identity.uid, identity.gid)
 
 
-def _become_task(spec: LaunchSpec, options: TaskOptions) -> NoReturn:
+def _become_task(last_steps: Callable[[], NoReturn], options: TaskOptions) -> NoReturn:
     """Never return into the executor's code, whatever happens."""
     try:
         if not options.tty:
             os.setsid()
         signals.reset()
-        exec_in_place(spec, unshare_mounts=options.rootfs is not None)
+        last_steps()
     except BaseException as error:
         write_all(2, f"{error}\n".encode("utf-8", "backslashreplace"))
     finally:

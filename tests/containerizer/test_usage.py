@@ -84,6 +84,8 @@ def test_the_mount_namespace_of_a_session(
 ) -> None:
     monkeypatch.setattr(proc, "children", lambda pid: tree.get(pid, []))
     monkeypatch.setattr(session, "identity", lambda pid, flag: namespaces[pid])
+    entered: set[int] = set()
+    monkeypatch.setattr(session, "_has_own_root", entered.__contains__)
     assert session.mount_namespace_target(1, command_task=False) == 1
     if isinstance(expected, int):
         assert session.mount_namespace_target(1, command_task=True) == expected
@@ -91,3 +93,5 @@ def test_the_mount_namespace_of_a_session(
         with pytest.raises(ContainerError) as caught:
             session.mount_namespace_target(1, command_task=True)
         assert str(caught.value).startswith(expected)
+    entered.add(1)
+    assert session.mount_namespace_target(1, command_task=True) == 1

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -23,10 +24,12 @@ _HERE = "tests.containerizer.launcher.programs"
 
 @pytest.fixture
 async def programs(tmp_path: os.PathLike[str]) -> AsyncIterator[Host]:
-    """A host whose spawner knows three programs, one by a link to its path."""
+    """A host whose spawner knows some programs, by a link to their paths."""
     folder = os.path.realpath(tmp_path)
     os.symlink(folder, f"{folder}/link")
-    table = {f"{folder}/link/{name}": f"{_HERE}:{name}" for name in ("report", "crash", "leave")}
+    table = {
+        f"{folder}/link/{name}": f"{_HERE}:{name}" for name in ("report", "crash", "leave", "serve")
+    }
     made = Host(PosixLauncher(Spawner(SpawnerConfig(programs=table))), folder)
     yield made
     await made.clean()
@@ -46,9 +49,39 @@ async def test_program_in_place_of_an_executable(programs: Host) -> None:
     assert environment.endswith("('X', 'y')] True")
     assert title == "a b --flag"
     assert place == f"{os.getuid()} / True"
-    assert mask == "[]"
-    assert fds == "['0', '1', '2']"
+    assert mask == "True"
+    # 0, 1, 2 and the one that lists them
+    assert fds == "4 False"
     assert outcome.stderr == "err"
+
+
+async def test_program_is_the_init_and_reaps_orphans(programs: Host) -> None:
+    # Not under pid 1 of a namespace nor a subreaper: the orphan of a posix container would come
+    # to the spawner.
+    info = launch_info(f"{programs.folder}/serve", arguments=["s", "kill -9 $$"])
+    container_id, init = await programs.start(info)
+    child, ended = await programs.written(container_id, 2)
+    assert ended == "child 9"
+    assert proc.children(init.pid) == []
+    assert int(child) != init.pid
+    os.kill(init.pid, signal.SIGTERM)
+    assert (await programs.finish(container_id)).status == "15"
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGKILL, ""), (signal.SIGHUP, "1"), (signal.SIGUSR1, "10"), (signal.SIGALRM, "14")],
+)
+async def test_signal_that_ends_a_program(
+    programs: Host, number: signal.Signals, status: str
+) -> None:
+    info = launch_info(f"{programs.folder}/serve", arguments=["s", "exec sleep 9"])
+    container_id, init = await programs.start(info)
+    await programs.written(container_id)
+    for harmless in (signal.SIGWINCH, signal.SIGCONT, signal.SIGURG):
+        os.kill(init.pid, harmless)
+    os.kill(init.pid, number)
+    assert (await programs.finish(container_id)).status == status
 
 
 @pytest.mark.root
