@@ -75,6 +75,8 @@ class Surroundings:
     clock: Clock
     #: Called once when the process is to end; the text is empty if that is no error.
     exit: Callable[[str], None]
+    #: Called when an executor is about to be forgotten, if there are hooks.
+    removed: Callable[[pb.FrameworkInfo, pb.ExecutorInfo], None] = lambda framework, executor: None
 
 
 class Runner:
@@ -108,6 +110,8 @@ class Runner:
             case effects.CollectGarbage(old):
                 for path in old:
                     around.gc.schedule(path)
+            case effects.TellRemoved(framework, executor):
+                around.removed(framework, executor)
             case effects.Log(level, text):
                 log.log(level, "%s", text)
             case effects.Exit(error):

@@ -171,6 +171,13 @@ def _run(turn: Turn, request: Request) -> None:
             info.CopyFrom(request.task.executor)
             info.framework_id.value = framework.framework_id
         executor = executors.add(turn, framework, info, request.generated)
+    decorators = turn.state.config.decorators
+    if decorators is not None:
+        labels = decorators.task_labels(
+            request.task, executor.info, framework.info, turn.state.info()
+        )
+        if labels != request.task.labels:
+            request.task.labels.CopyFrom(labels)
     executor.queued[task_id] = Task(request.task, TaskPlace.QUEUED, pb.TASK_STAGING)
     turn.info(
         f"Queued task '{task_id}' for executor '{request.executor_id}' of framework"

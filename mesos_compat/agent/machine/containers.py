@@ -81,6 +81,8 @@ def environment(state: AgentState, framework: Framework, executor: Executor) -> 
     if checkpoint:
         made["MESOS_RECOVERY_TIMEOUT"] = _duration(config.recovery_timeout_s)
         made["MESOS_SUBSCRIPTION_BACKOFF_MAX"] = _duration(config.executor_reregistration_timeout_s)
+    if config.decorators is not None:
+        made.update(config.decorators.executor_environment(executor.info))
     return made
 
 

@@ -139,6 +139,14 @@ class CollectGarbage:
 
 
 @dataclass(frozen=True, slots=True)
+class TellRemoved:
+    """Tell the hooks that an executor is about to be forgotten."""
+
+    framework: pb.FrameworkInfo
+    executor: pb.ExecutorInfo
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """Write a line for operators; ``level`` as in the logging module."""
 
@@ -169,6 +177,7 @@ Effect: TypeAlias = (
     | SendToExecutor
     | CloseExecutorStream
     | CollectGarbage
+    | TellRemoved
     | Log
     | Exit
 )

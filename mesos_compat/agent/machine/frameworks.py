@@ -10,7 +10,7 @@ from collections import deque
 
 from mesos_compat.agent import paths
 from mesos_compat.agent.machine import executors, streams
-from mesos_compat.agent.machine.effects import CollectGarbage, Exit
+from mesos_compat.agent.machine.effects import CollectGarbage, Exit, TellRemoved
 from mesos_compat.agent.machine.events import UpdateFramework
 from mesos_compat.agent.machine.state import (
     AgentPhase,
@@ -83,6 +83,8 @@ def remove_executor(turn: Turn, framework: Framework, executor: Executor) -> Non
     del framework.executors[executor.executor_id]
     executors.cancel_timers(turn, executor)
     framework.completed_executors.append(executor)
+    if config.decorators is not None:
+        turn.do(TellRemoved(framework.info, executor.info))
     home = paths.executor(config.work_dir, agent_id, framework.framework_id, executor.executor_id)
     turn.info(
         f"Cleaning up executor '{executor.executor_id}' of framework {framework.framework_id}"

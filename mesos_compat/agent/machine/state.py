@@ -14,6 +14,7 @@ import enum
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from mesos_compat.base.errors import InvariantError
 from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId
@@ -95,6 +96,25 @@ class TaskPlace(enum.Enum):
     COMPLETED = "completed"
 
 
+class Decorators(Protocol):
+    """What hooks want to be changed: functions of their arguments, which they do not change."""
+
+    def task_labels(
+        self,
+        task: pb.TaskInfo,
+        executor: pb.ExecutorInfo,
+        framework: pb.FrameworkInfo,
+        agent: pb.SlaveInfo,
+    ) -> pb.Labels:
+        """Return the labels of a task."""
+
+    def executor_environment(self, executor: pb.ExecutorInfo) -> dict[str, str]:
+        """Return variables to be laid over those that the agent sets."""
+
+    def task_status(self, framework_id: str, status: pb.TaskStatus) -> pb.TaskStatus:
+        """Return the status with other labels and another container status."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
     """What the machine has to know of flags and host; constant for the life of the process."""
@@ -128,6 +148,8 @@ class AgentConfig:
     recovery_timeout_s: float
     gc_delay_s: float
     max_completed_executors: int
+    #: ``None`` without hooks.
+    decorators: Decorators | None = None
 
 
 @dataclass(slots=True)

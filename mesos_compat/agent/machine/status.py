@@ -119,6 +119,7 @@ def report(
     )
     if limited and cause.reason in _LIMITATIONS:
         update.status.limitation.resources.extend(limited)
+    _decorate(turn, update)
     turn.count("slave/valid_status_updates")
     executor.incoming.append(IncomingUpdate(update, from_executor=False))
     advance(turn, framework, executor)
@@ -138,6 +139,7 @@ def refuse(
     update = make(
         turn, cause, framework.framework_id, task_id, executor_id, framework.partition_aware
     )
+    _decorate(turn, update)
     streams.enqueue(turn, update)
 
 
@@ -164,6 +166,7 @@ def executor_update(turn: Turn, event: ExecutorUpdate) -> None:
         )
         return
     turn.count("slave/valid_status_updates")
+    _decorate(turn, update)
     sender = framework.executors.get(event.executor_id)
     if executor is None and sender is not None and _was_completed(sender, update):
         _acknowledge_executor(turn, sender, IncomingUpdate(update, from_executor=True))
@@ -294,6 +297,14 @@ def _received(turn: Turn, event: ExecutorUpdate) -> messages.StatusUpdate | None
     if not sent.HasField("slave_id"):
         made.status.slave_id.value = turn.state.agent_id
     return made
+
+
+def _decorate(turn: Turn, update: messages.StatusUpdate) -> None:
+    """Let hooks change labels and container status of an update of ours or a copy."""
+    decorators = turn.state.config.decorators
+    if decorators is not None:
+        decorated = decorators.task_status(update.framework_id.value, update.status)
+        update.status.CopyFrom(decorated)
 
 
 def _unusable(turn: Turn, update: messages.StatusUpdate | None, framework: Framework | None) -> str:
