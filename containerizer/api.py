@@ -10,7 +10,7 @@ Source: spec ``containerizer`` 1.3, 3, 4; upstream ``slave/containerizer/contain
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from mesos_compat.model.ids import ContainerId
@@ -27,6 +27,31 @@ class LaunchOutcome(enum.Enum):
     ALREADY_LAUNCHED = "already launched"
     #: Not a container of this containerizer; nothing was done.
     NOT_SUPPORTED = "not supported"
+
+
+class InputAnswer(Protocol):
+    """How a stream of input ended: the HTTP status and text for whoever sent it."""
+
+    @property
+    def status(self) -> int:
+        """A status code of HTTP."""
+
+    @property
+    def text(self) -> str:
+        """What to say; empty for success."""
+
+
+class OutputStream(Protocol):
+    """Records of a container's output, to be iterated once and closed.
+
+    The iteration ends with the output and raises ContainerError if the stream breaks.
+    """
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Iterate over messages ``ProcessIO``, without frames."""
+
+    async def aclose(self) -> None:
+        """Detach; the container is not affected."""
 
 
 class Containerizer(Protocol):
@@ -93,6 +118,21 @@ class Containerizer(Protocol):
 
     def containers(self) -> frozenset[ContainerId]:
         """Return the ids of all containers, nested and dying ones included."""
+
+    def is_standalone(self, container_id: ContainerId) -> bool:
+        """Whether a known container, or the one it is nested in, has no executor."""
+
+    async def attach_output(self, container_id: ContainerId, media_type: str) -> OutputStream:
+        """Attach to the output of a container, from now on, as JSON or protobuf."""
+
+    async def attach_input(
+        self, container_id: ContainerId, media_type: str, calls: AsyncIterable[bytes]
+    ) -> InputAnswer:
+        """Send input to a container; the answer may come before ``calls`` end.
+
+        ``calls`` are messages ``agent.Call`` of type PROCESS_IO, v0 or v1, which look alike. What
+        ``calls`` raises is raised here.
+        """
 
     async def remove(self, container_id: ContainerId) -> None:
         """Remove the sandbox and runtime directory of a terminated nested container."""

@@ -11,7 +11,7 @@
         standalone.marker           empty: no executor
         force_destroy_on_recovery   empty: a DEBUG container
         termination                 ContainerTermination; nested containers only, once they ended
-        devices/                    isolators' business
+        devices/, io_switchboard/, shm/     isolators' business
         containers/<child id>/      the same again
 
 Messages have a 4-byte length in front, resources are written in the old form of reservations. All
