@@ -33,7 +33,7 @@ def make_nested(root_sandbox: str, container_id: ContainerId, user: str | None) 
     try:
         identity = users.identity_of(user) if user is not None else None
         if user is not None and identity is None:
-            raise OSError(f"Failed to get the uid of user '{user}': not found")
+            raise OSError(f"Failed to chown directory to '{user}': No such user '{user}'")
         with Root(root_sandbox) as root:
             root.makedirs(relative, 0o755)
             made = root.open(relative, os.O_RDONLY | os.O_DIRECTORY)
