@@ -6,6 +6,8 @@ Source: spec ``containerizer`` 1.2; texts as in the recordings of agents that re
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from containerizer.api import Containerizer
 from containerizer.isolators.context import ContainerizerConfig, IsolatorContext
 from containerizer.isolators.order import create_isolators, normalised, supported
@@ -16,8 +18,10 @@ from containerizer.loggers.sandbox import SandboxLogger
 from containerizer.mesos import MesosContainerizer
 from containerizer.provisioner.base import Provisioner
 from containerizer.rundir import RuntimeDirectory
+from containerizer.secrets import SecretResolver, ValueSecretResolver
 from mesos_compat.base.errors import FlagError, IsolatorError
 from mesos_compat.base.metrics import Metrics
+from mesos_compat.model.ids import ContainerId
 
 #: Containerizers that can be named in ``--containerizers``.
 _SUPPORTED = ("mesos",)
@@ -49,11 +53,14 @@ def create_containerizer(
     provisioner: Provisioner | None,
     metrics: Metrics,
     logger: ContainerLogger | None = None,
+    secrets: SecretResolver | None = None,
+    fetched: Callable[[ContainerId, str], None] | None = None,
 ) -> Containerizer:
     """Make the containerizer that ``config`` describes; on the event loop.
 
-    ``provisioner`` is ``None`` without ``--image_providers``. Raises FlagError with the line that
-    upstream prints.
+    ``provisioner`` is ``None`` without ``--image_providers``. ``fetched`` is called with the
+    sandbox of each container when all its files are there, and raises nothing. Raises FlagError
+    with the line that upstream prints.
     """
     names = [name for name in config.containerizers.split(",") if name]
     if len(set(names)) != len(names):
@@ -78,12 +85,13 @@ def create_containerizer(
             container_directory=rundir.path,
             container_config=rundir.read_config,
             launcher_hierarchies=_hierarchies(launcher),
+            secrets=secrets or ValueSecretResolver(),
         )
         isolators = create_isolators(context)
     except IsolatorError as error:
         raise FlagError(f"{_PREFIX}{_MESOS}{error}") from error
     return MesosContainerizer(
-        config, launcher, provisioner, logger or SandboxLogger(), isolators, metrics
+        config, launcher, provisioner, logger or SandboxLogger(), isolators, metrics, fetched
     )
 
 

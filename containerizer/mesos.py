@@ -14,7 +14,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -99,6 +99,8 @@ class MesosContainerizer:
     """All containers of one agent; implements ``api.Containerizer``.
 
     ``isolators`` are in order. Made by ``create.py``.
+    ``fetched`` is called with the sandbox of each container when all its files are there, and
+    raises nothing.
     """
 
     def __init__(
@@ -109,8 +111,10 @@ class MesosContainerizer:
         logger: ContainerLogger,
         isolators: Sequence[NamedIsolator],
         metrics: Metrics,
+        fetched: Callable[[ContainerId, str], None] | None = None,
     ) -> None:
         self._config = config
+        self._fetched = fetched
         self._launcher = launcher
         self._provisioner = provisioner
         self._logger = logger
@@ -265,10 +269,13 @@ class MesosContainerizer:
             handle.watch = self._watcher.start(container.id)
 
             self._enter(container, State.ISOLATING)
+            await asyncio.sleep(0)  # every watch has begun
             await self._isolators.isolate(container.id, forked.pid)
             handle.go_on("isolating")
 
             self._enter(container, State.FETCHING)
+            if self._fetched is not None:
+                self._fetched(container.id, config.directory)
             forked.release()
         finally:
             forked.abort()  # without effect once it is released
