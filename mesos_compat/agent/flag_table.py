@@ -74,11 +74,7 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     Flag("acls", JSON_OBJECT, "Who may do what."),
     Flag("authorizer", STRING, "What decides who may do what.", "local"),
     Flag("firewall_rules", JSON_OBJECT, "Endpoints that are switched off."),
-    Flag("secret_resolver", STRING, "Plug-in that resolves references to secrets."),
     # plug-ins
-    Flag("hooks", STRING, "Hook plug-ins."),
-    Flag("modules", JSON_OBJECT, "Module libraries to load."),
-    Flag("modules_dir", PATH, "Directory of module manifests."),
     # executors
     Flag(
         "executor_reregistration_retry_interval", DURATION, "Time between two reconnect requests."

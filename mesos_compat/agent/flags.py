@@ -41,7 +41,18 @@ from mesos_compat.base.flags import (
     flag,
     optional,
 )
+from mesos_compat.base.plugins import Group
 from mesos_compat.libprocess.address import ListenOptions
+
+#: Groups of plug-ins, by the flag that names some of them.
+_GROUPS: Final[Mapping[str, str]] = {
+    "isolation": "mesos_compat.isolators",
+    "image_providers": "mesos_compat.image_stores",
+    "image_provisioner_backend": "mesos_compat.image_backends",
+    "container_logger": "mesos_compat.container_loggers",
+    "hooks": "mesos_compat.hooks",
+    "secret_resolver": "mesos_compat.secret_resolvers",
+}
 
 #: Seconds that an ``--ip_discovery_command`` may take.
 _DISCOVERY_TIMEOUT_S: Final = 30.0
@@ -304,6 +315,14 @@ class AgentFlags:
         STRING, "Colon separated directories with CNI plug-ins."
     )
     network_cni_config_dir: str | None = optional(PATH, "Directory of CNI network configurations.")
+    secret_resolver: str | None = optional(
+        STRING, "Plug-in that resolves references to secrets; without it only values are known."
+    )
+    hooks: str | None = optional(STRING, "Hook plug-ins, comma separated, in the order of calls.")
+    modules: Mapping[str, Any] | None = optional(
+        JSON_OBJECT, "Parameters of plug-ins, as a JSON object of libraries with their modules."
+    )
+    modules_dir: str | None = optional(PATH, "Directory of files with what --modules takes.")
     fetcher_cache_dir: str = flag(PATH, "Where fetched files are kept.", default="")
     fetcher_cache_size: int = flag(BYTES, "How much of them.", default=2 << 30)
     fetcher_stall_timeout: float = flag(
@@ -357,9 +376,12 @@ def parse_agent_flags(argv: Sequence[str], environ: Mapping[str, str]) -> AgentF
 
 def usage(environ: Mapping[str, str]) -> str:
     """Return the text of ``--help``."""
+    remarks = _plugins()
+    for name in (*PROTECTING, *WITHOUT_EFFECT):
+        remarks[name] = "Not implemented yet."
     described = [
-        dataclasses.replace(one, help=f"{one.help} Not implemented yet.")
-        if one.name in PROTECTING or one.name in WITHOUT_EFFECT
+        dataclasses.replace(one, help=f"{one.help} {remarks[one.name]}")
+        if one.name in remarks
         else one
         for one in FLAGS.flags.values()
     ]
@@ -404,6 +426,15 @@ def machine_defaults(environ: Mapping[str, str]) -> dict[str, Any]:
         "appc_store_dir": os.path.join(temporary, "mesos", "store", "appc"),
         "docker_store_dir": os.path.join(temporary, "mesos", "store", "docker"),
         "fetcher_cache_dir": os.path.join(temporary, "mesos", "fetch"),
+    }
+
+
+def _plugins() -> dict[str, str]:
+    """Say which plug-ins are installed, by the flag that names them."""
+    return {
+        flag: f"Installed: {', '.join(names)}."
+        for flag, group in _GROUPS.items()
+        if (names := Group(group).names())
     }
 
 

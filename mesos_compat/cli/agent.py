@@ -13,9 +13,9 @@ import pwd
 import signal
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -31,13 +31,16 @@ from containerizer.launcher.spawn import Spawner, SpawnerConfig
 from containerizer.provisioner.base import Provisioner
 from containerizer.provisioner.config import ProvisionerConfig
 from containerizer.provisioner.create import create_provisioner
+from containerizer.secrets import SecretResolver, create_secret_resolver
 from mesos_compat.agent import gauges, paths
 from mesos_compat.agent.flags import AgentFlags, listen_options, parse_agent_flags, usage
 from mesos_compat.agent.gc import GarbageCollector
+from mesos_compat.agent.hooks import Hooks, create_hooks
 from mesos_compat.agent.inbox import Inbox
 from mesos_compat.agent.loop import AgentLoop
 from mesos_compat.agent.machine import events
 from mesos_compat.agent.machine.state import AgentState
+from mesos_compat.agent.modules import module_parameters
 from mesos_compat.agent.runner import Leader, Runner, Surroundings
 from mesos_compat.agent.settings import ACTOR_ID, MESOS_VERSION, agent_config, from_json
 from mesos_compat.agent.workdir import DirectoryLock
@@ -46,6 +49,7 @@ from mesos_compat.base.clock import RealClock
 from mesos_compat.base.errors import FlagError, InvariantError, MesosCompatError
 from mesos_compat.base.log import Logging
 from mesos_compat.base.metrics import Metrics
+from mesos_compat.base.plugins import Parameters
 from mesos_compat.base.procs import raise_open_files
 from mesos_compat.base.scope import Scope
 from mesos_compat.http.app import create_app
@@ -73,6 +77,15 @@ class Ending:
 
     error: str = ""
     signal: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    """Plug-ins that several parts use."""
+
+    parameters: Mapping[str, Parameters]
+    hooks: Hooks
+    secrets: SecretResolver
 
 
 def main() -> int:
@@ -182,10 +195,17 @@ class _Agent:
         in the order in which it has to be closed. Raises FlagError.
         """
         clock, metrics = RealClock(), Metrics()
+        parameters = module_parameters(flags.modules, flags.modules_dir)
+        hooks = create_hooks(flags.hooks or "", parameters)
+        doors = _Doors(parameters, hooks, create_secret_resolver(flags.secret_resolver, parameters))
         spawner = _spawner(open_files)
-        containerizer = await _containerizer(flags, work_dir, runtime_dir, spawner, metrics, stack)
+        containerizer = await _containerizer(
+            flags, work_dir, runtime_dir, spawner, metrics, doors, stack
+        )
         detector = detect(flags.master_location, clock)
         config = agent_config(flags, bound.address, work_dir, os.environ)
+        if hooks:
+            config = replace(config, info=hooks.agent_info(config.info), decorators=hooks)
         state = AgentState(config, os.urandom(16), clock.time())
         gauges.register(metrics, state, clock)
 
@@ -219,11 +239,12 @@ class _Agent:
             scope,
             clock,
             exit_with,
+            hooks.remove_executor,
         )
         # Every start gives the agent a new id, so all that is there is of earlier ones.
         gc.schedule_below(paths.agents(work_dir))
         runner = Runner(around, loop.submit)
-        server = Server(bound, inbox, create_app(loop, executors, logs=logs, clock=clock))
+        server = Server(bound, inbox, create_app(loop, executors, scope, logs=logs, clock=clock))
         stack.push_async_callback(scope.close)
         stack.push_async_callback(links.close, _FLUSH_S)
         stack.push_async_callback(server.close, 0.5)
@@ -326,14 +347,24 @@ async def _containerizer(
     runtime_dir: str,
     spawner: Spawner,
     metrics: Metrics,
+    doors: _Doors,
     stack: AsyncExitStack,
 ) -> Containerizer:
-    config = _containerizer_config(flags, work_dir, runtime_dir)
+    config = replace(
+        _containerizer_config(flags, work_dir, runtime_dir), parameters=doors.parameters
+    )
     check_images(config)
     stack.push_async_callback(spawner.close)
     launcher = _launcher(flags, spawner, stack)
     provisioner = _provisioner(flags, work_dir, metrics, stack)
-    containerizer = create_containerizer(config, launcher, provisioner, metrics)
+    containerizer = create_containerizer(
+        config,
+        launcher,
+        provisioner,
+        metrics,
+        secrets=doors.secrets,
+        fetched=doors.hooks.post_fetch if doors.hooks else None,
+    )
     # The first task shall not wait for an interpreter.
     await spawner.start()
     stack.push_async_callback(containerizer.close)
