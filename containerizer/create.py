@@ -13,12 +13,13 @@ from containerizer.isolators.context import ContainerizerConfig, IsolatorContext
 from containerizer.isolators.order import create_isolators, normalised, supported
 from containerizer.launcher.base import Launcher
 from containerizer.launcher.linux import LinuxLauncher
-from containerizer.loggers.base import ContainerLogger
-from containerizer.loggers.sandbox import SandboxLogger
+from containerizer.loggers.base import ContainerLogger, HelperStarter, LoggerContext
+from containerizer.loggers.load import create_logger
 from containerizer.mesos import MesosContainerizer
 from containerizer.provisioner.base import Provisioner
 from containerizer.rundir import RuntimeDirectory
 from containerizer.secrets import SecretResolver, ValueSecretResolver
+from containerizer.switchboard.isolator import IOSwitchboard, SwitchboardConfig
 from mesos_compat.base.errors import FlagError, IsolatorError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.model.ids import ContainerId
@@ -53,14 +54,17 @@ def create_containerizer(
     provisioner: Provisioner | None,
     metrics: Metrics,
     logger: ContainerLogger | None = None,
+    helpers: HelperStarter | None = None,
     secrets: SecretResolver | None = None,
     fetched: Callable[[ContainerId, str], None] | None = None,
 ) -> Containerizer:
     """Make the containerizer that ``config`` describes; on the event loop.
 
-    ``provisioner`` is ``None`` without ``--image_providers``. ``fetched`` is called with the
-    sandbox of each container when all its files are there, and raises nothing. Raises FlagError
-    with the line that upstream prints.
+    ``provisioner`` is ``None`` without ``--image_providers``. ``logger`` takes the place of the one
+    that ``config`` names. ``helpers`` (the launcher's spawner) starts I/O switchboards and loggers;
+    without it there are no terminals and no sessions. ``fetched`` is called with the sandbox of
+    each container when all its files are there, and raises nothing. Raises FlagError with the line
+    that upstream prints.
     """
     names = [name for name in config.containerizers.split(",") if name]
     if len(set(names)) != len(names):
@@ -90,8 +94,25 @@ def create_containerizer(
         isolators = create_isolators(context)
     except IsolatorError as error:
         raise FlagError(f"{_PREFIX}{_MESOS}{error}") from error
+    cgroups = launcher.helper_cgroups if isinstance(launcher, LinuxLauncher) else ()
+    if logger is None:
+        around = LoggerContext(config.container_logger_parameters, helpers, cgroups)
+        try:
+            logger = create_logger(config.container_logger, around)
+        except FlagError as error:
+            raise FlagError(f"{_PREFIX}{_MESOS}{error}") from error
+    switchboard = IOSwitchboard(
+        SwitchboardConfig(
+            local=config.local,
+            heartbeat_interval_s=config.http_heartbeat_interval_s,
+            cgroups=cgroups,
+        ),
+        logger,
+        rundir.path,
+        helpers,
+    )
     return MesosContainerizer(
-        config, launcher, provisioner, logger or SandboxLogger(), isolators, metrics, fetched
+        config, launcher, provisioner, switchboard, isolators, metrics, fetched
     )
 
 

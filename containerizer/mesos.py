@@ -14,22 +14,25 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
 from containerizer import sandbox, usage
-from containerizer.api import LaunchOutcome
+from containerizer.api import InputAnswer, LaunchOutcome, OutputStream
 from containerizer.isolators.caller import IsolatorCaller, NamedIsolator
 from containerizer.isolators.context import ContainerizerConfig
 from containerizer.launcher.base import ForkedInit, ForkRequest, Launcher, Stdio
-from containerizer.loggers.base import ContainerLogger
 from containerizer.machine import DUTIES, Container, ContainerTable, Duties, State
 from containerizer.merge import Parent, complete, merged
 from containerizer.provisioner.base import Provisioner
 from containerizer.recover import FoundContainer, found_containers
 from containerizer.rundir import RuntimeDirectory
 from containerizer.session import mount_namespace_target
+from containerizer.switchboard.client import attach_input, attach_output
+from containerizer.switchboard.isolator import NAME as SWITCHBOARD
+from containerizer.switchboard.isolator import IOSwitchboard
+from containerizer.switchboard.records import Encoding
 from containerizer.watch import Watch, Watcher
 from mesos_compat.base import checkpoint
 from mesos_compat.base.errors import (
@@ -41,7 +44,7 @@ from mesos_compat.base.errors import (
     ProvisionError,
 )
 from mesos_compat.base.metrics import Metrics
-from mesos_compat.base.scope import Scope
+from mesos_compat.base.scope import Scope, ScopeClosed
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -98,7 +101,7 @@ class _Handle:
 class MesosContainerizer:
     """All containers of one agent; implements ``api.Containerizer``.
 
-    ``isolators`` are in order. Made by ``create.py``.
+    ``isolators`` are in order; the switchboard comes after them. Made by ``create.py``.
     ``fetched`` is called with the sandbox of each container when all its files are there, and
     raises nothing.
     """
@@ -108,7 +111,7 @@ class MesosContainerizer:
         config: ContainerizerConfig,
         launcher: Launcher,
         provisioner: Provisioner | None,
-        logger: ContainerLogger,
+        switchboard: IOSwitchboard,
         isolators: Sequence[NamedIsolator],
         metrics: Metrics,
         fetched: Callable[[ContainerId, str], None] | None = None,
@@ -117,12 +120,15 @@ class MesosContainerizer:
         self._fetched = fetched
         self._launcher = launcher
         self._provisioner = provisioner
-        self._logger = logger
+        self._switchboard = switchboard
         self._rundir = RuntimeDirectory(config.runtime_dir)
         self._table = ContainerTable()
         self._handles: dict[ContainerId, _Handle] = {}
+        #: Nested containers that have ended and whose sandbox is being removed.
+        self._removing: set[ContainerId] = set()
         self._scope = Scope("containerizer")
-        self._isolators = IsolatorCaller(isolators, self._scope, self._table.is_standalone)
+        asked = (*isolators, NamedIsolator(SWITCHBOARD, switchboard))
+        self._isolators = IsolatorCaller(asked, self._scope, self._table.is_standalone)
         self._watcher = Watcher(self._scope, launcher, self._isolators, self._ended)
         self._host = _host_size()
         self._destroy_errors = metrics.counter("containerizer/mesos/container_destroy_errors")
@@ -130,7 +136,7 @@ class MesosContainerizer:
     @property
     def isolators(self) -> tuple[str, ...]:
         """Names of the isolators, in order."""
-        return self._isolators.names
+        return self._isolators.names[:-1]
 
     def check(self) -> None:
         """Raise InvariantError if the bookkeeping contradicts itself."""
@@ -142,7 +148,8 @@ class MesosContainerizer:
 
     def pending(self) -> list[tuple[str, ContainerId | None]]:
         """Return the isolator calls that run now, as ``<isolator>::<verb>`` and container."""
-        return self._isolators.pending()
+        hidden = f"{SWITCHBOARD}::"
+        return [call for call in self._isolators.pending() if not call[0].startswith(hidden)]
 
     # Recovery.
 
@@ -207,6 +214,7 @@ class MesosContainerizer:
         try:
             await self._launch(handle, completed, environment, pid_checkpoint_path)
         finally:
+            self._switchboard.drop_io(container_id)
             handle.settled.set_result(None)
         return LaunchOutcome.SUCCESS
 
@@ -222,8 +230,8 @@ class MesosContainerizer:
             raise ContainerError("Nested containers may not supply a TaskInfo/ExecutorInfo")
         if pid_checkpoint_path is not None:
             raise ContainerError("Nested containers may not be checkpointed")
-        if self._rundir.exists(container_id):
-            raise ContainerError(f"Container {container_id} was already launched and has ended")
+        if container_id in self._removing:
+            raise ContainerError(f"Container {container_id} is being removed")
         root = self._table.get(container_id.root)
         if root is None or root.config is None or not root.config.directory:
             raise ContainerError(
@@ -343,17 +351,14 @@ class MesosContainerizer:
             # entered late, by init: before that it has to find its own program
             entered.remove(_CLONE_NEWNS)
             target = self._mount_namespace(container)
-        stdout, stderr = await self._logger.prepare(container.id, config)
-        stdin = -1
+        stdio = self._switchboard.take_io(container.id)
         try:
-            #: Deviation: upstream passes the agent's own stdin on.
-            stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             container.forked = True
             return await self._launcher.fork(
                 container.id,
                 ForkRequest(
                     launch_info=info,
-                    stdio=Stdio(stdin, stdout, stderr),
+                    stdio=Stdio(stdio.stdin, stdio.stdout, stdio.stderr),
                     runtime_directory=self._rundir.path(container.id),
                     enter_namespaces=sum(entered),
                     clone_namespaces=sum(set(info.clone_namespaces)),
@@ -363,9 +368,7 @@ class MesosContainerizer:
         except (LaunchError, OSError) as error:
             raise LaunchError(f"Failed to fork: {error}") from error
         finally:
-            for descriptor in (stdin, stdout, stderr):
-                if descriptor >= 0:
-                    os.close(descriptor)
+            stdio.close()
 
     def _mount_namespace(self, container: Container) -> int:
         parent = self._table.get(container.id.parent) if container.id.parent else None
@@ -590,6 +593,28 @@ class MesosContainerizer:
         """Return the ids of all containers, nested and dying ones included."""
         return self._table.ids()
 
+    def is_standalone(self, container_id: ContainerId) -> bool:
+        """Whether a known container, or the one it is nested in, has no executor."""
+        return self._table.is_standalone(container_id)
+
+    async def attach_output(self, container_id: ContainerId, media_type: str) -> OutputStream:
+        """Attach to the output of a container; see ``api.Containerizer``."""
+        address = await self._switchboard_address(container_id)
+        return await attach_output(address, container_id, Encoding(media_type))
+
+    async def attach_input(
+        self, container_id: ContainerId, media_type: str, calls: AsyncIterable[bytes]
+    ) -> InputAnswer:
+        """Send input to a container; see ``api.Containerizer``."""
+        address = await self._switchboard_address(container_id)
+        encoding = Encoding(media_type)
+        return await attach_input(address, container_id, calls, encoding)
+
+    async def _switchboard_address(self, container_id: ContainerId) -> str:
+        if container_id not in self._table:
+            raise ContainerError(f"Unknown container {container_id}")
+        return await self._switchboard.address(container_id)
+
     async def remove(self, container_id: ContainerId) -> None:
         """Remove sandbox and runtime directory of a nested container that has ended."""
         if container_id.parent is None:
@@ -599,11 +624,32 @@ class MesosContainerizer:
         root = self._table.get(container_id.root)
         if root is None or root.config is None:
             raise ContainerError("Unknown root container")
+        if container_id in self._removing:
+            raise ContainerError(f"Container {container_id} is being removed")
+        self._removing.add(container_id)
+        removing = self._remove(container_id, root.config.directory)
+        try:
+            failure = await asyncio.shield(self._scope.spawn(removing, f"remove {container_id}"))
+        except ScopeClosed as error:
+            raise ContainerError("The containerizer is closed") from error
+        if failure is not None:
+            raise failure
+
+    async def _remove(self, container_id: ContainerId, root_sandbox: str) -> ContainerError | None:
+        """Remove what is left of a nested container; return what went wrong.
+
+        Its sandbox may be large.
+        """
         try:
             self._rundir.remove(container_id)
+            await asyncio.to_thread(sandbox.remove_nested, root_sandbox, container_id)
         except CheckpointError as error:
-            raise ContainerError(f"Failed to remove the runtime directory: {error}") from error
-        sandbox.remove_nested(root.config.directory, container_id)
+            return ContainerError(f"Failed to remove the runtime directory: {error}")
+        except ContainerError as error:
+            return error
+        finally:
+            self._removing.discard(container_id)
+        return None
 
     async def prune_images(self, excluded: Sequence[pb.Image]) -> None:
         """Remove cached images that no container uses and that are not in ``excluded``."""

@@ -47,6 +47,12 @@ class ContainerizerConfig:
     host_path_volume_force_creation: tuple[str, ...] = ()
     network_cni_plugins_dir: str | None = None
     network_cni_config_dir: str | None = None
+    #: Plug-in of ``--container_logger``, and its parameters from ``--modules``.
+    container_logger: str | None = None
+    container_logger_parameters: tuple[tuple[str, str], ...] = ()
+    http_heartbeat_interval_s: float = 30.0
+    #: Whether containers have the stdio of this very process.
+    local: bool = False
     extra: Mapping[str, str] = field(default_factory=dict)
     #: Parameters of plug-ins by their names, from ``--modules``.
     parameters: Mapping[str, Parameters] = field(default_factory=dict)

@@ -85,6 +85,12 @@ class LinuxLauncher:
         """Mount points of the hierarchies in which every container has a cgroup."""
         return self._cgroups.hierarchies
 
+    @property
+    def helper_cgroups(self) -> tuple[str, ...]:
+        """Cgroups of helper programs, which shall survive the agent's service."""
+        root = self._config.cgroups_root.strip("/")
+        return tuple(os.path.join(each, root) for each in self.hierarchies[1:])
+
     def cgroup(self, container_id: ContainerId) -> str:
         """Return the absolute path of the cgroup that holds all of a container."""
         return self._cgroups.cgroups(container_id)[0]

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import select
+import signal
 from collections.abc import Iterable
 
 from containerizer.launcher.base import ForkedInit
@@ -58,6 +59,12 @@ class TrackedInit:
             self._exit = loop.create_future()
             loop.add_reader(self._pidfd, self._on_exit)
         await asyncio.shield(self._exit)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to this very process; nothing if it has exited."""
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
 
     async def wait_gone(self, others: Iterable[ProcessStat], timeout_s: float) -> None:
         """Wait for the init and for ``others``, which need not be known to us otherwise.

@@ -7,8 +7,12 @@ A process that vanished is ``ProcessLookupError``, whichever call found out.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+#: Seconds by which a process may seem to have started later: clock ticks are rounded.
+_ROUNDING_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,18 @@ def status(pid: int | str) -> dict[str, str]:
     """Read ``/proc/<pid>/status``. Raises ProcessLookupError if the process is gone."""
     lines = _read(pid, "status").decode("utf-8", "surrogateescape").splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def runs_since(pid: int, moment: float) -> bool:
+    """Whether a process runs that had this pid at ``moment`` (time of day, to about a second)."""
+    try:
+        found = stat(pid)
+    except ProcessLookupError:
+        return False
+    if found.state in "ZX":
+        return False
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - found.start_ticks / os.sysconf("SC_CLK_TCK")
+    return time.time() - age_s <= moment + _ROUNDING_S
 
 
 def pids() -> list[int]:

@@ -17,6 +17,7 @@ import os
 import stat
 
 from containerizer.linux import users
+from containerizer.loggers.base import LoggerContext
 from mesos_compat.base.errors import ContainerError
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -39,6 +40,11 @@ class SandboxLogger:
         except ContainerError:
             os.close(stdout)
             raise
+
+
+def create(context: LoggerContext) -> SandboxLogger:
+    """Make the logger; it has no parameters."""
+    return SandboxLogger()
 
 
 def _owner(user: str) -> tuple[int, int] | None:

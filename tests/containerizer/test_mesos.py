@@ -19,6 +19,7 @@ from containerizer.isolators.context import ContainerizerConfig
 from containerizer.mesos import MesosContainerizer
 from containerizer.provisioner.base import ProvisionInfo
 from containerizer.rundir import RuntimeDirectory
+from containerizer.switchboard.isolator import IOSwitchboard, SwitchboardConfig
 from mesos_compat.base.errors import ContainerError, IsolatorError, LaunchAborted, ProvisionError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.model.ids import ContainerId
@@ -62,7 +63,7 @@ class World:
             ),
             self.launcher,
             self.provisioner,
-            NullLogger(),
+            IOSwitchboard(SwitchboardConfig(), NullLogger(), self.rundir.path),
             [
                 NamedIsolator("a", self.a),
                 NamedIsolator("b", self.b),
@@ -416,7 +417,7 @@ async def test_an_image_without_provisioner(world: World, tmp_path: Path) -> Non
         ContainerizerConfig(work_dir="/", runtime_dir=str(tmp_path / "r"), launcher="posix"),
         world.launcher,
         None,
-        NullLogger(),
+        IOSwitchboard(SwitchboardConfig(), NullLogger(), world.rundir.path),
         [],
         Metrics(),
     )

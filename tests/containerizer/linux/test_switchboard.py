@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attached containers on the real kernel: terminals, sessions, and what disturbs them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from containerizer.create import create_containerizer
+from containerizer.isolators.context import ContainerizerConfig
+from containerizer.launcher.posix import PosixLauncher
+from containerizer.launcher.spawn import Spawner, SpawnerConfig
+from containerizer.switchboard import records
+from containerizer.switchboard.client import AttachAnswer
+from containerizer.switchboard.records import (
+    Encoding,
+    ProcessRecord,
+    Stream,
+    StreamData,
+    WindowSize,
+)
+from mesos_compat.base.errors import ContainerError
+from mesos_compat.base.metrics import Metrics
+from mesos_compat.base.scope import Scope
+from mesos_compat.model.ids import ContainerId
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(60)]
+
+C = ContainerId("c1")
+JSON = Encoding.JSON
+
+
+class Host:
+    """A containerizer that nobody else uses; ``restart`` gives another one on the same folders."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.folder = folder
+        (folder / "work").mkdir(exist_ok=True)
+        self._settings = settings
+        self.restart()
+
+    def restart(self) -> None:
+        self.spawner = Spawner(SpawnerConfig(programs={}))
+        self.mesos = create_containerizer(
+            ContainerizerConfig(
+                work_dir=str(self.folder / "work"),
+                runtime_dir=str(self.folder / "run"),
+                launcher="posix",
+                **self._settings,  # type: ignore[arg-type]  # of any field
+            ),
+            PosixLauncher(self.spawner),
+            None,
+            Metrics(),
+            helpers=self.spawner,
+        )
+
+    def sandbox(self, container_id: ContainerId = C) -> Path:
+        made = self.folder / "work" / container_id.value
+        made.mkdir(exist_ok=True)
+        return made
+
+    def configured(
+        self, command: str, *, tty: bool = False, container_id: ContainerId = C
+    ) -> slave.ContainerConfig:
+        made = slave.ContainerConfig(directory=str(self.sandbox(container_id)))
+        made.command_info.value = command
+        made.executor_info.executor_id.value = "e"
+        if tty:
+            made.container_info.type = pb.ContainerInfo.MESOS
+            made.container_info.tty_info.SetInParent()
+        return made
+
+    async def session(self, command: str, name: str, *, tty: bool = False) -> ContainerId:
+        """Start a session in the container C."""
+        config = slave.ContainerConfig(container_class=slave.ContainerClass.DEBUG)
+        config.command_info.value = command
+        if tty:
+            config.container_info.type = pb.ContainerInfo.MESOS
+            config.container_info.tty_info.SetInParent()
+        container_id = ContainerId(name, C)
+        await self.mesos.launch(container_id, config, {})
+        return container_id
+
+    async def output(self, container_id: ContainerId) -> list[tuple[str, bytes]]:
+        """Attach and return all output of each stream."""
+        found: dict[Stream, bytes] = {}
+        stream = await self.mesos.attach_output(container_id, JSON.value)
+        try:
+            async for payload in stream:
+                record = records.decode(payload, JSON)
+                if isinstance(record, StreamData):
+                    found[record.stream] = found.get(record.stream, b"") + record.data
+        finally:
+            await stream.aclose()
+        return [(each.name, data) for each, data in sorted(found.items(), key=lambda i: i[0].value)]
+
+    async def input(
+        self, container_id: ContainerId, given: Sequence[ProcessRecord], hold_s: float = 0
+    ) -> AttachAnswer:
+        async def calls() -> AsyncIterator[bytes]:
+            for record in given:
+                yield records.encode_input(record, JSON)
+            await asyncio.sleep(hold_s)
+
+        answer = await self.mesos.attach_input(container_id, JSON.value, calls())
+        return AttachAnswer(answer.status, answer.text)
+
+
+@pytest_asyncio.fixture
+async def host(tmp_path: Path) -> AsyncIterator[Host]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    made = Host(tmp_path)
+    try:
+        yield made
+    finally:
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(made.mesos.destroy(each) for each in made.mesos.containers()))
+            await made.mesos.close()
+
+
+def typed(text: bytes) -> StreamData:
+    return StreamData(Stream.STDIN, text)
+
+
+async def test_a_terminal(host: Host) -> None:
+    groups = "echo groups $(ps -o pgid=,tpgid= -p $$)"
+    command = f"stty size; read x; stty size; tty; {groups}; echo got $x"
+    await host.mesos.launch(C, host.configured(command, tty=True), {})
+    async with Scope("test") as scope:
+        output = scope.spawn(host.output(C), "output")
+        await asyncio.sleep(0.2)
+        answer = await host.input(C, [WindowSize(33, 44), typed(b"hello\n")], hold_s=1)
+        assert answer == AttachAnswer(200, "")
+        ((name, data),) = await output
+    ended = await host.mesos.wait(C)
+    assert ended == slave.ContainerTermination(status=0)
+    lines = data.decode().split("\r\n")
+    logged = (host.sandbox() / "stdout").read_bytes()
+    assert name == "STDOUT"
+    assert logged.startswith(b"0 0\r\n")
+    assert "33 44" in lines
+    assert "got hello" in lines
+    assert any(line.startswith("/dev/pts/") for line in lines)
+    (found,) = [line.split() for line in lines if line.startswith("groups ")]
+    assert found[1] == found[2]
+    assert not list(Path("/tmp").glob("mesos-io-switchboard-*_provisional"))
+
+
+async def test_a_session_loses_no_output(host: Host) -> None:
+    await host.mesos.launch(C, host.configured("sleep 100"), {})
+    session = await host.session("echo hi; echo bye >&2; exit 3", "s")
+    await asyncio.sleep(0.3)
+    assert await host.output(session) == [("STDOUT", b"hi\n"), ("STDERR", b"bye\n")]
+    assert await host.mesos.wait(session) == slave.ContainerTermination(status=768)
+
+
+async def test_a_session_with_input(host: Host) -> None:
+    await host.mesos.launch(C, host.configured("sleep 100"), {})
+    session = await host.session("cat; echo end", "s")
+    async with Scope("test") as scope:
+        output = scope.spawn(host.output(session), "output")
+        assert await host.input(session, []) == AttachAnswer(200, "")
+        assert await host.input(session, [typed(b"one\n")]) == AttachAnswer(200, "")
+        first = scope.spawn(host.input(session, [typed(b"two\n")], hold_s=0.3), "input")
+        await asyncio.sleep(0.1)
+        refused = await host.input(session, [typed(b"other\n")])
+        assert refused == AttachAnswer(409, "Multiple input connections are not allowed")
+        assert await first == AttachAnswer(200, "")
+        assert await host.input(session, [typed(b"")]) == AttachAnswer(200, "")
+        assert await output == [("STDOUT", b"one\ntwo\nend\n")]
+    assert await host.mesos.wait(session) == slave.ContainerTermination(status=0)
+
+
+async def test_a_server_that_is_killed_takes_its_container_along(host: Host) -> None:
+    await host.mesos.launch(C, host.configured("sleep 100", tty=True), {})
+    pid = int((host.folder / "run/containers/c1/io_switchboard/pid").read_text())
+    os.kill(pid, signal.SIGKILL)
+    ended = await host.mesos.wait(C)
+    assert ended is not None
+    assert ended.reason == pb.TaskStatus.REASON_IO_SWITCHBOARD_EXITED
+    assert ended.state == pb.TASK_FAILED
+    assert ended.message == "'IOSwitchboard' terminated with signal Killed"
+    assert ended.status in (signal.SIGKILL, signal.SIGHUP)
+
+
+async def test_no_server_nothing_to_attach_to(host: Host) -> None:
+    await host.mesos.launch(C, host.configured("sleep 100"), {})
+    with pytest.raises(
+        ContainerError, match=r"^I/O switchboard server was disabled for this container$"
+    ):
+        await host.mesos.attach_output(C, JSON.value)
+    with pytest.raises(ContainerError, match=r"^Unknown container c2$"):
+        await host.mesos.attach_output(ContainerId("c2"), JSON.value)
+    assert not (host.folder / "run/containers/c1/io_switchboard").exists()
