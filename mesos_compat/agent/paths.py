@@ -5,6 +5,7 @@
 
     <work_dir>/
     ├─ meta/                                          checkpoints, none in this version
+    ├─ containers/<container>/                        sandbox of a standalone container
     └─ slaves/<agent>/frameworks/<framework>/
        └─ executors/<executor>/runs/
           ├─ latest -> <container>                    absolute link to the newest run
@@ -60,3 +61,8 @@ def sandbox(executor_dir: str, container_id: ContainerId) -> str:
 def virtual_latest(framework_id: FrameworkId, executor_id: ExecutorId) -> str:
     """The path under which ``/files`` shows an executor's newest sandbox, free of agent ids."""
     return f"/frameworks/{framework_id}/executors/{executor_id}/runs/latest"
+
+
+def standalone(work_dir: str, container_id: ContainerId) -> str:
+    """The sandbox of a top-level container without executor."""
+    return f"{work_dir}/containers/{container_id.value}"

@@ -48,6 +48,33 @@ def make_sandbox(directory: str, user: str | None) -> None:
         raise SandboxError(f"Failed to create executor directory '{directory}': {error}") from error
 
 
+def make_standalone(directory: str, user: str | None) -> None:
+    """Make the sandbox of a container without executor, and give it to ``user``.
+
+    One that is there is used again. Raises SandboxError, and then leaves no new sandbox.
+    """
+    made = False
+    try:
+        os.makedirs(os.path.dirname(directory), _PARENT_MODE, exist_ok=True)
+        try:
+            os.mkdir(directory, _SANDBOX_MODE)
+            made = True
+        except FileExistsError:
+            if os.path.islink(directory) or not os.path.isdir(directory):
+                raise
+        os.chmod(directory, _SANDBOX_MODE)
+    except OSError as error:
+        raise SandboxError(f"Failed to create directory '{directory}': {error.strerror}") from error
+    if user is None:
+        return
+    try:
+        _give(directory, user)
+    except SandboxError:
+        if made:
+            os.rmdir(directory)
+        raise
+
+
 def _give(directory: str, user: str) -> None:
     try:
         entry = pwd.getpwnam(user)

@@ -25,6 +25,7 @@ from mesos_compat.agent.port import AgentPort
 from mesos_compat.base.clock import Clock, RealClock
 from mesos_compat.base.errors import ApiError, InvariantError
 from mesos_compat.base.log import Logging
+from mesos_compat.base.scope import Scope
 from mesos_compat.http import files, introspection, monitor, reply, state_view
 from mesos_compat.http.reply import PlainStream, Reply
 from mesos_compat.http.routes import Router, parse_target
@@ -61,12 +62,16 @@ _Endpoint: TypeAlias = "Callable[[Routed], Awaitable[Reply | web.StreamResponse]
 def create_app(
     port: AgentPort,
     executor_streams: ExecutorStreams,
+    scope: Scope,
     *,
     logs: Logging | None = None,
     clock: Clock | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Handler:
-    """Make the agent's HTTP handler. ``logs`` is the program's running logging.
+    """Make the agent's HTTP handler, which does in ``scope`` what no request waits for.
+
+    ``logs`` is the program's running logging. The server has to cancel handlers whose client is
+    gone.
 
     The machine's own metrics (``system/…``) are registered with those of the port.
 
@@ -76,7 +81,7 @@ def create_app(
     verbosity = Verbosity(logs if logs is not None else Logging("INFO", 0, {}), clock)
     interval_s = introspection.metrics_interval_s(environ)
     introspection.register_metrics(port.metrics)
-    return App(port, executor_streams, verbosity, clock, interval_s).handle
+    return App(port, executor_streams, scope, verbosity, clock, interval_s).handle
 
 
 def build_of(version: str) -> Build:
@@ -93,6 +98,7 @@ class App:
         self,
         port: AgentPort,
         streams: ExecutorStreams,
+        scope: Scope,
         verbosity: Verbosity,
         clock: Clock,
         metrics_interval_s: float,
@@ -100,7 +106,7 @@ class App:
         self._port = port
         self._verbosity = verbosity
         self._build = build_of(port.state.config.version)
-        self._calls = AgentCalls(port, self._build, verbosity)
+        self._calls = AgentCalls(port, self._build, verbosity, scope)
         self._executors = ExecutorApi(port, streams)
         self._statistics_pace = monitor.Pace(STATISTICS_INTERVAL_S, clock)
         self._metrics_pace = monitor.Pace(metrics_interval_s, clock)

@@ -38,14 +38,21 @@ async def read_body(request: web.BaseRequest) -> bytes:
 
 async def pieces_of(request: web.BaseRequest) -> AsyncIterator[bytes]:
     """Give the body as it arrives. Raises ApiError 408, or 500 if it cannot be decoded."""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for piece in endless_pieces_of(request):
+                yield piece
+    except TimeoutError:
+        raise ApiError(408, "The body did not arrive in time.") from None
+
+
+async def endless_pieces_of(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    """Give a body that may take any time. Raises ApiError 500 if it cannot be decoded."""
     content = request.content
     if request.headers.get("Expect", "").lower() == "100-continue" and not content.at_eof():
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            while piece := await content.readany():
-                yield piece
-    except TimeoutError:
-        raise ApiError(408, "The body did not arrive in time.") from None
+        while piece := await content.readany():
+            yield piece
     except (ClientPayloadError, web.RequestPayloadError, ValueError) as error:
         raise ApiError(500, f"Failed to decode body: {error}") from None

@@ -48,7 +48,7 @@ Inbox = Callable[[UPID, str, str, bytes], bool]
 #: One process: takes a message (sender, target id, name, body).
 Process = Callable[[UPID, str, str, bytes], None]
 
-#: Answers every request that is no message.
+#: Answers every request that is no message; cancelled when its client disconnects.
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 #: Seconds after which aiohttp closes an idle connection: never, in practice.
@@ -123,6 +123,8 @@ class Server:
         self._http = web.Server(
             self._serve,
             request_factory=self._make_request,
+            # who waits for a container, or attached to one, must not do so for nobody
+            handler_cancellation=True,
             keepalive_timeout=_NEVER_S,
             access_log=None,
             logger=http_log,

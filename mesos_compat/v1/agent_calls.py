@@ -1,34 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The v1 operator API: ``POST /api/v1``, calls that ask.
+"""The v1 operator API: ``POST /api/v1``. Calls that ask are answered here.
 
-Source: spec ``operator-api`` 3. Calls that act on containers, images or resource providers are
-checked like all others and then answered with 501.
+Source: spec ``operator-api`` 3. Calls that act on resource providers are checked like all others
+and then answered with 501.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final, TypeAlias
 
 from aiohttp import web
 
+from containerizer.api import Containerizer
 from mesos_compat.agent.machine.state import AgentPhase, AgentState, Executor, Task
 from mesos_compat.agent.port import AgentPort
-from mesos_compat.base.errors import ApiError
+from mesos_compat.base import recordio
+from mesos_compat.base.errors import ApiError, WireError
+from mesos_compat.base.scope import Scope
 from mesos_compat.http import files, monitor, reply
-from mesos_compat.http.body import pieces_of, read_body
+from mesos_compat.http.body import BODY_TIMEOUT_S, endless_pieces_of, read_body
 from mesos_compat.http.reply import Reply
 from mesos_compat.http.state_view import Build
 from mesos_compat.http.verbosity import Verbosity
 from mesos_compat.model.evolve import evolve
-from mesos_compat.model.ids import ContainerId, FrameworkId
+from mesos_compat.model.ids import FrameworkId
 from mesos_compat.model.jsonpb import text_of
 from mesos_compat.model.redact import redact
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.agent import agent_pb2
 from mesos_compat.v1 import codec, validate
+from mesos_compat.v1.attach import AttachCalls, Exchange
+from mesos_compat.v1.container_calls import ContainerCalls
 
 log = logging.getLogger(__name__)
 
@@ -51,17 +56,25 @@ _STREAMED: Final = frozenset(
 )
 
 #: ``None`` for calls without a reply message.
-_Answer: TypeAlias = "Callable[[Call], Awaitable[Response | None]]"
+_Answer: TypeAlias = "Callable[[Call], Awaitable[Response | Reply | None]]"
+_Stream: TypeAlias = "Callable[[Exchange], Awaitable[Reply | web.StreamResponse]]"
 
 
 class AgentCalls:
     """The handler of ``/api/v1``."""
 
-    def __init__(self, port: AgentPort, build: Build, verbosity: Verbosity) -> None:
+    def __init__(self, port: AgentPort, build: Build, verbosity: Verbosity, scope: Scope) -> None:
         self._port = port
         self._build = build
         self._verbosity = verbosity
         kinds = agent_pb2.Call
+        containers = ContainerCalls(port, scope)
+        streams = AttachCalls(port, containers)
+        self._streams: dict[int, _Stream] = {
+            kinds.ATTACH_CONTAINER_INPUT: streams.attach_input,
+            kinds.ATTACH_CONTAINER_OUTPUT: streams.attach_output,
+            kinds.LAUNCH_NESTED_CONTAINER_SESSION: streams.session,
+        }
         self._answers: dict[int, _Answer] = {
             kinds.GET_HEALTH: self._get_health,
             kinds.GET_FLAGS: self._get_flags,
@@ -79,24 +92,40 @@ class AgentCalls:
             kinds.GET_TASKS: self._get_tasks,
             kinds.GET_AGENT: self._get_agent,
             kinds.GET_RESOURCE_PROVIDERS: self._get_resource_providers,
+            kinds.LAUNCH_CONTAINER: containers.launch,
+            kinds.LAUNCH_NESTED_CONTAINER: containers.launch,
+            kinds.WAIT_CONTAINER: containers.wait,
+            kinds.WAIT_NESTED_CONTAINER: containers.wait,
+            kinds.KILL_CONTAINER: containers.kill,
+            kinds.KILL_NESTED_CONTAINER: containers.kill,
+            kinds.REMOVE_CONTAINER: containers.remove,
+            kinds.REMOVE_NESTED_CONTAINER: containers.remove,
+            kinds.PRUNE_IMAGES: containers.prune_images,
         }
 
-    async def handle(self, request: web.BaseRequest) -> Reply:
+    async def handle(self, request: web.BaseRequest) -> Reply | web.StreamResponse:
         """Answer one call. Raises ApiError."""
         if self._port.state.phase is AgentPhase.RECOVERING:
             raise ApiError(503, "Agent has not finished recovery")
         if request.method != "POST":
             return reply.method_not_allowed(request.method, ["POST"])
         media = codec.negotiate(request.headers)
-        body = await _first_message(request, media.content)
+        records = _Records(request)
+        streamed = media.content == codec.RECORDIO
+        body = await (records.first() if streamed else read_body(request))
         call = codec.parse(agent_pb2.Call, body, media.message)
         check(call, media)
+        stream = self._streams.get(call.type)
+        if stream is not None:
+            return await stream(Exchange(request, media, call, records.others()))
         answer = self._answers.get(call.type)
         if answer is None:
             raise ApiError(501, reply.default_body(501))
         response = await answer(call)
         if response is None:
             return Reply()
+        if isinstance(response, Reply):
+            return response
         return Reply(200, codec.serialize(response, media.accept, FULL_LISTS), media.accept)
 
     # The program.
@@ -212,7 +241,7 @@ class AgentCalls:
     async def _get_containers(self, call: Call) -> Response:
         containerizer = self._port.containerizer
         subjects = monitor.executor_containers(self._port.state)
-        subjects += _others(subjects, containerizer.containers(), call.get_containers)
+        subjects += _others(subjects, containerizer, call.get_containers)
         response = agent_pb2.Response(type=agent_pb2.Response.GET_CONTAINERS)
         for observed in await monitor.observe(containerizer, subjects):
             _add_container(response.get_containers, observed)
@@ -236,37 +265,64 @@ def check(call: Call, media: codec.MediaTypes) -> None:
         raise ApiError(406, f"Streaming response is not supported for {name} call")
 
 
-async def _first_message(request: web.BaseRequest, content_type: str) -> bytes:
-    """Return the body, or the first record of a streaming request."""
-    if content_type != codec.RECORDIO:
-        return await read_body(request)
-    received = bytearray()
-    async for piece in pieces_of(request):
-        received += piece
-        record = codec.first_record(received)
-        if record is not None:
-            return record
-    if received:
-        # a length line that never ended is complete now
-        codec.first_record(received + b"\n")
-    raise ApiError(400, "Received EOF while reading request body")
+class _Records:
+    """The records of a streaming request."""
+
+    def __init__(self, request: web.BaseRequest) -> None:
+        self._pieces = endless_pieces_of(request)
+        self._received = bytearray()
+
+    async def first(self) -> bytes:
+        """Return the first record. Raises ApiError."""
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                return await self._first()
+        except TimeoutError:
+            raise ApiError(408, "The body did not arrive in time.") from None
+
+    async def _first(self) -> bytes:
+        async for piece in self._pieces:
+            self._received += piece
+            record = codec.first_record(self._received)
+            if record is not None:
+                del self._received[: self._received.index(b"\n") + 1 + len(record)]
+                return record
+        if self._received:
+            # a length line that never ended is complete now
+            codec.first_record(self._received + b"\n")
+        raise ApiError(400, "Received EOF while reading request body")
+
+    async def others(self) -> AsyncIterator[bytes]:
+        """Give the other records as they come; waits without limit. Raises ApiError."""
+        decoder = recordio.Decoder(codec.MAX_RECORD_BYTES)
+        try:
+            for record in decoder.feed(bytes(self._received)):
+                yield record
+            async for piece in self._pieces:
+                for record in decoder.feed(piece):
+                    yield record
+        except WireError as error:
+            raise ApiError(500, f"Decoder failure: {error}") from error
 
 
 def _others(
     owned: Iterable[monitor.Subject],
-    known: Iterable[ContainerId],
+    containerizer: Containerizer,
     wanted: agent_pb2.Call.GetContainers,
 ) -> list[monitor.Subject]:
     """Choose containers that are not those of executors themselves."""
     roots = {subject.container_id for subject in owned}
     found = []
-    for container_id in sorted(known, key=lambda each: each.path):
+    for container_id in sorted(containerizer.containers(), key=lambda each: each.path):
         if container_id in roots:
             continue
         nested = container_id.parent is not None
-        if (nested and not wanted.show_nested) or (not nested and not wanted.show_standalone):
+        standalone = containerizer.is_standalone(container_id)
+        if (nested and not wanted.show_nested) or (
+            not nested and standalone and not wanted.show_standalone
+        ):
             continue
-        if not nested or container_id.root in roots or wanted.show_standalone:
+        if standalone or container_id.root in roots:
             found.append(monitor.Subject(container_id))
     return found
 

@@ -13,8 +13,11 @@ from typing import Final, cast
 
 from google.protobuf.message import Message
 
+from mesos_compat.model import resources
+from mesos_compat.model.evolve import devolve
 from mesos_compat.model.ids import MAX_ID_LENGTH
 from mesos_compat.model.jsonpb import text_of
+from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.agent import agent_pb2
 
@@ -150,6 +153,10 @@ def _attach_input_error(attach: agent_pb2.Call.AttachContainerInput) -> str | No
 
 
 def _launch_error(name: str, launch: _Launch) -> str | None:
+    if isinstance(launch, agent_pb2.Call.LaunchContainer):
+        why = _resources_error(name, launch)
+        if why is not None:
+            return why
     why = command_error(launch.command)
     if why is not None:
         return f"'{name}.command' is invalid: {why}"
@@ -157,6 +164,29 @@ def _launch_error(name: str, launch: _Launch) -> str | None:
     if why is not None:
         return f"'{name}.container' is invalid: {why}"
     return _cgroups_error(name, launch)
+
+
+def _resources_error(name: str, launch: agent_pb2.Call.LaunchContainer) -> str | None:
+    given = [devolve(resource, pb.Resource) for resource in launch.resources]
+    for resource in given:
+        why = resources.resource_error(resource)
+        if why is not None:
+            return f"Invalid resources: {why}"
+    for resource in given:
+        if resource.name == "gpus" and not resource.scalar.value.is_integer():
+            return "Invalid GPU resources: The 'gpus' resource must be an unsigned integer"
+    for limited, limit in launch.limits.items():
+        if not limit.value >= 0:
+            return f"Invalid resource limits: '{limited}' must not be negative"
+    for resource in given if not launch.container_id.HasField("parent") else ():
+        resources.upgrade(resource)
+        if resource.reservations:
+            return f"'{name}.resources' must be unreserved"
+        if resources.is_persistent_volume(resource):
+            return f"'{name}.resources' may not use persistent volumes"
+        if resource.HasField("revocable"):
+            return f"'{name}.resources' must be non-revocable"
+    return None
 
 
 def _cgroups_error(name: str, launch: _Launch) -> str | None:

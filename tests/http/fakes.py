@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from containerizer.api import LaunchOutcome
 from mesos_compat.agent.machine.events import Event
 from mesos_compat.agent.machine.state import (
     AgentPhase,
@@ -36,12 +39,59 @@ def golden(name: str) -> Any:
     return json.loads((GOLDEN / name).read_text())
 
 
+class FakeStream:
+    """Output of a container: ends with ``end``, or breaks."""
+
+    def __init__(self, records: Sequence[bytes], end: asyncio.Event | None = None) -> None:
+        self._records = records
+        self._end = end
+        self.broken: ContainerError | None = None
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for record in self._records:
+            yield record
+        if self._end is not None:
+            await self._end.wait()
+        if self.broken is not None:
+            raise self.broken
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@dataclass(frozen=True)
+class FakeAnswer:
+    status: int
+    text: str = ""
+
+
 class FakeContainerizer:
-    """Knows what tests put into it."""
+    """Knows what tests put into it, and what it was asked for."""
 
     def __init__(self) -> None:
         self.usages: dict[ContainerId, pb.ResourceStatistics] = {}
         self.statuses: dict[ContainerId, pb.ContainerStatus] = {}
+        #: Containers beside those with a status.
+        self.known: set[ContainerId] = set()
+        self.launched: dict[ContainerId, slave.ContainerConfig] = {}
+        self.outcome = LaunchOutcome.SUCCESS
+        #: What a launch waits for.
+        self.gate: asyncio.Event | None = None
+        self.terminations: dict[ContainerId, asyncio.Future[slave.ContainerTermination]] = {}
+        self.signals: list[tuple[ContainerId, int]] = []
+        self.removed: list[ContainerId] = []
+        self.destroyed: list[ContainerId] = []
+        self.pruned: list[pb.Image] = []
+        self.streams: dict[ContainerId, FakeStream] = {}
+        self.received: list[bytes] = []
+        self.answer = FakeAnswer(200)
+        #: Raised by the verb of this name.
+        self.failures: dict[str, ContainerError] = {}
+
+    def _fail(self, verb: str) -> None:
+        if verb in self.failures:
+            raise self.failures[verb]
 
     async def recover(self, known: Sequence[slave.ContainerState]) -> None:
         raise NotImplementedError
@@ -52,8 +102,15 @@ class FakeContainerizer:
         config: slave.ContainerConfig,
         environment: Mapping[str, str],
         pid_checkpoint_path: str | None = None,
-    ) -> Any:
-        raise NotImplementedError
+    ) -> LaunchOutcome:
+        assert environment == {}
+        assert pid_checkpoint_path is None
+        self.known.add(container_id)
+        self.launched[container_id] = config
+        if self.gate is not None:
+            await self.gate.wait()
+        self._fail("launch")
+        return self.outcome
 
     async def update(
         self,
@@ -74,24 +131,48 @@ class FakeContainerizer:
         return self.statuses[container_id]
 
     async def wait(self, container_id: ContainerId) -> slave.ContainerTermination | None:
-        raise NotImplementedError
+        self._fail("wait")
+        ended = self.terminations.get(container_id)
+        return None if ended is None else await asyncio.shield(ended)
 
     async def destroy(
         self, container_id: ContainerId, termination: slave.ContainerTermination | None = None
     ) -> slave.ContainerTermination | None:
-        raise NotImplementedError
+        self.destroyed.append(container_id)
+        self.known.discard(container_id)
+        self._fail("destroy")
+        return None
 
     async def kill(self, container_id: ContainerId, signal: int) -> bool:
-        raise NotImplementedError
+        self._fail("kill")
+        self.signals.append((container_id, signal))
+        return container_id in self.known
 
     def containers(self) -> frozenset[ContainerId]:
-        return frozenset(self.statuses)
+        return frozenset(self.statuses) | self.known
+
+    def is_standalone(self, container_id: ContainerId) -> bool:
+        return container_id.root.value.startswith("alone")
+
+    async def attach_output(self, container_id: ContainerId, media_type: str) -> FakeStream:
+        self._fail("attach")
+        return self.streams[container_id]
+
+    async def attach_input(
+        self, container_id: ContainerId, media_type: str, calls: AsyncIterable[bytes]
+    ) -> FakeAnswer:
+        self._fail("attach")
+        async for call in calls:
+            self.received.append(call)
+        return self.answer
 
     async def remove(self, container_id: ContainerId) -> None:
-        raise NotImplementedError
+        self._fail("remove")
+        self.removed.append(container_id)
 
     async def prune_images(self, excluded: Sequence[pb.Image]) -> None:
-        raise NotImplementedError
+        self._fail("prune_images")
+        self.pruned += excluded
 
     async def close(self) -> None:
         raise NotImplementedError

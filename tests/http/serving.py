@@ -10,6 +10,7 @@ from aiohttp.test_utils import RawTestServer, TestClient
 
 from mesos_compat.base.clock import Clock
 from mesos_compat.base.log import Logging
+from mesos_compat.base.scope import Scope
 from mesos_compat.http.app import create_app
 from mesos_compat.v1.executor_api import ExecutorStreams
 from tests.http.fakes import FakePort
@@ -26,16 +27,18 @@ async def serving(
     clock: Clock | None = None,
 ) -> AsyncIterator[Client]:
     """Serve an agent's endpoints on a free port of this machine."""
-    app = create_app(
-        port,
-        streams if streams is not None else ExecutorStreams(),
-        logs=logs,
-        clock=clock,
-        environ={"LIBPROCESS_METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT": ""},
-    )
-    server = RawTestServer(app)
     client: Client
-    async with TestClient(
-        server, skip_auto_headers=["Accept-Encoding"], auto_decompress=False
-    ) as client:
-        yield client
+    async with Scope("serving") as scope:
+        app = create_app(
+            port,
+            streams if streams is not None else ExecutorStreams(),
+            scope,
+            logs=logs,
+            clock=clock,
+            environ={"LIBPROCESS_METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT": ""},
+        )
+        server = RawTestServer(app, handler_cancellation=True)
+        async with TestClient(
+            server, skip_auto_headers=["Accept-Encoding"], auto_decompress=False
+        ) as client:
+            yield client

@@ -186,7 +186,6 @@ RECORDIO = {"Content-Type": codec.RECORDIO, "Message-Content-Type": codec.JSON}
         ('{"type":"READ_FILE","read_file":{"path":"/x","offset":0}}', JSON, 404, ""),
         ('{"type":"LIST_FILES","list_files":{"path":"/x"}}', JSON, 404, ""),
         ('{"type":"LIST_FILES","list_files":{"path":""}}', JSON, 404, ""),
-        ('{"type":"PRUNE_IMAGES"}', JSON, 501, "501 Not Implemented."),
     ],
 )
 async def test_refusals(body: bytes | str, headers: dict[str, str], status: int, text: str) -> None:
