@@ -73,6 +73,8 @@ class OurAgent(Program):
             "work_dir": self.work_dir,
             "runtime_dir": self.runtime_dir,
             "cgroups_root": self.cgroups_root,
+            "docker_store_dir": os.path.join(self.folder, "store", "docker"),
+            "appc_store_dir": os.path.join(self.folder, "store", "appc"),
             "resources": "cpus:4;mem:2048;disk:4096;ports:[31000-31999]",
             "registration_backoff_factor": "100ms",
         }
