@@ -12,7 +12,6 @@ Source: spec ``containerizer`` 8.2.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -28,12 +27,9 @@ from containerizer.init.flags import USAGE, LaunchFlags
 from containerizer.init.pid1 import EXIT_1, Init, StatusFile, await_release
 from containerizer.init.privileges import Privileges
 from containerizer.init.spec import LaunchCommand, LaunchSpec, SpecError
-from containerizer.linux import fds, namespaces, signals
-from containerizer.linux.libc import LIBC, check
+from containerizer.linux import fds, namespaces, signals, terminal
 from containerizer.linux.namespaces import CLONE_NEWNS
 from containerizer.linux.prctl import ProcessTitle, set_dumpable, set_parent_death_signal
-
-_TIOCSCTTY = 0x540E
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +59,10 @@ class InitTask:
 def run_init(init: Init, task: InitTask) -> NoReturn:
     """Be the init of a container: wait for the release, fork the command, watch it.
 
-    A program of ours is run by init itself: one process less. Otherwise all steps are done by the process that becomes the command. Init stays as it was forked and
-    so keeps its memory shared with the spawner; it is in the command's namespaces, the pivot
-    moves its root too, and it follows when privileges are given up.
+    A program of ours is run by init itself: one process less. Otherwise all steps are done by the
+    process that becomes the command. Init stays as it was forked and so keeps its memory shared
+    with the spawner; it is in the command's namespaces, the pivot moves its root too, and it
+    follows when privileges are given up.
     """
     try:
         if task.place.terminal:
@@ -218,6 +215,8 @@ def _be_command(task: InitTask, telling: int, init_pid: int) -> NoReturn:
         set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != init_pid:
             os._exit(1)
+        if task.place.terminal:
+            _enter_foreground()
         signals.unblock_all()
         spec = task.read_spec()
         to_give_up = _enter(spec, task.place)
@@ -280,9 +279,16 @@ def _unshare_mounts() -> None:
 
 def _take_terminal() -> None:
     try:
-        check(LIBC.ioctl(0, ctypes.c_ulong(_TIOCSCTTY), 0))
+        terminal.take()
     except OSError as error:
         raise failure("Failed to set the controlling terminal", error) from error
+
+
+def _enter_foreground() -> None:
+    try:
+        terminal.enter_foreground()
+    except OSError as error:
+        raise failure("Failed to enter the foreground of the terminal", error) from error
 
 
 def _check_combination(spec: LaunchSpec, place: LaunchPlace) -> None:

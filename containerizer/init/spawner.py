@@ -31,6 +31,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import NoReturn
 
+from containerizer.init import readonly
 from containerizer.init.command import InitProgram, Program, load_program
 from containerizer.init.failure import LaunchFailure, failure, say
 from containerizer.init.helper import MAX_HELPER_FDS, HelperRequest, become_helper
@@ -119,6 +120,7 @@ def main(arguments: Sequence[str]) -> int:
         agent, {os.path.realpath(path): run for path, run in programs.items()}, helpers
     )
     _warm_up()
+    readonly.end()
     gc.disable()
     gc.collect()
     gc.freeze()

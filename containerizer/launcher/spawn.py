@@ -32,6 +32,8 @@ _BOOT = """\
 import sys
 end = sys.argv.index("--")
 sys.path[:] = sys.argv[1:end]
+from containerizer.init.readonly import begin
+begin()
 from containerizer.init.spawner import main
 sys.exit(main(sys.argv[end + 1:]))
 """

@@ -16,6 +16,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 #: System calls from 424 on have one number on every architecture.
 SYS_CLOSE_RANGE = 436
 SYS_OPENAT2 = 437
+SYS_MOUNT_SETATTR = 442
 
 _syscall = LIBC.syscall
 _syscall.restype = ctypes.c_long

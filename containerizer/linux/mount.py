@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mount(2), umount2(2) and pivot_root(2)."""
+"""mount(2), mount_setattr(2), umount2(2) and pivot_root(2)."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import struct
 
-from containerizer.linux.libc import LIBC, check, text
+from containerizer.linux import mountinfo
+from containerizer.linux.libc import LIBC, SYS_MOUNT_SETATTR, check, syscall, text
 
 MS_RDONLY = 1
 MS_NOSUID = 2
@@ -26,6 +29,12 @@ MS_STRICTATIME = 1 << 24
 MNT_FORCE = 1
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
+
+_AT_FDCWD = -100
+_AT_RECURSIVE = 0x8000
+_MOUNT_ATTR_RDONLY = 1
+#: To be set, to be cleared, propagation, user namespace.
+_MOUNT_ATTR = struct.Struct("=QQQQ")
 
 _mount = LIBC.mount
 _mount.argtypes = [
@@ -64,6 +73,27 @@ def mount_on(
 ) -> None:
     """Mount on what the descriptor ``target_fd`` stands for, whatever its name is by now."""
     mount(source, fd_path(target_fd), fstype, flags, options)
+
+
+def make_tree_read_only(path: str) -> None:
+    """Make the mount at ``path`` and all below it read-only; the file systems stay as they are."""
+    attributes = _MOUNT_ATTR.pack(_MOUNT_ATTR_RDONLY, 0, 0, 0)
+    result = syscall(
+        SYS_MOUNT_SETATTR,
+        ctypes.c_int(_AT_FDCWD),
+        ctypes.c_char_p(text(path)),
+        ctypes.c_uint(_AT_RECURSIVE),
+        ctypes.c_char_p(attributes),
+        ctypes.c_size_t(len(attributes)),
+    )
+    if result >= 0:
+        return
+    # Kernels before 5.12, and filters.
+    for entry in mountinfo.read():
+        if mountinfo.is_below(entry.target, path):
+            # One that is covered by another cannot be named, nor used.
+            with contextlib.suppress(OSError):
+                mount(None, entry.target, None, MS_REMOUNT | MS_BIND | MS_RDONLY)
 
 
 def fd_path(fd: int) -> str:

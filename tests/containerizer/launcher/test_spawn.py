@@ -15,7 +15,7 @@ from containerizer.init.spawner import SpawnRequest
 from containerizer.launcher.base import Stdio
 from containerizer.launcher.posix import PosixLauncher
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
-from containerizer.linux import proc
+from containerizer.linux import namespaces, proc
 from mesos_compat.base.errors import LaunchError
 from tests.containerizer.launcher.host import Host, eventually, launch_info
 
@@ -188,3 +188,29 @@ async def test_containers_start_with_the_limit_of_open_files_that_they_are_given
     finally:
         await made.clean()
         await made.launcher.close()
+
+
+@pytest.mark.root
+async def test_nothing_that_the_spawner_maps_can_be_written() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    spawner = Spawner(SpawnerConfig(programs={"/x": "mesos_compat.executor.command:main"}))
+    await spawner.start()
+    try:
+        maps = f"/proc/{spawner.pid}/map_files"
+        mapped = [f"/proc/{spawner.pid}/exe", *(f"{maps}/{name}" for name in os.listdir(maps))]
+        assert len(mapped) > 10
+        for path in mapped:
+            assert os.statvfs(path).f_flag & os.ST_RDONLY, os.readlink(path)
+            # ETXTBSY for what is being executed, EROFS for all else.
+            with pytest.raises(OSError, match=r"Read-only file system|Text file busy"):
+                os.close(os.open(path, os.O_WRONLY))
+        # It is back in the host's tree, where containers begin.
+        assert spawner.pid is not None
+        flag = namespaces.CLONE_NEWNS
+        assert namespaces.identity(spawner.pid, flag) == namespaces.identity("self", flag)
+        assert not os.statvfs(f"/proc/{spawner.pid}/root").f_flag & os.ST_RDONLY
+        root = os.stat(f"/proc/{spawner.pid}/root")
+        assert os.path.samestat(root, os.stat("/"))
+    finally:
+        await spawner.close()
