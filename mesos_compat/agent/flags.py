@@ -308,6 +308,12 @@ class AgentFlags:
     disallow_sharing_agent_pid_namespace: bool = flag(
         BOOL, "Give each top-level container an own pid namespace.", default=False
     )
+    disallow_sharing_agent_ipc_namespace: bool = flag(
+        BOOL, "Give each top-level container an own IPC namespace.", default=False
+    )
+    default_container_shm_size: int | None = optional(
+        BYTES, "Size of /dev/shm of containers with a private one."
+    )
     host_path_volume_force_creation: str | None = optional(
         STRING, "Colon separated directories below which missing volume paths are made."
     )
@@ -422,7 +428,7 @@ def machine_defaults(environ: Mapping[str, str]) -> dict[str, Any]:
             else os.path.join(temporary, "mesos", "runtime")
         ),
         "launcher_dir": sysconfig.get_path("scripts"),
-        "launcher": "linux" if os.geteuid() == 0 and _freezer_mounted() else "posix",
+        "launcher": "linux" if os.geteuid() == 0 and _usable_cgroups() else "posix",
         "appc_store_dir": os.path.join(temporary, "mesos", "store", "appc"),
         "docker_store_dir": os.path.join(temporary, "mesos", "store", "docker"),
         "fetcher_cache_dir": os.path.join(temporary, "mesos", "fetch"),
@@ -477,13 +483,19 @@ def _work_dir(environ: Mapping[str, str]) -> str:
     return os.path.join(state, "mesos")
 
 
-def _freezer_mounted() -> bool:
+def _usable_cgroups() -> bool:
+    """Whether the freezer is mounted or, at its usual place, version 2."""
     try:
         with open("/proc/self/mounts", encoding="utf-8", errors="replace") as file:
             fields = [line.split() for line in file]
     except OSError:
         return False
-    return any(f[2] == "cgroup" and "freezer" in f[3].split(",") for f in fields if len(f) > 3)
+    return any(
+        (f[2] == "cgroup" and "freezer" in f[3].split(","))
+        or (f[2] == "cgroup2" and f[1] == "/sys/fs/cgroup")
+        for f in fields
+        if len(f) > 3
+    )
 
 
 def _discover(command: str) -> str:

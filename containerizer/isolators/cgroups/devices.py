@@ -47,8 +47,7 @@ class Devices(Subsystem):
     @classmethod
     def create(cls, root: str, config: ContainerizerConfig) -> Devices:
         """Make the subsystem; refuses entries of ``--allowed_devices`` that mean nothing."""
-        allowed = config.allowed_devices.allowed_devices if config.allowed_devices else ()
-        return cls((*DEFAULT_ENTRIES, *(_entry(access) for access in allowed)))
+        return cls(entries(config))
 
     def prepare(
         self, container_id: ContainerId, cgroup: str, config: slave.ContainerConfig
@@ -63,6 +62,12 @@ class Devices(Subsystem):
                 cgroup1.write(cgroup, "devices.allow", entry)
             except OSError as error:
                 raise IsolatorError(f"Failed to whitelist device '{entry}': {error}") from error
+
+
+def entries(config: ContainerizerConfig) -> tuple[str, ...]:
+    """Return the usual entries and those of ``--allowed_devices``. Raises IsolatorError."""
+    allowed = config.allowed_devices.allowed_devices if config.allowed_devices else ()
+    return (*DEFAULT_ENTRIES, *(_entry(access) for access in allowed))
 
 
 def _entry(allowed: pb.DeviceAccess) -> str:

@@ -35,6 +35,9 @@ class Subsystem:
     ) -> None:
         """Set up a cgroup that was just made."""
 
+    def recover(self, container_id: ContainerId, cgroup: str, pid: int) -> None:
+        """Take over a container that an earlier agent prepared."""
+
     def isolate(self, container_id: ContainerId, cgroup: str, pid: int) -> None:
         """Do what has to be done before ``pid`` is put into the cgroup."""
 
@@ -57,6 +60,9 @@ class Subsystem:
 
     def cleanup(self, container_id: ContainerId) -> None:
         """Forget the container, before its cgroup is removed."""
+
+    def close(self) -> None:
+        """Let go of everything; containers go on running."""
 
 
 class Cpuset(Subsystem):

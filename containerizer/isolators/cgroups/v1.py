@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All ``cgroups/…`` names: one isolator that keeps a cgroup per container and hierarchy.
+"""All ``cgroups/…`` names with version 1: a cgroup per container and hierarchy.
 
 A nested container shares the cgroups of the container around it unless it asks for its own.
 
@@ -12,10 +12,17 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from containerizer.isolators.base import Isolator, executor_argument, is_command_task
+from containerizer.isolators.cgroups.common import (
+    ALL,
+    PREFIX,
+    has_own_cgroups,
+    owner,
+    wrapped,
+)
 from containerizer.isolators.cgroups.cpu import Cpu, Cpuacct
 from containerizer.isolators.cgroups.devices import Devices
 from containerizer.isolators.cgroups.memory import Memory
@@ -28,8 +35,7 @@ from containerizer.isolators.cgroups.subsystem import (
 )
 from containerizer.isolators.context import IsolatorContext
 from containerizer.isolators.inside import make_directory
-from containerizer.linux import cgroup1, proc, users
-from containerizer.linux.cgroup1 import CgroupLayout
+from containerizer.linux import cgroup1, proc
 from containerizer.linux.mount import MS_BIND, MS_REC
 from containerizer.linux.namespaces import CLONE_NEWNS
 from mesos_compat.base.errors import IsolatorError
@@ -39,9 +45,6 @@ from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
 log = logging.getLogger(__name__)
-
-_PREFIX = "cgroups/"
-_ALL = "cgroups/all"
 
 #: Name in ``--isolation`` → subsystems.
 _SUBSYSTEMS: Mapping[str, tuple[type[Subsystem], ...]] = {
@@ -102,15 +105,13 @@ class CgroupsIsolator(Isolator):
         kinds = _kinds(context.isolation)
         if config.launcher != "linux":
             raise IsolatorError("'linux' launcher must be used to enable cgroups isolators")
-        if cgroup1.layout() is CgroupLayout.V2:
-            raise IsolatorError("Version 2 of cgroups is not supported yet")
         placed = []
         own = config.cgroups_root.strip("/")
         for kind in kinds:
             name = kind.controller
-            with _wrapped(f"Failed to prepare hierarchy for the subsystem '{name}'"):
+            with wrapped(f"Failed to prepare hierarchy for the subsystem '{name}'"):
                 hierarchy = cgroup1.prepare(config.cgroups_hierarchy, name, own)
-            with _wrapped(f"Failed to create subsystem '{name}'"):
+            with wrapped(f"Failed to create subsystem '{name}'"):
                 root = os.path.join(hierarchy, own)
                 placed.append(_Placed(hierarchy, kind.create(root, config)))
         return cls(context, placed)
@@ -141,7 +142,7 @@ class CgroupsIsolator(Isolator):
         self, container_id: ContainerId, config: slave.ContainerConfig
     ) -> slave.ContainerLaunchInfo | None:
         """Make the container's cgroups, write its limits, and show them inside an image."""
-        if _has_own(container_id, config):
+        if has_own_cgroups(container_id, config):
             if container_id in self._own:
                 raise IsolatorError("Container has already been prepared")
             self._make(container_id, config)
@@ -163,13 +164,13 @@ class CgroupsIsolator(Isolator):
             if cgroup1.exists(cgroup):
                 raise IsolatorError(f"The cgroup at '{cgroup}' already exists")
         self._own[container_id] = own
-        owner = _owner(config)
+        user = owner(config)
         for hierarchy in self._hierarchies:
             cgroup = os.path.join(hierarchy, own.path)
-            with _wrapped(f"Failed to create the cgroup at '{cgroup}'"):
+            with wrapped(f"Failed to create the cgroup at '{cgroup}'"):
                 cgroup1.create(cgroup)
-                if owner is not None:
-                    os.chown(cgroup, *owner)
+                if user is not None:
+                    os.chown(cgroup, *user)
         failures = self._each(
             container_id, "prepare", lambda s, cgroup: s.prepare(container_id, cgroup, config)
         )
@@ -205,7 +206,7 @@ class CgroupsIsolator(Isolator):
     def _assign(self, container_id: ContainerId, own: _Own, pid: int) -> None:
         for hierarchy in own.hierarchies:
             cgroup = os.path.join(hierarchy, own.path)
-            with _wrapped(
+            with wrapped(
                 f"Failed to assign container {container_id} pid {pid} to cgroup at '{cgroup}'"
             ):
                 cgroup1.assign(cgroup, pid)
@@ -330,8 +331,8 @@ class CgroupsIsolator(Isolator):
 
 def _kinds(isolation: Collection[str]) -> list[type[Subsystem]]:
     """Return the subsystems that the isolation names. Raises IsolatorError for unknown names."""
-    names = sorted(name for name in isolation if name.startswith(_PREFIX))
-    if _ALL in names:
+    names = sorted(name for name in isolation if name.startswith(PREFIX))
+    if ALL in names:
         states = cgroup1.controllers()
         every = [kind for kinds in _SUBSYSTEMS.values() for kind in kinds]
         enabled = [k for k in every if k.controller in states and states[k.controller].enabled]
@@ -339,37 +340,9 @@ def _kinds(isolation: Collection[str]) -> list[type[Subsystem]]:
             raise IsolatorError("No subsystems are enabled by the kernel")
         return enabled
     for name in names:
-        if name.removeprefix(_PREFIX) not in _SUBSYSTEMS:
+        if name.removeprefix(PREFIX) not in _SUBSYSTEMS:
             raise IsolatorError(f"Unknown or unsupported isolator '{name}'")
-    return [kind for name in names for kind in _SUBSYSTEMS[name.removeprefix(_PREFIX)]]
-
-
-def _has_own(container_id: ContainerId, config: slave.ContainerConfig) -> bool:
-    """Whether a container gets cgroups of its own."""
-    if container_id.parent is None:
-        return True
-    linux = config.container_info.linux_info
-    if not linux.HasField("share_cgroups") or linux.share_cgroups:
-        return False
-    if container_id.parent.parent is not None:
-        raise IsolatorError("Only containers nested at the first level can have own cgroups")
-    return config.container_class != slave.ContainerClass.DEBUG
-
-
-def _owner(config: slave.ContainerConfig) -> tuple[int, int] | None:
-    """Return who may make cgroups below the container's: the user of its processes."""
-    if not config.HasField("user"):
-        return None
-    user: str | None = config.user
-    if is_command_task(config) and config.HasField("rootfs"):
-        command = config.task_info.command
-        user = command.user if command.HasField("user") else None
-    if user is None:
-        return None
-    identity = users.identity_of(user)
-    if identity is None:
-        raise IsolatorError(f"Failed to get the uid of user '{user}': not found")
-    return identity.uid, identity.gid
+    return [kind for name in names for kind in _SUBSYSTEMS[name.removeprefix(PREFIX)]]
 
 
 def _id(path: Sequence[str]) -> ContainerId | None:
@@ -377,13 +350,3 @@ def _id(path: Sequence[str]) -> ContainerId | None:
     for value in path:
         made = ContainerId(value, made)
     return made
-
-
-@contextlib.contextmanager
-def _wrapped(what: str) -> Iterator[None]:
-    try:
-        yield
-    except ProcessLookupError:
-        raise
-    except (IsolatorError, OSError) as error:
-        raise IsolatorError(f"{what}: {error}") from error
