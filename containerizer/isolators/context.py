@@ -43,6 +43,8 @@ class ContainerizerConfig:
     revocable_cpu_low_priority: bool = True
     allowed_devices: pb.DeviceWhitelist | None = None
     disallow_sharing_agent_pid_namespace: bool = False
+    disallow_sharing_agent_ipc_namespace: bool = False
+    default_container_shm_size_bytes: int | None = None
     docker_ignore_runtime: bool = False
     host_path_volume_force_creation: tuple[str, ...] = ()
     network_cni_plugins_dir: str | None = None

@@ -153,8 +153,6 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
         deprecated_aliases=("allowed_capabilities",),
     ),
     Flag("bounding_capabilities", JSON_OBJECT, "Most capabilities that tasks can have."),
-    Flag("default_container_shm_size", BYTES, "Size of /dev/shm in containers."),
-    Flag("disallow_sharing_agent_ipc_namespace", BOOL, "Always an own IPC namespace.", False),
     Flag("volume_gid_range", STRING, "Group ids for shared volumes."),
     Flag("container_disk_watch_interval", DURATION, "How often sandboxes are measured.", 15.0),
     Flag("enforce_container_disk_quota", BOOL, "End containers over their disk.", False),

@@ -394,6 +394,8 @@ def _containerizer_config(
         revocable_cpu_low_priority=flags.revocable_cpu_low_priority,
         allowed_devices=from_json("allowed_devices", flags.allowed_devices, pb.DeviceWhitelist),
         disallow_sharing_agent_pid_namespace=flags.disallow_sharing_agent_pid_namespace,
+        disallow_sharing_agent_ipc_namespace=flags.disallow_sharing_agent_ipc_namespace,
+        default_container_shm_size_bytes=flags.default_container_shm_size,
         docker_ignore_runtime=flags.docker_ignore_runtime,
         host_path_volume_force_creation=tuple(path for path in force.split(":") if path),
         network_cni_plugins_dir=flags.values["network_cni_plugins_dir"],
