@@ -12,7 +12,6 @@ from containerizer.api import Containerizer
 from containerizer.isolators.context import ContainerizerConfig, IsolatorContext
 from containerizer.isolators.order import create_isolators, normalised, supported
 from containerizer.launcher.base import Launcher
-from containerizer.launcher.linux import LinuxLauncher
 from containerizer.loggers.base import ContainerLogger, HelperStarter, LoggerContext
 from containerizer.loggers.load import create_logger
 from containerizer.mesos import MesosContainerizer
@@ -94,11 +93,12 @@ def create_containerizer(
         isolators = create_isolators(context)
     except IsolatorError as error:
         raise FlagError(f"{_PREFIX}{_MESOS}{error}") from error
-    cgroups = launcher.helper_cgroups if isinstance(launcher, LinuxLauncher) else ()
+    cgroups = tuple(getattr(launcher, "helper_cgroups", ()))
     if logger is None:
-        around = LoggerContext(config.container_logger_parameters, helpers, cgroups)
+        chosen = config.container_logger
+        parameters = config.parameters.get(chosen, ()) if chosen is not None else ()
         try:
-            logger = create_logger(config.container_logger, around)
+            logger = create_logger(chosen, LoggerContext(parameters, helpers, cgroups))
         except FlagError as error:
             raise FlagError(f"{_PREFIX}{_MESOS}{error}") from error
     switchboard = IOSwitchboard(
@@ -117,5 +117,5 @@ def create_containerizer(
 
 
 def _hierarchies(launcher: Launcher) -> tuple[str, ...]:
-    """Return where the launcher keeps a cgroup of every container."""
-    return launcher.hierarchies if isinstance(launcher, LinuxLauncher) else ()
+    """Return where the launcher keeps a cgroup of every container, if it has cgroups."""
+    return tuple(getattr(launcher, "hierarchies", ()))

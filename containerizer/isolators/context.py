@@ -49,9 +49,8 @@ class ContainerizerConfig:
     host_path_volume_force_creation: tuple[str, ...] = ()
     network_cni_plugins_dir: str | None = None
     network_cni_config_dir: str | None = None
-    #: Plug-in of ``--container_logger``, and its parameters from ``--modules``.
+    #: Plug-in that takes the output of containers; ``None``: files in the sandbox.
     container_logger: str | None = None
-    container_logger_parameters: tuple[tuple[str, str], ...] = ()
     http_heartbeat_interval_s: float = 30.0
     #: Whether containers have the stdio of this very process.
     local: bool = False

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from containerizer.init.helper import HelperRequest
 from containerizer.launcher.spawn import SpawnedInit
+from mesos_compat.base.plugins import Parameters
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
@@ -32,14 +33,17 @@ class LoggerContext:
     """What a container logger gets when it is created."""
 
     #: Of the module in ``--modules``, in order.
-    parameters: tuple[tuple[str, str], ...] = ()
+    parameters: Parameters = ()
     helpers: HelperStarter | None = None
     #: Cgroups for processes that shall survive the agent.
     cgroups: tuple[str, ...] = ()
 
 
 class ContainerLogger(Protocol):
-    """Opens stdout and stderr of containers. It must survive the agent by itself."""
+    """Opens stdout and stderr of containers.
+
+    It must survive the agent by itself: a pipe is read by some other process.
+    """
 
     async def prepare(
         self, container_id: ContainerId, config: slave.ContainerConfig

@@ -176,14 +176,12 @@ PROTECTING: Final[Mapping[str, Any]] = {
 
 #: Typed flags of ``AgentFlags`` whose part is not there yet, with the value that changes nothing.
 _TYPED: Final[Mapping[str, Any]] = {
-    "container_logger": None,
     "disk_watch_interval": 60.0,
     "docker_config": None,
     "frameworks_home": "",
     "fetcher_cache_dir": None,
     "fetcher_cache_size": None,
     "gc_disk_headroom": 0.1,
-    "http_heartbeat_interval": 30.0,
     "recover": "reconnect",
     "logbufsecs": 0,
     "reconfiguration_policy": "equal",

@@ -22,15 +22,13 @@ from typing import Any
 from google.protobuf.message import Message
 
 from containerizer.api import Containerizer
-from containerizer.create import check_images, create_containerizer
+from containerizer.create import check_images
 from containerizer.isolators.context import ContainerizerConfig
 from containerizer.launcher.base import Launcher
-from containerizer.launcher.linux import LinuxLauncher, LinuxLauncherConfig
-from containerizer.launcher.posix import PosixLauncher
+from containerizer.launcher.linux import LinuxLauncher
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
-from containerizer.provisioner.base import Provisioner
+from containerizer.local.engine import create_launcher, open_engine
 from containerizer.provisioner.config import ProvisionerConfig
-from containerizer.provisioner.create import create_provisioner
 from containerizer.secrets import SecretResolver, create_secret_resolver
 from mesos_compat.agent import gauges, paths
 from mesos_compat.agent.flags import AgentFlags, listen_options, parse_agent_flags, usage
@@ -355,19 +353,19 @@ async def _containerizer(
     )
     check_images(config)
     stack.push_async_callback(spawner.close)
-    launcher = _launcher(flags, spawner, stack)
-    provisioner = _provisioner(flags, work_dir, metrics, stack)
-    containerizer = create_containerizer(
+    launcher = _launcher(config, flags, spawner, stack)
+    containerizer = open_engine(
         config,
+        _image_config(flags, work_dir),
         launcher,
-        provisioner,
+        spawner,
         metrics,
+        stack,
         secrets=doors.secrets,
         fetched=doors.hooks.post_fetch if doors.hooks else None,
     )
     # The first task shall not wait for an interpreter.
     await spawner.start()
-    stack.push_async_callback(containerizer.close)
     return containerizer
 
 
@@ -400,6 +398,8 @@ def _containerizer_config(
         host_path_volume_force_creation=tuple(path for path in force.split(":") if path),
         network_cni_plugins_dir=flags.values["network_cni_plugins_dir"],
         network_cni_config_dir=flags.values["network_cni_config_dir"],
+        container_logger=flags.container_logger or None,
+        http_heartbeat_interval_s=flags.http_heartbeat_interval,
         extra=flags.display,
     )
 
@@ -413,46 +413,29 @@ def _spawner(open_files: tuple[int, int]) -> Spawner:
     return Spawner(SpawnerConfig(programs, open_files=open_files))
 
 
-def _launcher(flags: AgentFlags, spawner: Spawner, stack: AsyncExitStack) -> Launcher:
-    if flags.launcher == "posix":
-        return PosixLauncher(spawner)
-    booted = os.path.isdir("/run/systemd/system")
-    launcher = LinuxLauncher.create(
-        LinuxLauncherConfig(
-            cgroups_hierarchy=flags.cgroups_hierarchy,
-            cgroups_root=flags.cgroups_root,
-            destroy_timeout_s=flags.cgroups_destroy_timeout,
-            systemd=booted and bool(flags.values["systemd_enable_support"]),
-        ),
-        spawner,
-    )
-    cgroup = os.path.join(launcher.hierarchies[0], flags.cgroups_root.strip("/"))
-    stack.callback(DirectoryLock("cgroups_root", cgroup).release)
+def _launcher(
+    config: ContainerizerConfig, flags: AgentFlags, spawner: Spawner, stack: AsyncExitStack
+) -> Launcher:
+    systemd = bool(flags.values["systemd_enable_support"])
+    launcher = create_launcher(config, spawner, systemd=systemd)
+    if isinstance(launcher, LinuxLauncher):
+        cgroup = os.path.join(launcher.hierarchies[0], flags.cgroups_root.strip("/"))
+        stack.callback(DirectoryLock("cgroups_root", cgroup).release)
     return launcher
 
 
-def _provisioner(
-    flags: AgentFlags, work_dir: str, metrics: Metrics, stack: AsyncExitStack
-) -> Provisioner | None:
-    providers = _image_providers(flags)
-    if not providers:
-        return None
-    made = create_provisioner(
-        ProvisionerConfig(
-            work_dir=work_dir,
-            image_providers=providers,
-            image_provisioner_backend=flags.image_provisioner_backend,
-            docker_store_dir=flags.docker_store_dir,
-            docker_registry=flags.docker_registry,
-            appc_store_dir=flags.appc_store_dir,
-            appc_simple_discovery_uri_prefix=flags.appc_simple_discovery_uri_prefix,
-            fetcher_stall_timeout_s=flags.fetcher_stall_timeout,
-            temporary_dir=os.environ.get("TMPDIR") or "/tmp",
-        ),
-        metrics,
+def _image_config(flags: AgentFlags, work_dir: str) -> ProvisionerConfig:
+    return ProvisionerConfig(
+        work_dir=work_dir,
+        image_providers=_image_providers(flags),
+        image_provisioner_backend=flags.image_provisioner_backend,
+        docker_store_dir=flags.docker_store_dir,
+        docker_registry=flags.docker_registry,
+        appc_store_dir=flags.appc_store_dir,
+        appc_simple_discovery_uri_prefix=flags.appc_simple_discovery_uri_prefix,
+        fetcher_stall_timeout_s=flags.fetcher_stall_timeout,
+        temporary_dir=os.environ.get("TMPDIR") or "/tmp",
     )
-    stack.push_async_callback(made.close)
-    return made
 
 
 def _image_providers(flags: AgentFlags) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ import os
 import sys
 
 from containerizer.init import launch
+from containerizer.loggers import logrotate_program
+from containerizer.switchboard import server
 from mesos_compat.executor import command
 
 
@@ -24,3 +26,13 @@ def executor() -> int:
 def containerizer() -> int:
     """Run ``mesos-containerizer <subcommand>``."""
     return launch.main(sys.argv[1:])
+
+
+def io_switchboard() -> int:
+    """Run ``mesos-io-switchboard``."""
+    return server.run()
+
+
+def logrotate_logger() -> int:
+    """Run ``mesos-logrotate-logger``."""
+    return logrotate_program.run()

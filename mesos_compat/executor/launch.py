@@ -14,7 +14,7 @@ from typing import NoReturn
 from containerizer.init import launch
 from containerizer.init.failure import LaunchFailure, say
 from containerizer.init.spec import LaunchSpec, SpecError
-from containerizer.linux import signals, users
+from containerizer.linux import signals, terminal, users
 from mesos_compat.base.errors import LaunchError
 from mesos_compat.executor.log import write_all
 from mesos_compat.executor.task import TaskOptions, launch_info
@@ -77,7 +77,9 @@ def _give_sandbox_to(user: str) -> None:
 def _become_task(last_steps: Callable[[], NoReturn], options: TaskOptions) -> NoReturn:
     """Never return into the executor's code, whatever happens."""
     try:
-        if not options.tty:
+        if options.tty:
+            terminal.enter_foreground()
+        else:
             os.setsid()
         signals.reset()
         last_steps()

@@ -136,13 +136,13 @@ async def test_a_terminal(host: Host) -> None:
     command = f"stty size; read x; stty size; tty; {groups}; echo got $x"
     await host.mesos.launch(C, host.configured(command, tty=True), {})
     async with Scope("test") as scope:
+        waited = scope.spawn(host.mesos.wait(C), "wait")
         output = scope.spawn(host.output(C), "output")
         await asyncio.sleep(0.2)
         answer = await host.input(C, [WindowSize(33, 44), typed(b"hello\n")], hold_s=1)
         assert answer == AttachAnswer(200, "")
         ((name, data),) = await output
-    ended = await host.mesos.wait(C)
-    assert ended == slave.ContainerTermination(status=0)
+        assert await waited == slave.ContainerTermination(status=0)
     lines = data.decode().split("\r\n")
     logged = (host.sandbox() / "stdout").read_bytes()
     assert name == "STDOUT"
