@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One container without an agent, from its order to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import stat
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from containerizer.api import Containerizer
+from containerizer.isolators.context import ContainerizerConfig
+from containerizer.launcher.base import Launcher
+from containerizer.launcher.spawn import Spawner, SpawnerConfig
+from containerizer.linux import users
+from containerizer.local.attached import AttachedLauncher, Attachment
+from containerizer.local.engine import create_launcher, open_engine
+from containerizer.local.registry import Claim, LocalContainer, Record, Registry
+from containerizer.provisioner.config import ProvisionerConfig
+from mesos_compat.base.errors import ContainerError, FlagError
+from mesos_compat.base.metrics import Metrics
+from mesos_compat.base.scope import Scope
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+
+_MB = 1 << 20
+#: Images, limits, and a tree of processes of its own.
+ISOLATION = "filesystem/linux,docker/runtime,appc/runtime,cgroups/cpu,cgroups/mem,namespaces/pid"
+#: What is left of that without root.
+UNPRIVILEGED_ISOLATION = "filesystem/posix,posix/cpu,posix/mem"
+_PROVIDERS = ("docker", "appc")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_SANDBOX_MODE = 0o750
+#: Cgroups of a container, one folder per container in each hierarchy.
+_CGROUPS_ROOT = "mesos-compat-"
+DEFAULT_REGISTRY = "https://registry-1.docker.io"
+DEFAULT_APPC_PREFIX = "http://"
+
+
+@dataclass(frozen=True, slots=True)
+class BindVolume:
+    """A path of the host that the container sees at ``target``."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerOrder:
+    """What somebody wants to run."""
+
+    #: May be empty if the image says what to run.
+    command: tuple[str, ...]
+    name: str = ""
+    image: str | None = None
+    #: ``docker`` (which includes OCI) or ``appc``.
+    image_type: str = "docker"
+    #: Folder or address of images; for AppC the prefix of simple discovery.
+    registry: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    volumes: tuple[BindVolume, ...] = ()
+    working_directory: str | None = None
+    user: str | None = None
+    #: Hard limits; ``None`` for none.
+    cpus: float | None = None
+    memory_bytes: int | None = None
+    isolation: str | None = None
+    detached: bool = False
+    remove: bool = False
+
+
+class LocalRun:
+    """A container that this process looks after. Use ``launch``; end it by ``end`` or ``leave``."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        record: Record,
+        claim: Claim,
+        containerizer: Containerizer,
+        stack: AsyncExitStack,
+    ) -> None:
+        self._registry = registry
+        self.record = record
+        self._claim = claim
+        self._containerizer = containerizer
+        self._stack = stack
+
+    @classmethod
+    async def launch(
+        cls, registry: Registry, order: ContainerOrder, attachment: Attachment
+    ) -> LocalRun:
+        """Start a container; nothing is left of one that could not be started.
+
+        Raises ContainerError.
+        """
+        root = os.geteuid() == 0
+        _check(order, root)
+        isolation = order.isolation or (ISOLATION if root else UNPRIVILEGED_ISOLATION)
+        record, claim = registry.add(
+            Record(
+                id="",
+                name=order.name,
+                command=order.command,
+                image=order.image,
+                detached=order.detached,
+                remove=order.remove,
+                launcher="linux" if root else "posix",
+                isolation=isolation,
+                user=order.user,
+                working_directory=order.working_directory,
+            )
+        )
+        run: LocalRun | None = None
+        try:
+            run = await cls._opened(registry, record, claim, order, attachment)
+            await run._containerizer.launch(
+                record.container_id, _config(registry, record, order), {"PATH": _PATH}
+            )
+            return run
+        except BaseException:
+            if run is not None:
+                await asyncio.shield(run.end())
+            else:
+                registry.remove(record.id)
+                claim.release()
+            raise
+
+    @classmethod
+    async def taken_over(cls, registry: Registry, container: LocalContainer) -> LocalRun:
+        """Look after a container that nobody looks after any more. Raises ContainerError."""
+        claim = registry.claim(container.record.id)
+        order = ContainerOrder(container.record.command)
+        try:
+            return await cls._opened(registry, container.record, claim, order, Attachment())
+        except BaseException:
+            claim.release()
+            raise
+
+    @classmethod
+    async def _opened(
+        cls,
+        registry: Registry,
+        record: Record,
+        claim: Claim,
+        order: ContainerOrder,
+        attachment: Attachment,
+    ) -> LocalRun:
+        """Open the container's engine."""
+        stack = AsyncExitStack()
+        try:
+            for path in (registry.places.runtime(record.id), registry.places.work_dir(record.id)):
+                os.makedirs(path, 0o755, exist_ok=True)
+            spawner = Spawner(SpawnerConfig({}))
+            scope = Scope(f"container {record.id}")
+            stack.push_async_callback(scope.close)
+            stack.push_async_callback(spawner.close)
+            config = engine_config(registry, record)
+            launcher: Launcher = create_launcher(config, spawner, systemd=True)
+            containerizer = open_engine(
+                config,
+                _image_config(registry, record, order),
+                AttachedLauncher(launcher, attachment),
+                spawner,
+                Metrics(),
+                stack,
+            )
+            await containerizer.recover([])
+        except BaseException as error:
+            await stack.aclose()
+            if isinstance(error, FlagError | OSError):
+                raise ContainerError(str(error)) from error
+            raise
+        return cls(registry, record, claim, containerizer, stack)
+
+    async def wait(self) -> slave.ContainerTermination:
+        """Return how the container ended; by then nothing of it runs any more."""
+        ended = await self._containerizer.wait(self.record.container_id)
+        return slave.ContainerTermination() if ended is None else ended
+
+    async def kill(self, number: int) -> None:
+        """Send a signal; ends the container if it does not run yet."""
+        await self._containerizer.kill(self.record.container_id, number)
+
+    async def usage(self) -> pb.ResourceStatistics:
+        """Return what the container uses now."""
+        return await self._containerizer.usage(self.record.container_id)
+
+    async def leave(self) -> None:
+        """Let the container go on without this process."""
+        await self._stack.aclose()
+        self._claim.release()
+
+    async def end(self) -> None:
+        """Destroy whatever is left of the container and forget it."""
+        try:
+            for container_id in self._containerizer.containers():
+                if container_id.parent is None:
+                    await self._containerizer.destroy(container_id)
+            await self._stack.aclose()
+            self._registry.remove(self.record.id)
+        finally:
+            await self._stack.aclose()
+            self._claim.release()
+
+
+def _check(order: ContainerOrder, root: bool) -> None:
+    if not order.command and order.image is None:
+        raise ContainerError("There is nothing to run: give a command, an image or both")
+    if not root:
+        wanted = (
+            ("An image", order.image is not None),
+            ("A volume", bool(order.volumes)),
+            ("A limit of cpus", order.cpus is not None),
+            ("A limit of memory", order.memory_bytes is not None),
+            ("Another user", order.user is not None),
+        )
+        for what, asked in wanted:
+            if asked:
+                raise ContainerError(f"{what} needs root")
+    if order.user is not None and users.identity_of(order.user) is None:
+        raise ContainerError(f"There is no user '{order.user}' on this host")
+    for volume in order.volumes:
+        if not os.path.lexists(volume.source):
+            raise ContainerError(f"There is no '{volume.source}' to be mounted")
+
+
+def engine_config(registry: Registry, record: Record) -> ContainerizerConfig:
+    """Return the settings of the container's engine."""
+    return ContainerizerConfig(
+        work_dir=registry.places.work_dir(record.id),
+        runtime_dir=registry.places.runtime(record.id),
+        launcher=record.launcher,
+        isolation=record.isolation,
+        image_providers=_PROVIDERS if record.launcher == "linux" else (),
+        cgroups_root=cgroups_root(record),
+    )
+
+
+def cgroups_root(record: Record) -> str:
+    """Return the cgroup that holds all of a container, relative to each hierarchy."""
+    return record.cgroups_root or f"{_CGROUPS_ROOT}{record.id}"
+
+
+def _image_config(registry: Registry, record: Record, order: ContainerOrder) -> ProvisionerConfig:
+    folder = order.registry
+    if folder is not None and "://" not in folder:
+        folder = os.path.abspath(folder)
+    docker = order.image_type == "docker"
+    return ProvisionerConfig(
+        work_dir=registry.places.work_dir(record.id),
+        image_providers=_PROVIDERS if record.launcher == "linux" else (),
+        docker_store_dir=os.path.join(registry.places.store, "docker"),
+        docker_registry=folder if docker and folder else DEFAULT_REGISTRY,
+        appc_store_dir=os.path.join(registry.places.store, "appc"),
+        appc_simple_discovery_uri_prefix=(
+            f"{folder}/" if folder and not docker else DEFAULT_APPC_PREFIX
+        ),
+        temporary_dir=os.environ.get("TMPDIR") or "/tmp",
+    )
+
+
+def _config(registry: Registry, record: Record, order: ContainerOrder) -> slave.ContainerConfig:
+    config = slave.ContainerConfig(directory=_sandbox(registry, record, order))
+    command = config.command_info
+    command.shell = False
+    if order.command:
+        command.value = order.command[0]
+        command.arguments.extend(order.command)
+    for name, value in order.environment.items():
+        command.environment.variables.add(name=name, value=value)
+    if order.user is not None:
+        config.user = order.user
+    container = config.container_info
+    container.type = pb.ContainerInfo.MESOS
+    if order.image is not None:
+        image = container.mesos.image
+        if order.image_type == "docker":
+            image.type = pb.Image.DOCKER
+            image.docker.name = order.image
+        else:
+            image.type = pb.Image.APPC
+            image.appc.name = order.image
+    for volume in order.volumes:
+        container.volumes.add(
+            container_path=volume.target,
+            host_path=volume.source,
+            mode=pb.Volume.RO if volume.read_only else pb.Volume.RW,
+        )
+    memory = order.memory_bytes or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for name, amount in (("cpus", order.cpus or 1.0), ("mem", memory / _MB)):
+        config.resources.add(name=name, type=pb.Value.SCALAR).scalar.value = amount
+    config.limits["cpus"].value = order.cpus or math.inf
+    config.limits["mem"].value = memory / _MB if order.memory_bytes else math.inf
+    return config
+
+
+def _sandbox(registry: Registry, record: Record, order: ContainerOrder) -> str:
+    path = registry.places.sandbox(record.id)
+    try:
+        os.makedirs(path, _SANDBOX_MODE)
+        os.chmod(path, _SANDBOX_MODE & ~stat.S_IRWXO)
+        identity = None if order.user is None else users.identity_of(order.user)
+        if identity is not None:
+            os.chown(path, identity.uid, identity.gid)
+    except OSError as error:
+        raise ContainerError(f"Failed to make the sandbox '{path}': {error.strerror}") from error
+    return path
