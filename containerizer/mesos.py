@@ -154,40 +154,57 @@ class MesosContainerizer:
     # Recovery.
 
     async def recover(self, known: Sequence[slave.ContainerState]) -> None:
-        """Destroy whatever an earlier agent left here, in the background.
+        """Take over what goes on, destroy the rest in the background; see ``api.Containerizer``.
 
-        Containers cannot be taken over yet: those of ``known`` are destroyed, too.
+        ``known`` are the containers of the agent's executors.
         """
         try:
-            found = {entry.container_id: entry for entry in found_containers(self._rundir)}
+            self._rundir.sweep()
+            found = found_containers(self._rundir, known, self._config.work_dir)
         except CheckpointError as error:
             raise ContainerError(f"Failed to recover containers: {error}") from error
-        states = [state for entry in found.values() if (state := entry.state()) is not None]
-        orphaned = await self._launcher.recover(states)
-        for container_id in (*(ContainerId.of(s.container_id) for s in known), *orphaned):
-            found.setdefault(container_id, FoundContainer(container_id, None, None, False))
-        for entry in list(found.values()):
-            self._add_orphan(entry)
-        orphans = self._table.ids()
-        await self._isolators.recover((), orphans)
+        for entry in found:
+            self._adopt(entry)
+        states = [entry.state for entry in found if entry.state is not None]
+        exited = frozenset(entry.container_id for entry in found if entry.exited)
+        for container_id in sorted(await self._launcher.recover(states, exited), key=_by_depth):
+            self._adopt_with_parents(container_id)
+        going_on = {entry.container_id for entry in found if not entry.orphan}
+        orphans = self._table.ids() - going_on
+        await self._isolators.recover(
+            [state for state in states if ContainerId.of(state.container_id) in going_on], orphans
+        )
         if self._provisioner is not None:
-            await self._provisioner.recover(orphans)
+            await self._provisioner.recover(self._table.ids())
         for handle in list(self._handles.values()):
-            if handle.container.id.parent is None:
-                log.info("Container %s is an orphan: destroying it", handle.container.id)
+            container = handle.container
+            if container.id in going_on:
+                log.info("Container %s recovered with pid %s", container.id, container.pid)
+                handle.watch = self._watcher.start(container.id)
+            elif container.id.parent not in orphans:
+                log.info("Container %s is an orphan: destroying it", container.id)
                 self._begin_destroy(handle, None)
 
-    def _add_orphan(self, entry: FoundContainer) -> None:
-        """Register a found container, and the containers it is nested in before it."""
-        if entry.container_id in self._table:
-            return
-        if entry.container_id.parent is not None:
-            self._add_orphan(FoundContainer(entry.container_id.parent, None, None, False))
+    def _adopt(self, entry: FoundContainer) -> None:
+        """Register a found container, whose parent is known."""
         handle = self._register(entry.container_id, entry.config, State.RUNNING)
-        handle.container.standalone = entry.standalone
-        handle.container.forked = True
-        handle.container.pid = entry.pid
+        container = handle.container
+        container.standalone = entry.standalone
+        container.launch_info = entry.launch_info
+        container.forked = True
+        container.pid = entry.state.pid if entry.state is not None else None
+        # An executor's are told by the agent once it is back.
+        if entry.config is not None and (entry.standalone or container.id.parent is not None):
+            container.requests = tuple(entry.config.resources)
+            container.limits = {n: limit.value for n, limit in entry.config.limits.items()}
         handle.settled.set_result(None)
+
+    def _adopt_with_parents(self, container_id: ContainerId) -> None:
+        """Register an orphan of which only cgroups are left."""
+        if container_id not in self._table:
+            if container_id.parent is not None:
+                self._adopt_with_parents(container_id.parent)
+            self._adopt(FoundContainer(container_id))
 
     # Launch.
 
@@ -501,7 +518,9 @@ class MesosContainerizer:
             made.ClearField("status")
         if container.pid is not None:
             try:
-                made.status = self._rundir.read_wait_status(container.id)
+                status = self._rundir.read_wait_status(container.id)
+                if status is not None:
+                    made.status = status
             except CheckpointError as error:
                 log.warning("Container %s: unknown exit status: %s", container.id, error)
         return made
@@ -703,6 +722,10 @@ class MesosContainerizer:
     def _log(self, container: Container, text: str, *args: object) -> None:
         """Log a life-cycle step; sessions and checks come too often for INFO."""
         log.log(logging.DEBUG if container.debug else logging.INFO, text, *args)
+
+
+def _by_depth(container_id: ContainerId) -> tuple[int, str]:
+    return len(container_id.path), str(container_id)
 
 
 @contextmanager

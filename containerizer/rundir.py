@@ -46,6 +46,9 @@ _STANDALONE = "standalone.marker"
 _FORCE_DESTROY = "force_destroy_on_recovery"
 _TERMINATION = "termination"
 
+#: How the names of directories begin that are being removed; no id begins like this.
+_REMOVED = ".removed-"
+
 #: Wait status of a container whose init was killed before it could write one.
 KILLED_WAIT_STATUS = 9
 
@@ -75,14 +78,35 @@ class RuntimeDirectory:
         return os.path.isdir(self.path(container_id))
 
     def remove(self, container_id: ContainerId) -> None:
-        """Remove the directory with those of all nested containers; nothing there is fine."""
+        """Remove the directory with those of all nested containers; nothing there is fine.
+
+        It goes at once, by another name: half a directory would tell of another end.
+        """
+        path = self.path(container_id)
+        gone = os.path.join(os.path.dirname(path), _REMOVED + os.urandom(8).hex())
         try:
-            with Root(self.root) as root:
-                root.remove(os.path.relpath(self.path(container_id), self.root))
+            os.rename(path, gone)
+            self._remove(gone)
         except FileNotFoundError:
             return
         except OSError as error:
-            raise CheckpointError(self.path(container_id), error.strerror or str(error)) from error
+            raise CheckpointError(path, error.strerror or str(error)) from error
+
+    def sweep(self) -> None:
+        """Remove what an interrupted ``remove`` left."""
+        for path in [self.root, *(os.path.join(self.path(c), _CONTAINERS) for c in self.ids())]:
+            try:
+                for name in os.listdir(path):
+                    if name.startswith(_REMOVED):
+                        self._remove(os.path.join(path, name))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise CheckpointError(path, error.strerror or str(error)) from error
+
+    def _remove(self, path: str) -> None:
+        with Root(self.root) as root:
+            root.remove(os.path.relpath(path, self.root))
 
     def ids(self) -> Iterator[ContainerId]:
         """Return the containers that have a directory, parents before children.
@@ -114,6 +138,10 @@ class RuntimeDirectory:
     def is_standalone(self, container_id: ContainerId) -> bool:
         """Whether this very container was marked as having no executor."""
         return os.path.exists(self._file(container_id, _STANDALONE))
+
+    def is_force_destroy(self, container_id: ContainerId) -> bool:
+        """Whether the container must not survive the agent."""
+        return os.path.exists(self._file(container_id, _FORCE_DESTROY))
 
     def mark_force_destroy(self, container_id: ContainerId) -> None:
         """Remember that the container must not survive the agent."""
@@ -151,7 +179,10 @@ class RuntimeDirectory:
 
     def read_pid(self, container_id: ContainerId) -> int | None:
         """Return init's pid; ``None`` if it was not kept."""
-        return self._read_number(container_id, _PID)
+        pid = self._read_number(container_id, _PID)
+        if pid is not None and not 0 < pid < 1 << 31:
+            raise CheckpointError(self._file(container_id, _PID), f"is no pid: {pid}")
+        return pid
 
     def pid_written_at(self, container_id: ContainerId) -> float | None:
         """Return the time of day at which init's pid was kept; ``None`` if it was not."""
@@ -160,8 +191,17 @@ class RuntimeDirectory:
         except OSError:
             return None
 
-    def read_wait_status(self, container_id: ContainerId) -> int:
-        """Return the wait status of a container whose init is gone."""
+    def status_path(self, container_id: ContainerId) -> str:
+        """Return the file that init keeps open, and in which it writes its command's status."""
+        return self._file(container_id, _STATUS)
+
+    def read_wait_status(self, container_id: ContainerId) -> int | None:
+        """Return the wait status of a container whose init is gone.
+
+        ``None`` if it has no directory, as those of other versions: only its parent knew.
+        """
+        if not self.exists(container_id):
+            return None
         status = self._read_number(container_id, _STATUS)
         return KILLED_WAIT_STATUS if status is None else status
 

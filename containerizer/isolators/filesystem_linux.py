@@ -121,7 +121,7 @@ class LinuxFilesystemIsolator(Isolator):
         for state in states:
             container_id = ContainerId.of(state.container_id)
             self._sandboxes[container_id] = state.directory or None
-            if _has_image(state.executor_info.container):
+            if _has_image(state.executor_info.container) or _has_image(state.container_info):
                 self._with_image.add(container_id)
         for container_id in orphans:
             config = None

@@ -6,7 +6,7 @@ Source: spec ``containerizer`` 5 and 6; upstream ``slave/containerizer/mesos/lau
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,8 +61,13 @@ class ForkedInit(Protocol):
 class Launcher(Protocol):
     """Starts, tracks and kills the processes of containers."""
 
-    async def recover(self, states: Sequence[slave.ContainerState]) -> frozenset[ContainerId]:
-        """Adopt the containers of ``states``; return the orphans that nobody claimed."""
+    async def recover(
+        self, states: Sequence[slave.ContainerState], exited: Collection[ContainerId] = ()
+    ) -> frozenset[ContainerId]:
+        """Adopt the containers of ``states``; return the orphans that nobody claimed.
+
+        The inits of those that are also in ``exited`` are gone: their pids may be others' by now.
+        """
 
     async def fork(self, container_id: ContainerId, request: ForkRequest) -> ForkedInit:
         """Start the init of a new container.

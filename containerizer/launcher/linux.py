@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from containerizer.init.spawner import SpawnRequest
@@ -95,11 +95,16 @@ class LinuxLauncher:
         """Return the absolute path of the cgroup that holds all of a container."""
         return self._cgroups.cgroups(container_id)[0]
 
-    async def recover(self, states: Sequence[slave.ContainerState]) -> frozenset[ContainerId]:
+    async def recover(
+        self, states: Sequence[slave.ContainerState], exited: Collection[ContainerId] = ()
+    ) -> frozenset[ContainerId]:
         """Adopt the containers of ``states``; return those that only have cgroups left."""
         for state in states:
             container_id = ContainerId.of(state.container_id)
-            self._inits[container_id] = self._adopted(container_id, state.pid)
+            gone = container_id in exited
+            self._inits[container_id] = (
+                TrackedInit.gone(state.pid) if gone else self._adopted(container_id, state.pid)
+            )
         orphans = frozenset(set(self._cgroups.containers()) - self._inits.keys())
         self._inits.update(dict.fromkeys(orphans))
         return orphans

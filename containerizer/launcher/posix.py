@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from time import monotonic
 
 from containerizer.init.spawner import SpawnRequest
@@ -42,11 +42,16 @@ class PosixLauncher:
         self._spawner = spawner
         self._inits: dict[ContainerId, TrackedInit] = {}
 
-    async def recover(self, states: Sequence[slave.ContainerState]) -> frozenset[ContainerId]:
+    async def recover(
+        self, states: Sequence[slave.ContainerState], exited: Collection[ContainerId] = ()
+    ) -> frozenset[ContainerId]:
         """Adopt the containers of ``states``; there are never orphans."""
         pids: set[int] = set()
         for state in states:
             container_id = ContainerId.of(state.container_id)
+            if container_id in exited:
+                self._inits[container_id] = TrackedInit.gone(state.pid)
+                continue
             if state.pid in pids:
                 raise LaunchError(
                     f"Detected duplicate pid {state.pid} for container {container_id}"
@@ -130,7 +135,10 @@ def _tree(root: int, gone: bool, stats: Sequence[ProcessStat]) -> list[ProcessSt
     """Find the processes of a tree in a snapshot."""
     alive = [entry for entry in stats if entry.state not in "ZX" and entry.pid != os.getpid()]
     by_pid = {entry.pid: entry for entry in alive}
-    if gone or root not in by_pid:
+    if gone and root in by_pid:
+        # Another process has got the number, so no group or session of that name was left.
+        return []
+    if root not in by_pid:
         start = [e for e in alive if e.pid != root and root in (e.group, e.session)]
         excluded: tuple[int, int] = (0, 0)
     else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Closing many descriptors at once."""
+"""Closing many descriptors at once; who has a file open."""
 
 from __future__ import annotations
 
@@ -20,6 +20,26 @@ def close_all_but(kept: Iterable[int] = ()) -> None:
         _close_range(low, fd - 1)
         low = fd + 1
     _close_range(low, _LAST)
+
+
+def has_open(pid: int, path: str) -> bool:
+    """Whether a process has the file open, which need not exist.
+
+    Raises ProcessLookupError if the process is gone, PermissionError if it is not ours to look at.
+    """
+    try:
+        wanted = os.stat(path)
+    except FileNotFoundError:
+        return False
+    try:
+        names = os.listdir(f"/proc/{pid}/fd")
+    except FileNotFoundError as error:
+        raise ProcessLookupError(error.errno, "No such process", error.filename) from error
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(f"/proc/{pid}/fd/{name}"), wanted):
+                return True
+    return False
 
 
 def _close_range(low: int, high: int) -> None:

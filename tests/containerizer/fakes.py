@@ -88,12 +88,18 @@ class FakeLauncher:
         self.requests: dict[ContainerId, ForkRequest] = {}
         self.orphans: frozenset[ContainerId] = frozenset()
         self.adopted: list[ContainerId] = []
+        self.exited: frozenset[ContainerId] = frozenset()
         self._exits: dict[ContainerId, asyncio.Event] = {}
         self._next_pid = first_pid
         self.closed = False
 
-    async def recover(self, states: Sequence[slave.ContainerState]) -> frozenset[ContainerId]:
+    async def recover(
+        self, states: Sequence[slave.ContainerState], exited: Collection[ContainerId] = ()
+    ) -> frozenset[ContainerId]:
+        self.exited = frozenset(exited)
         self.adopted = [ContainerId.of(state.container_id) for state in states]
+        for container_id in set(self.adopted) - self.exited:
+            self._exits[container_id] = asyncio.Event()
         return self.orphans
 
     async def fork(self, container_id: ContainerId, request: ForkRequest) -> FakeInit:
@@ -111,7 +117,7 @@ class FakeLauncher:
             await self._exits[container_id].wait()
 
     def exit(self, container_id: ContainerId, wait_status: int | None = 0) -> None:
-        """Let init exit; without ``wait_status`` as if it was killed."""
+        """Let init exit; without ``wait_status`` as if it was killed or had written itself."""
         if wait_status is not None:
             directory = self.requests[container_id].runtime_directory
             with open(os.path.join(directory, "status"), "w", encoding="ascii") as file:
@@ -171,10 +177,12 @@ class FakeIsolator(Isolator):
         self.limitations: dict[ContainerId, asyncio.Future[slave.ContainerLimitation]] = {}
         self.watching: set[ContainerId] = set()
         self.recovered: frozenset[ContainerId] | None = None
+        self.states: list[slave.ContainerState] = []
 
     async def recover(
         self, states: Sequence[slave.ContainerState], orphans: Collection[ContainerId]
     ) -> None:
+        self.states = list(states)
         self.recovered = frozenset(orphans)
 
     async def prepare(

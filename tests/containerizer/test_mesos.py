@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 import stat
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -520,51 +520,3 @@ async def test_closing_during_a_destroy(world: World) -> None:
     await world.mesos.close()
     with pytest.raises(ContainerError, match=r"^The destroy of container c did not end$"):
         await destroying
-
-
-async def all_gone(world: World) -> None:
-    for container_id in world.mesos.containers():
-        await world.mesos.wait(container_id)
-
-
-def leave(world: World, ids: Sequence[ContainerId], pid: int) -> None:
-    """Leave the runtime directory of an earlier agent."""
-    for container_id in ids:
-        world.rundir.make(container_id)
-        world.rundir.write_config(container_id, world.config())
-        world.rundir.write_pid(container_id, pid)
-
-
-async def test_recovery_destroys_all_that_it_finds(world: World) -> None:
-    leave(world, [C, N], os.getpid())
-    deep = ContainerId("y", ContainerId("x"))
-    world.launcher.orphans = frozenset({C, deep})
-    await world.mesos.recover([])
-    everything = frozenset({C, N, deep, ContainerId("x")})
-    assert world.mesos.containers() == everything == world.provisioner.recovered
-    assert world.a.recovered == everything
-    # our own process is older than the pid file, so it may be the container's
-    assert world.launcher.adopted == [C, N]
-    await all_gone(world)
-    assert {"kill c", "kill c.n", "kill x.y", "kill x"} <= set(world.steps.done)
-    assert "a cleanup x.y" in world.steps.done
-    assert list(world.rundir.ids()) == []
-
-
-async def test_recovery_does_not_believe_a_reused_pid(world: World) -> None:
-    leave(world, [C], os.getpid())
-    os.utime(os.path.join(world.rundir.path(C), "pid"), (1000, 1000))
-    await world.mesos.recover([])
-    assert world.launcher.adopted == []
-    await all_gone(world)
-
-
-async def test_recovery_survives_damage(world: World) -> None:
-    leave(world, [C], 1 << 22)
-    Path(world.rundir.path(C), "config").write_bytes(b"\xff\xff\xff\xff")
-    Path(world.rundir.path(ContainerId("d"))).mkdir()
-    (Path(world.rundir.root) / "a file").touch()
-    (Path(world.rundir.root) / "no id").mkdir()
-    await world.mesos.recover([])
-    await all_gone(world)
-    assert (Path(world.rundir.root) / "no id").is_dir()

@@ -104,10 +104,19 @@ class Memory(Subsystem):
         self, container_id: ContainerId, cgroup: str, config: slave.ContainerConfig
     ) -> None:
         """Start to listen."""
-        watched = _Watched(
+        self._listen(
+            container_id,
             cgroup,
-            asyncio.get_running_loop().create_future(),
             adjusts_score=is_command_task(config) or container_id.parent is not None,
+        )
+
+    def recover(self, container_id: ContainerId, cgroup: str, pid: int) -> None:
+        """Listen again."""
+        self._listen(container_id, cgroup, adjusts_score=False).limited = True
+
+    def _listen(self, container_id: ContainerId, cgroup: str, adjusts_score: bool) -> _Watched:
+        watched = _Watched(
+            cgroup, asyncio.get_running_loop().create_future(), adjusts_score=adjusts_score
         )
         self._watched[container_id] = watched
 
@@ -118,6 +127,7 @@ class Memory(Subsystem):
         watched.listeners.append(Listener(cgroup, _OOM_CONTROL, out_of_memory))
         for level in _LEVELS:
             self._count_pressure(container_id, watched, level)
+        return watched
 
     def _count_pressure(self, container_id: ContainerId, watched: _Watched, level: str) -> None:
         def pressed(count: int) -> None:

@@ -36,7 +36,7 @@ class Subsystem:
         """Set up a cgroup that was just made."""
 
     def recover(self, container_id: ContainerId, cgroup: str, pid: int) -> None:
-        """Take over a container that an earlier agent prepared."""
+        """Take over a container that an earlier agent prepared; ``pid`` may be gone."""
 
     def isolate(self, container_id: ContainerId, cgroup: str, pid: int) -> None:
         """Do what has to be done before ``pid`` is put into the cgroup."""

@@ -126,6 +126,14 @@ class CgroupsIsolator(Isolator):
             existing = tuple(h for h in self._hierarchies if cgroup1.exists(os.path.join(h, path)))
             if existing:
                 self._own[container_id] = _Own(path, existing)
+        for state in states:
+            container_id, pid = ContainerId.of(state.container_id), state.pid
+            for failure in self._each(
+                container_id,
+                "recover",
+                lambda s, cgroup, c=container_id, p=pid: s.recover(c, cgroup, p),  # type: ignore[misc]  # bound now
+            ):
+                log.warning("Container %s: %s", container_id, failure)
         for hierarchy in self._hierarchies:
             root = os.path.join(hierarchy, self._root)
             for cgroup in cgroup1.descendants(root):

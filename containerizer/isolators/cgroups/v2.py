@@ -12,6 +12,7 @@ or without ``--agent_subsystems``; controllers that the kernel lacks do not brea
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -28,7 +29,7 @@ from containerizer.isolators.inside import make_directory
 from containerizer.linux import cgroup1, cgroup2
 from containerizer.linux.mount import MS_BIND, MS_REC
 from containerizer.linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWNS
-from mesos_compat.base.errors import IsolatorError
+from mesos_compat.base.errors import CheckpointError, IsolatorError
 from mesos_compat.base.units import format_duration
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
@@ -117,7 +118,9 @@ class CgroupsV2Isolator(Isolator):
         alive = {ContainerId.of(state.container_id): state for state in states}
         for container_id in (*alive, *orphans):
             cgroup = self._cgroup(container_id)
-            config = self._config_of(container_id)
+            config = None
+            with contextlib.suppress(CheckpointError):
+                config = self._config_of(container_id)
             if not cgroup2.exists(cgroup):
                 continue
             if config is not None and not has_own_cgroups(container_id, config):
