@@ -65,11 +65,11 @@ class TestOverlay(BackendSuite):
 
     async def test_too_many_layers(self, tmp_path: Path) -> None:
         rootfs, directory = self.paths(tmp_path)
-        layers = [str(tmp_path / str(number)) for number in range(500)]
+        layers = [str(tmp_path / str(number)) for number in range(501)]
         for layer in layers:
             os.mkdir(layer)
         backend = self.make(tmp_path)
-        with pytest.raises(ProvisionError, match="500 layers are too many"):
+        with pytest.raises(ProvisionError, match="501 layers are too many"):
             await backend.provision(layers, rootfs, directory)
         assert await backend.destroy(rootfs, directory) is False
         assert os.listdir(tmp_path / "short") == []

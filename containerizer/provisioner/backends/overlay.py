@@ -2,7 +2,8 @@
 """The overlay backend: layers stay where they are, what a container writes goes to a directory.
 
 The options of a mount must fit into a page, and ids of layers contain ``:``; so layers get short
-names: numbered links in a directory of their own below the temporary directory.
+names: numbered links in a directory of their own below the temporary directory. What does not fit
+even so is given to the kernel layer by layer (since Linux 6.7).
 
 Source: spec ``images`` 4.1, 4.5; upstream ``provisioner/backends/overlay.cpp``.
 """
@@ -16,7 +17,7 @@ import stat
 import tempfile
 from collections.abc import Sequence
 
-from containerizer.linux import mount
+from containerizer.linux import fscontext, mount
 from containerizer.provisioner.backends.mounts import detach, mounted, require_root, share
 from containerizer.provisioner.base import Backend
 from containerizer.provisioner.config import ProvisionerConfig
@@ -98,19 +99,33 @@ def _provision(layers: list[str], rootfs: str, scratch: ScratchLayout, temporary
             os.symlink(layer, os.path.join(links, str(number)))
     except OSError as error:
         raise ProvisionError(f"Failed to prepare rootfs '{rootfs}': {error}") from error
-    lower = ":".join(os.path.join(links, str(number)) for number in reversed(range(len(layers))))
-    options = f"lowerdir={lower},upperdir={scratch.upperdir},workdir={scratch.workdir}"
-    if len(os.fsencode(options)) > MAX_OPTIONS:
-        raise ProvisionError(
-            f"Failed to mount rootfs '{rootfs}' with overlayfs: {len(layers)} layers are too many"
-            " for one mount"
-        )
     try:
-        mount.mount("overlay", rootfs, "overlay", 0, options)
+        _mount(rootfs, links, len(layers), scratch)
         share(rootfs)
     except OSError as error:
         raise ProvisionError(
             f"Failed to mount rootfs '{rootfs}' with overlayfs: {error.strerror}"
+        ) from error
+
+
+def _mount(rootfs: str, links: str, count: int, scratch: ScratchLayout) -> None:
+    """Mount the layers ``links``/0 (bottom) to ``count`` - 1. Raises OSError, ProvisionError."""
+    lower = [os.path.join(links, str(number)) for number in reversed(range(count))]
+    options = f"lowerdir={':'.join(lower)},upperdir={scratch.upperdir},workdir={scratch.workdir}"
+    if len(os.fsencode(options)) <= MAX_OPTIONS:
+        mount.mount("overlay", rootfs, "overlay", 0, options)
+        return
+    # One by one there is room for all, on Linux 6.7 and later; but each value has to be short.
+    upper, work = os.path.join(links, "upper"), os.path.join(links, "work")
+    os.symlink(scratch.upperdir, upper)
+    os.symlink(scratch.workdir, work)
+    single = [*(("lowerdir+", path) for path in lower), ("upperdir", upper), ("workdir", work)]
+    try:
+        fscontext.mount("overlay", rootfs, single)
+    except OSError as error:
+        raise ProvisionError(
+            f"Failed to mount rootfs '{rootfs}' with overlayfs: {count} layers are too many"
+            f" for one mount on this kernel ({error.strerror})"
         ) from error
 
 
