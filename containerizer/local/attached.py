@@ -7,7 +7,7 @@ container has descriptors of its own, which no other process needs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from containerizer.launcher.base import ForkedInit, ForkRequest, Launcher, Stdio
@@ -55,9 +55,11 @@ class AttachedLauncher:
         """Cgroups of helper programs."""
         return self._launcher.helper_cgroups if isinstance(self._launcher, LinuxLauncher) else ()
 
-    async def recover(self, states: Sequence[slave.ContainerState]) -> frozenset[ContainerId]:
+    async def recover(
+        self, states: Sequence[slave.ContainerState], exited: Collection[ContainerId] = ()
+    ) -> frozenset[ContainerId]:
         """Adopt containers."""
-        return await self._launcher.recover(states)
+        return await self._launcher.recover(states, exited)
 
     async def fork(self, container_id: ContainerId, request: ForkRequest) -> ForkedInit:
         """Start the init of a new container, with what is attached if it is a top-level one."""
