@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from containerizer.init.failure import LaunchFailure, say
+from containerizer.init.failure import LaunchFailure, say, tell
 from containerizer.init.pid1 import Init
 from containerizer.init.spec import LaunchCommand, LaunchSpec
 from containerizer.linux import signals
@@ -172,7 +172,7 @@ def _environment(spec: LaunchSpec) -> dict[str, str]:
     made: dict[str, str] = {}
     for name, value in spec.environment:
         if made.get(name, value) != value:
-            say(f"Overwriting environment variable '{name}'")
+            tell(f"Overwriting environment variable '{name}'")
         made[name] = value
     made.setdefault("PATH", DEFAULT_PATH)
     return made

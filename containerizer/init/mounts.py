@@ -20,7 +20,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from containerizer.init.failure import LaunchFailure, failure, say
+from containerizer.init.failure import LaunchFailure, failure, say, tell
 from containerizer.init.spec import (
     DirectoryStep,
     FileStep,
@@ -154,7 +154,7 @@ def _isolate_propagation(shared: set[str]) -> None:
             mount.mount(None, "/", None, MS_SLAVE | MS_REC)
         except OSError as error:
             raise failure("Failed to mark '/' as rslave", error) from error
-        say("Marked '/' as rslave")
+        tell("Marked '/' as rslave")
         return
     for entry in reversed(mountinfo.breadth_first(mountinfo.read())):
         if entry.target in shared:

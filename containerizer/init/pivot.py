@@ -12,13 +12,13 @@ import contextlib
 import errno
 import os
 
-from containerizer.init.failure import LaunchFailure, failure, say
+from containerizer.init.failure import LaunchFailure, failure, tell
 from containerizer.linux import beneath, mount
 
 
 def check(rootfs: str) -> None:
     """Refuse a root that is missing or that is not named by its canonical path."""
-    say(f"Preparing rootfs at '{rootfs}'")
+    tell(f"Preparing rootfs at '{rootfs}'")
     try:
         real = os.path.realpath(rootfs, strict=True)
     except OSError as error:
@@ -29,7 +29,7 @@ def check(rootfs: str) -> None:
 
 def enter(rootfs: str) -> None:
     """Make ``rootfs``, a mount point, the root directory; the old root is unreachable then."""
-    say(f"Changing root to {rootfs}")
+    tell(f"Changing root to {rootfs}")
     what = f"Failed to enter chroot '{rootfs}'"
     try:
         _make_tmp(rootfs)

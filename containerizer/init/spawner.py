@@ -33,7 +33,7 @@ from typing import NoReturn
 
 from containerizer.init import readonly
 from containerizer.init.command import InitProgram, Program, load_program
-from containerizer.init.failure import LaunchFailure, failure, say
+from containerizer.init.failure import LaunchFailure, be_silent, failure, say
 from containerizer.init.helper import MAX_HELPER_FDS, HelperRequest, become_helper
 from containerizer.init.launch import InitTask, LaunchPlace, run_init
 from containerizer.init.pid1 import Init, StatusFile
@@ -48,6 +48,8 @@ MAX_REQUEST = 64 * 1024
 REQUEST_FDS = 5
 #: Variable that makes room for long process titles behind the arguments.
 TITLE_ROOM = "MESOS_CONTAINERIZER_TITLE_ROOM"
+#: Launches tell nothing but failures.
+QUIET = "--quiet"
 _INIT_TITLE = "mesos-containerizer launch"
 _INIT_NAME = "mesos-containerizer"
 _OWN_TITLE = "mesos-containerizer spawner"
@@ -103,6 +105,9 @@ def main(arguments: Sequence[str]) -> int:
     with open(os.devnull, "rb") as null:
         os.dup2(null.fileno(), 0)
     os.environ.pop(TITLE_ROOM, None)
+    if QUIET in arguments:
+        be_silent()
+        arguments = [argument for argument in arguments if argument != QUIET]
     try:
         programs = _programs(arguments, "--program=")
         programs = {os.path.realpath(path): run for path, run in programs.items()}

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from containerizer.init.helper import HelperRequest
-from containerizer.init.spawner import TITLE_ROOM, SpawnRequest
+from containerizer.init.spawner import QUIET, TITLE_ROOM, SpawnRequest
 from containerizer.launcher.base import Stdio
 from mesos_compat.base.errors import LaunchError
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -63,6 +63,8 @@ class SpawnerConfig:
     python: str = sys.executable
     #: Soft and hard limit of open files that containers start with; ``None``: this process's own.
     open_files: tuple[int, int] | None = None
+    #: Launches tell nothing but failures on the stderr of their containers.
+    quiet: bool = False
 
 
 class SpawnedInit:
@@ -194,6 +196,7 @@ class Spawner:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         arguments = [f"--program={path}={ref}" for path, ref in self._programs.items()]
         arguments += [f"--helper={name}={ref}" for name, ref in _HELPERS.items()]
+        arguments += [QUIET] if self._config.quiet else []
         command = [self._config.python, "-I", "-c", _BOOT, *_module_path(), "--", *arguments]
         try:
             with theirs:

@@ -155,7 +155,7 @@ class LocalRun:
         try:
             for path in (registry.places.runtime(record.id), registry.places.work_dir(record.id)):
                 os.makedirs(path, 0o755, exist_ok=True)
-            spawner = Spawner(SpawnerConfig({}))
+            spawner = Spawner(SpawnerConfig({}, quiet=True))
             scope = Scope(f"container {record.id}")
             stack.push_async_callback(scope.close)
             stack.push_async_callback(spawner.close)

@@ -69,7 +69,7 @@ class LocalSession:
         assert attachment.stdio is not None
         session = ContainerId(secrets.token_hex(_ID_BYTES), record.container_id)
         folder = os.path.join(registry.places.sessions(record.id), session.value)
-        spawner = Spawner(SpawnerConfig({}))
+        spawner = Spawner(SpawnerConfig({}, quiet=True))
         launcher: Launcher | None = None
         try:
             os.makedirs(folder, 0o700)
