@@ -129,12 +129,11 @@ def containers(root: str) -> Iterator[tuple[str, ...]]:
     pending: list[tuple[str, ...]] = [()]
     while pending:
         outer = pending.pop()
+        if outer:
+            yield outer
         folder = os.path.join(root, container_path("", outer), SEPARATOR) if outer else root
-        for name in sorted(_folders(folder), reverse=True):
-            inner = (*outer, name)
-            if not is_reserved(inner):
-                yield inner
-                pending.append(inner)
+        inner = ((*outer, name) for name in sorted(_folders(folder), reverse=True))
+        pending += (path for path in inner if not is_reserved(path))
 
 
 def destroy(cgroup: str) -> Iterator[float]:
