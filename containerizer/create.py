@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from containerizer.api import Containerizer
+from containerizer.isolators.caller import close_isolators
 from containerizer.isolators.context import ContainerizerConfig, IsolatorContext
 from containerizer.isolators.order import create_isolators, normalised, supported
 from containerizer.launcher.base import Launcher
@@ -100,6 +101,7 @@ def create_containerizer(
         try:
             logger = create_logger(chosen, LoggerContext(parameters, helpers, cgroups))
         except FlagError as error:
+            close_isolators(isolators)
             raise FlagError(f"{_PREFIX}{_MESOS}{error}") from error
     switchboard = IOSwitchboard(
         SwitchboardConfig(

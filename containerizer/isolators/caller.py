@@ -50,6 +50,15 @@ class NamedIsolator:
     isolator: Isolator
 
 
+def close_isolators(isolators: Sequence[NamedIsolator]) -> None:
+    """Let isolators, the last one first, undo what their creation did to the host."""
+    for named in reversed(isolators):
+        try:
+            named.isolator.close()
+        except OSError as error:
+            log.warning("Isolator '%s' leaves something behind: %s", named.name, error)
+
+
 class IsolatorCaller:
     """All isolators, in order.
 
@@ -151,12 +160,8 @@ class IsolatorCaller:
         return failures
 
     def close(self) -> None:
-        """Let isolators, the last one first, undo what they did to the host."""
-        for named in reversed(self._isolators):
-            try:
-                named.isolator.close()
-            except OSError as error:
-                log.warning("Isolator '%s' leaves something behind: %s", named.name, error)
+        """Let isolators undo what they did to the host."""
+        close_isolators(self._isolators)
 
     def _choose(self, verb: str, container_id: ContainerId) -> list[NamedIsolator]:
         return [

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from containerizer.isolators.base import Isolator
-from containerizer.isolators.caller import NamedIsolator
+from containerizer.isolators.caller import NamedIsolator, close_isolators
 from containerizer.isolators.context import IsolatorContext
 from mesos_compat.base import plugins
 from mesos_compat.base.errors import FlagError, IsolatorError
@@ -137,7 +137,14 @@ def create_isolators(context: IsolatorContext) -> list[NamedIsolator]:
     available = Group(GROUP)
     written = [name for name in named(context.config.isolation) if name in context.isolation]
     names = ordered([*written, *sorted(context.isolation.difference(written))])
-    return [NamedIsolator(name, _create(name, available, context)) for name in names]
+    made: list[NamedIsolator] = []
+    try:
+        for name in names:
+            made.append(NamedIsolator(name, _create(name, available, context)))
+    except BaseException:
+        close_isolators(made)
+        raise
+    return made
 
 
 def _exactly_one(

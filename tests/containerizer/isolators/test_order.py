@@ -7,6 +7,7 @@ import pytest
 
 from containerizer.create import check_images, create_containerizer
 from containerizer.isolators.context import ContainerizerConfig
+from containerizer.isolators.filesystem_posix import PosixFilesystemIsolator
 from containerizer.isolators.order import normalised, ordered, supported
 from containerizer.mesos import MesosContainerizer
 from mesos_compat.base.errors import FlagError, IsolatorError
@@ -139,6 +140,22 @@ async def test_refusals(
     with pytest.raises(FlagError) as caught:
         create_containerizer(config, FakeLauncher(Steps()), None, Metrics())
     assert str(caught.value) == text
+
+
+async def test_isolators_before_a_refused_one_are_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[PosixFilesystemIsolator] = []
+    monkeypatch.setattr(PosixFilesystemIsolator, "close", closed.append)
+    config = ContainerizerConfig(
+        work_dir=str(tmp_path),
+        runtime_dir=str(tmp_path),
+        launcher="posix",
+        isolation="filesystem/posix,cgroups/cpu",
+    )
+    with pytest.raises(FlagError, match="cgroups/all"):
+        create_containerizer(config, FakeLauncher(Steps()), None, Metrics())
+    assert len(closed) == 1
 
 
 def test_images_are_checked_first(tmp_path: Path) -> None:
