@@ -145,8 +145,8 @@ async def test_refusals(
 async def test_isolators_before_a_refused_one_are_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closed: list[PosixFilesystemIsolator] = []
-    monkeypatch.setattr(PosixFilesystemIsolator, "close", closed.append)
+    closed: list[str] = []
+    monkeypatch.setattr(PosixFilesystemIsolator, "close", lambda self: closed.append("posix"))
     config = ContainerizerConfig(
         work_dir=str(tmp_path),
         runtime_dir=str(tmp_path),
@@ -155,7 +155,7 @@ async def test_isolators_before_a_refused_one_are_closed(
     )
     with pytest.raises(FlagError, match="cgroups/all"):
         create_containerizer(config, FakeLauncher(Steps()), None, Metrics())
-    assert len(closed) == 1
+    assert closed == ["posix"]
 
 
 def test_images_are_checked_first(tmp_path: Path) -> None:
