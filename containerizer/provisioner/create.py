@@ -15,7 +15,8 @@ from containerizer.provisioner.base import Backend, Store
 from containerizer.provisioner.config import ProvisionerConfig
 from containerizer.provisioner.layout import ProvisionerLayout
 from containerizer.provisioner.provisioner import ImageProvisioner
-from mesos_compat.base.errors import FlagError, ProvisionError
+from mesos_compat.base import plugins
+from mesos_compat.base.errors import FlagError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.plugins import Group
 from mesos_compat.base.scope import Scope
@@ -79,7 +80,8 @@ def _stores(config: ProvisionerConfig, scope: Scope, metrics: Metrics) -> dict[i
         if kind not in pb.Image.Type.keys() or kind.lower() not in group:  # noqa: SIM118
             raise FlagError(f"Failed to create image stores: Unknown image type '{token}'")
         try:
-            stores[pb.Image.Type.Value(kind)] = group.load(kind.lower())(config, scope, metrics)
+            create = group.load(kind.lower())
+            stores[pb.Image.Type.Value(kind)] = plugins.call(create, config, scope, metrics)
         except FlagError as error:
             raise FlagError(
                 f"Failed to create image stores: Failed to create store for image type"
@@ -93,8 +95,8 @@ def _backends(config: ProvisionerConfig, metrics: Metrics) -> dict[str, Backend]
     backends: dict[str, Backend] = {}
     for name in group.names():
         try:
-            backends[name] = group.load(name)(config, metrics)
-        except ProvisionError as error:
+            backends[name] = plugins.call(group.load(name), config, metrics)
+        except FlagError as error:
             log.warning("Failed to create '%s' backend: %s", name, error)
     return backends
 

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import sys
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from containerizer.linux.mountinfo import MountEntry
 from containerizer.provisioner.config import ProvisionerConfig
 from containerizer.provisioner.create import create_provisioner
+from mesos_compat.base import plugins
 from mesos_compat.base.errors import FlagError
 from mesos_compat.base.metrics import Metrics
 
@@ -105,3 +109,27 @@ async def test_types_of_directory_entries(
 async def test_without_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert create_provisioner(config(tmp_path), Metrics()).backend == "copy"
+
+
+def _broken(*_: object) -> None:
+    raise ZeroDivisionError("backend")
+
+
+async def test_a_foreign_backend_that_breaks_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = ModuleType("backends_for_test")
+    module.broken = _broken  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    points = [
+        *entry_points(group="mesos_compat.image_backends"),
+        EntryPoint("bad", "backends_for_test:broken", "mesos_compat.image_backends"),
+    ]
+    stores = entry_points(group="mesos_compat.image_stores")
+    monkeypatch.setattr(
+        plugins, "entry_points", lambda group: points if "backends" in group else stores
+    )
+    await create_provisioner(config(tmp_path), Metrics()).close()
+    assert "Failed to create 'bad' backend: ZeroDivisionError: backend" in caplog.text
+    with pytest.raises(FlagError, match="'bad' is not supported: Not found"):
+        create_provisioner(config(tmp_path, image_provisioner_backend="bad"), Metrics())
