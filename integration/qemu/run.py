@@ -40,7 +40,12 @@ TESTS = (
     "integration/test_cgroups.py",
 )
 #: An emulated processor is slow: nothing is wrong with a test that takes longer.
-PYTEST = ("-v", "-p", "no:cacheprovider", "-o", "timeout=300", "--basetemp=/tmp/pytest")
+PYTEST = (
+    *("-v", "-rs", "--color=no", "-p", "no:cacheprovider", "-o", "timeout=300"),
+    "--basetemp=/tmp/pytest",
+    # The parser of Python 3.11.2 fails over the sources of some tracebacks.
+    *("--tb=native", "-p", "no:hypothesispytest"),
+)
 NO_GUEST = 125
 _PROJECT_MB = 768
 #: A program started with this ends when whoever started it does.
