@@ -30,6 +30,7 @@ _MAX_RECORD_BYTES = 16 << 20
 _MAX_ANSWER_BYTES = 1 << 20
 #: The server is on this host and does nothing that takes long.
 _CONNECT_S = 10.0
+_RETRY_S = 0.01
 _SHUTDOWN = "I/O switchboard has shutdown"
 
 
@@ -189,7 +190,12 @@ class _Connection:
         """Connect. Raises ContainerError."""
         try:
             async with asyncio.timeout(_CONNECT_S):
-                return cls(*await asyncio.open_unix_connection(address))
+                while True:
+                    try:
+                        return cls(*await asyncio.open_unix_connection(address))
+                    except BlockingIOError:
+                        # too many are waiting to be accepted
+                        await asyncio.sleep(_RETRY_S)
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise ContainerError(_SHUTDOWN) from error
         except (OSError, TimeoutError) as error:

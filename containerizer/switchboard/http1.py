@@ -101,7 +101,7 @@ def accepts(wanted: str | None, media_type: str) -> bool:
 def _refuses(parameters: list[str]) -> bool:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
-        if name.strip() == "q" and value.strip().rstrip("0") in ("", "."):
+        if name.strip() == "q" and not value.strip().strip("0."):
             return True
     return False
 
@@ -158,12 +158,9 @@ class MessageReader:
         if line is None:
             return False
         digits = line.partition(b";")[0].strip()
-        if not digits.isalnum() or len(digits) > _MAX_DIGITS:
+        if not digits or len(digits) > _MAX_DIGITS or digits.strip(b"0123456789abcdefABCDEF"):
             raise WireError(f"unusable chunk size {digits[:20]!r}")
-        try:
-            self._left = int(digits, 16)
-        except ValueError:
-            raise WireError(f"unusable chunk size {digits[:20]!r}") from None
+        self._left = int(digits, 16)
         self._step = self._chunk if self._left else self._trailer
         return True
 

@@ -64,8 +64,8 @@ _OWNER_BACKLOG_BYTES = 1 << 20
 _MAX_CLIENTS = 256
 #: How long the last bytes may take per step forward, once the container has ended.
 _FLUSH_S = 30.0
-#: How long the agent may take to acknowledge an answer.
-_ACKNOWLEDGE_S = 5.0
+#: How long the agent may take to acknowledge an answer, which it gets in any case.
+_ACKNOWLEDGE_S = 1.0
 #: How long a client whose request was refused may go on sending.
 _DRAIN_S = 5.0
 _DEFAULT_HEARTBEAT_S = 30.0
@@ -440,13 +440,17 @@ class SwitchboardServer:
     # Clients.
 
     def _on_connection(self, events: int) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except OSError:
-            return
-        if len(self._clients) >= _MAX_CLIENTS:
-            connection.close()
-            return
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            if len(self._clients) < _MAX_CLIENTS:
+                self._welcome(connection)
+            else:
+                connection.close()
+
+    def _welcome(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         client = _Client(connection)
         client.on_events = _bound(self._on_client, client)
@@ -535,7 +539,7 @@ class SwitchboardServer:
             client.head = head
 
     def _on_input_request(self, client: _Client, head: http1.MessageHead) -> None:
-        self._unacknowledged += 1
+        client.acknowledges = True
         kind = head.headers.get("message-content-type")
         if kind is None:
             text = "Expecting 'Message-Content-Type' to be set for streaming requests"
@@ -591,6 +595,7 @@ class SwitchboardServer:
         self._send(client, http1.response(status, text.encode(), headers))
         client.deaf = True
         client.busy = True
+        self._unacknowledged += client.acknowledges
         if client.ended or client.half_closed:
             client.closing = True
             self._close_when_flushed(client)
@@ -723,6 +728,8 @@ class _Client:
         self.body = bytearray()
         self.encoding = Encoding.JSON
         # of an input request
+        #: Whether somebody is going to say that the answer has arrived.
+        self.acknowledges = False
         self.decoder: recordio.Decoder | None = None
         self.records: deque[bytes] = deque()
         #: Whether the first record has come.

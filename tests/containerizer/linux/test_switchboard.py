@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import signal
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -16,8 +17,11 @@ from containerizer.create import create_containerizer
 from containerizer.isolators.context import ContainerizerConfig
 from containerizer.launcher.posix import PosixLauncher
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
+from containerizer.loggers.sandbox import SandboxLogger
+from containerizer.rundir import RuntimeDirectory
 from containerizer.switchboard import records
-from containerizer.switchboard.client import AttachAnswer
+from containerizer.switchboard.client import AttachAnswer, attach_input, attach_output
+from containerizer.switchboard.isolator import IOSwitchboard, SwitchboardConfig
 from containerizer.switchboard.records import (
     Encoding,
     ProcessRecord,
@@ -201,3 +205,140 @@ async def test_no_server_nothing_to_attach_to(host: Host) -> None:
     with pytest.raises(ContainerError, match=r"^Unknown container c2$"):
         await host.mesos.attach_output(ContainerId("c2"), JSON.value)
     assert not (host.folder / "run/containers/c1/io_switchboard").exists()
+
+
+async def test_two_hundred_short_commands_with_terminals(host: Host) -> None:
+    """The end of a terminal is no failure of its server, ever."""
+
+    async def one(number: int) -> tuple[slave.ContainerTermination | None, bytes]:
+        container_id = ContainerId(f"t{number}")
+        command = f"echo {number}"
+        config = host.configured(command, tty=True, container_id=container_id)
+        await host.mesos.launch(container_id, config, {})
+        ended = await host.mesos.wait(container_id)
+        return ended, (host.sandbox(container_id) / "stdout").read_bytes()
+
+    for first in range(0, 200, 10):
+        done = await asyncio.gather(*(one(first + each) for each in range(10)))
+        for number, (ended, output) in enumerate(done, first):
+            assert ended in (None, slave.ContainerTermination(status=0))
+            assert output == f"{number}\r\n".encode()
+    assert not os.listdir(host.folder / "run/containers")
+
+
+async def test_a_terminal_belongs_to_its_user(host: Host) -> None:
+    config = host.configured("stat -c %U $(tty); echo x > /dev/stdout; sleep 0.3", tty=True)
+    config.user = "nobody"
+    os.chown(host.sandbox(), *_nobody())
+    await host.mesos.launch(C, config, {})
+    await host.mesos.wait(C)
+    assert (host.sandbox() / "stdout").read_bytes() == b"nobody\r\nx\r\n"
+
+
+async def test_a_session_can_open_its_streams_again(host: Host) -> None:
+    config = host.configured("sleep 100")
+    config.user = "nobody"
+    os.chown(host.sandbox(), *_nobody())
+    await host.mesos.launch(C, config, {})
+    session = await host.session("id -un > /dev/stdout; echo e > /dev/stderr", "s")
+    assert await host.output(session) == [("STDOUT", b"nobody\n"), ("STDERR", b"e\n")]
+
+
+async def test_keys_reach_the_command_once(host: Host) -> None:
+    script = "trap 'n=$((n+1)); echo int $n' INT; echo ready; while ! read x; do :; done; echo end"
+    await host.mesos.launch(C, host.configured(script, tty=True), {})
+    async with Scope("test") as scope:
+        output = scope.spawn(host.output(C), "output")
+        await asyncio.sleep(0.2)
+        await host.input(C, [typed(b"\x03")])
+        await asyncio.sleep(0.2)
+        await host.input(C, [typed(b"x\n")])
+        ((_, data),) = await output
+    assert data.count(b"int 1") == 1
+    assert b"int 2" not in data
+    assert data.endswith(b"end\r\n")
+
+
+async def test_a_container_survives_the_agent_and_can_be_attached_to_again(host: Host) -> None:
+    await host.mesos.launch(C, host.configured("cat; echo end", tty=True), {})
+    state = slave.ContainerState(
+        container_id=C.message(),
+        pid=int((host.folder / "run/containers/c1/pid").read_text()),
+        directory=str(host.sandbox()),
+    )
+    await host.mesos.close()
+    switchboard = IOSwitchboard(
+        SwitchboardConfig(),
+        SandboxLogger(),
+        RuntimeDirectory(str(host.folder / "run")).path,
+    )
+    await switchboard.recover([state], [])
+    address = await switchboard.address(C)
+    async with Scope("test") as scope:
+        watching = scope.spawn(switchboard.watch(C), "watch")
+        stream = await attach_output(address, C, JSON)
+
+        async def calls() -> AsyncIterator[bytes]:
+            yield records.encode_input(typed(b"hi\n\x04"), JSON)
+
+        assert await attach_input(address, C, calls(), JSON) == AttachAnswer(200, "")
+        found = b""
+        async for payload in stream:
+            record = records.decode(payload, JSON)
+            assert isinstance(record, StreamData)
+            found += record.data
+        await stream.aclose()
+        assert found.replace(b"^D\x08\x08", b"") == b"hi\r\nhi\r\nend\r\n"
+        await asyncio.sleep(0.1)
+        assert not watching.done()
+        await switchboard.cleanup(C)
+    assert not os.path.exists(address)
+    host.restart()
+    await host.mesos.recover([])
+
+
+async def test_a_server_that_dies_while_there_is_no_agent(host: Host) -> None:
+    await host.mesos.launch(C, host.configured("sleep 100", tty=True), {})
+    folder = host.folder / "run/containers/c1"
+    state = slave.ContainerState(
+        container_id=C.message(), pid=int((folder / "pid").read_text()), directory=""
+    )
+    await host.mesos.close()
+    os.kill(int((folder / "io_switchboard/pid").read_text()), signal.SIGKILL)
+    paths = RuntimeDirectory(str(host.folder / "run")).path
+    switchboard = IOSwitchboard(SwitchboardConfig(), SandboxLogger(), paths)
+    await switchboard.recover([state], [])
+    limitation = await switchboard.watch(C)
+    assert limitation.reason == pb.TaskStatus.REASON_IO_SWITCHBOARD_EXITED
+    with pytest.raises(ContainerError, match=r"^I/O switchboard has shutdown$"):
+        await attach_output(await switchboard.address(C), C, JSON)
+    await switchboard.cleanup(C)
+    (folder / "io_switchboard/pid").write_text("nonsense")
+    damaged = IOSwitchboard(SwitchboardConfig(), SandboxLogger(), paths)
+    await damaged.recover([state], [])
+    await damaged.cleanup(C)
+    host.restart()
+    await host.mesos.recover([])
+
+
+async def test_a_launch_that_fails_leaves_no_server(host: Host) -> None:
+    config = host.configured("true", tty=True)
+    config.command_info.value = ""
+    config.command_info.shell = False
+    before = set(Path("/tmp").glob("mesos-io-switchboard-*"))
+    config.command_info.ClearField("value")
+    await host.mesos.launch(C, config, {})
+    await host.mesos.wait(C)
+    for number in range(5):
+        config = host.configured("true", tty=True, container_id=ContainerId(f"f{number}"))
+        async with Scope("launch") as scope:
+            launch = scope.spawn(host.mesos.launch(ContainerId(f"f{number}"), config, {}), "launch")
+            await asyncio.sleep(0.001 * number)
+        assert launch.done()
+        await host.mesos.destroy(ContainerId(f"f{number}"))
+    assert set(Path("/tmp").glob("mesos-io-switchboard-*")) == before
+
+
+def _nobody() -> tuple[int, int]:
+    entry = pwd.getpwnam("nobody")
+    return entry.pw_uid, entry.pw_gid
