@@ -8,7 +8,11 @@ from __future__ import annotations
 import fcntl
 import os
 
-from mesos_compat.base.errors import FlagError
+from mesos_compat.base import checkpoint
+from mesos_compat.base.errors import CheckpointError, FlagError
+
+#: File of the runtime directory with ``<ip>:<port>``; only true as long as the lock is held.
+_ADDRESS = "address"
 
 
 class DirectoryLock:
@@ -35,3 +39,26 @@ class DirectoryLock:
     def release(self) -> None:
         """Let another agent have the directory."""
         os.close(self._fd)
+
+
+def publish(runtime_dir: str, address: str) -> None:
+    """Write down where the agent listens that holds the lock of ``runtime_dir``."""
+    checkpoint.write_text(os.path.join(runtime_dir, _ADDRESS), address)
+
+
+def listening(runtime_dir: str) -> str | None:
+    """Return where the agent listens that uses ``runtime_dir``; ``None`` if none does now."""
+    try:
+        directory = os.open(runtime_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(directory, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        try:
+            return checkpoint.read_text(os.path.join(runtime_dir, _ADDRESS)) or None
+        except CheckpointError:
+            return None
+    finally:
+        os.close(directory)
+    return None

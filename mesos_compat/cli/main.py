@@ -11,6 +11,14 @@ COMMANDS = {
     "execute": ("mesos_compat.cli.execute", "run one task and wait for it (mesos-execute)"),
     "master": ("mesos_compat.cli.master", "run a real Mesos master, downloaded from PyPI"),
     "cluster": ("mesos_compat.cli.cluster", "start, show or stop a master and agents of your own"),
+    "run": ("mesos_compat.cli.containers.run", "run a command in a container, without a master"),
+    "exec": ("mesos_compat.cli.containers.execute", "run a command in a running container"),
+    "ps": ("mesos_compat.cli.containers.ps", "list containers"),
+    "logs": ("mesos_compat.cli.containers.logs", "show the output of a container"),
+    "inspect": ("mesos_compat.cli.containers.inspect", "show all about containers, as JSON"),
+    "kill": ("mesos_compat.cli.containers.kill", "send a signal to containers"),
+    "rm": ("mesos_compat.cli.containers.remove", "remove containers that have ended"),
+    "top": ("mesos_compat.cli.containers.top", "show what containers use"),
     "pymesos": ("mesos_compat.cli.pymesos", "install pymesos so that it works on this Python"),
 }
 

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A client of an agent's v1 operator API, as far as commands on containers need it.
+
+Source: spec ``operator-api`` 3.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+import aiohttp
+from google.protobuf.message import Message
+
+from mesos_compat.base.errors import ContainerError, WireError
+from mesos_compat.base.recordio import Decoder, encode
+from mesos_compat.pb.mesos.v1.agent import agent_pb2
+from mesos_compat.v1.codec import PROTOBUF, RECORDIO, from_bytes
+
+M = TypeVar("M", bound=Message)
+
+_PATH = "/api/v1"
+_CONNECT_S = 10.0
+#: A launch may have to download an image.
+_CALL_S = 600.0
+_MAX_ERROR_BYTES = 64 << 10
+
+
+class AgentClient:
+    """Calls to one agent. Whatever goes wrong is a ContainerError."""
+
+    def __init__(self, address: str) -> None:
+        """``address`` is ``host:port``, or ``http[s]://[user:password@]host:port``."""
+        self._address = address if "://" in address else f"http://{address}"
+        self._session: aiohttp.ClientSession | None = None
+
+    async def call(self, call: agent_pb2.Call, *, endless: bool = False) -> agent_pb2.Response:
+        """Make one call and return its answer, an empty one if it has none.
+
+        ``endless`` is for calls that wait for the end of a container.
+        """
+        headers = {"Content-Type": PROTOBUF, "Accept": PROTOBUF}
+        total_s = None if endless else _CALL_S
+        async with self._posted(call.SerializeToString(), headers, total_s) as answer:
+            return _parsed(agent_pb2.Response, await answer.read())
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, call: agent_pb2.Call
+    ) -> AsyncIterator[AsyncIterator[agent_pb2.ProcessIO]]:
+        """Make a call that is answered by a container's output; in the block there is one."""
+        headers = {"Content-Type": PROTOBUF, "Accept": RECORDIO, "Message-Accept": PROTOBUF}
+        async with self._posted(call.SerializeToString(), headers, None) as answer:
+            yield _records(answer)
+
+    async def send(self, calls: AsyncIterator[agent_pb2.Call]) -> None:
+        """Send the records of an input stream until they end."""
+
+        async def body() -> AsyncIterator[bytes]:
+            async for call in calls:
+                yield encode(call.SerializeToString())
+
+        headers = {
+            "Content-Type": RECORDIO,
+            "Message-Content-Type": PROTOBUF,
+            "Accept": PROTOBUF,
+        }
+        async with self._posted(body(), headers, None) as answer:
+            await answer.read()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    @contextlib.asynccontextmanager
+    async def _posted(
+        self,
+        data: bytes | AsyncIterator[bytes],
+        headers: dict[str, str],
+        total_s: float | None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Hold the answer, if it is a good one."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        timeout = aiohttp.ClientTimeout(total=total_s, sock_connect=_CONNECT_S)
+        try:
+            async with self._session.post(
+                self._address + _PATH,
+                data=data,
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
+            ) as answer:
+                if answer.status not in (200, 202):
+                    text = (await answer.content.read(_MAX_ERROR_BYTES)).decode("utf-8", "replace")
+                    raise ContainerError(text.strip() or f"The agent answers {answer.status}")
+                yield answer
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            why = str(error) or type(error).__name__
+            raise ContainerError(f"No answer of the agent at {self._address}: {why}") from error
+        except WireError as error:
+            raise ContainerError(f"Unusable answer of the agent: {error}") from error
+
+
+async def _records(answer: aiohttp.ClientResponse) -> AsyncIterator[agent_pb2.ProcessIO]:
+    decoder = Decoder()
+    async for piece in answer.content.iter_any():
+        for record in decoder.feed(piece):
+            yield _parsed(agent_pb2.ProcessIO, record)
+
+
+def _parsed(kind: type[M], content: bytes) -> M:
+    message = from_bytes(kind, content)
+    if message is None:
+        raise WireError(f"no {kind.DESCRIPTOR.name}")
+    return message
