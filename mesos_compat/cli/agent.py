@@ -41,7 +41,7 @@ from mesos_compat.agent.machine.state import AgentState
 from mesos_compat.agent.modules import module_parameters
 from mesos_compat.agent.runner import Leader, Runner, Surroundings
 from mesos_compat.agent.settings import ACTOR_ID, MESOS_VERSION, agent_config, from_json
-from mesos_compat.agent.workdir import DirectoryLock
+from mesos_compat.agent.workdir import DirectoryLock, publish
 from mesos_compat.base import log as glog
 from mesos_compat.base.clock import RealClock
 from mesos_compat.base.errors import FlagError, InvariantError, MesosCompatError
@@ -172,8 +172,9 @@ def _lock_directories(flags: AgentFlags, stack: AsyncExitStack) -> tuple[str, st
 class _Agent:
     """All parts of one agent, joined."""
 
-    def __init__(self, loop: AgentLoop, server: Server, runner: Runner) -> None:
+    def __init__(self, loop: AgentLoop, server: Server, runner: Runner, runtime_dir: str) -> None:
         self.loop = loop
+        self._runtime_dir = runtime_dir
         self._server = server
         self._runner = runner
 
@@ -249,12 +250,13 @@ class _Agent:
         stack.callback(executors.close_all)
         stack.callback(runner.close)
         stack.callback(loop.stop)
-        return cls(loop, server, runner)
+        return cls(loop, server, runner, runtime_dir)
 
     async def start(self) -> None:
         """Listen, clear away what an earlier agent left, and begin."""
         state = self.loop.state
         await self._server.start()
+        publish(self._runtime_dir, state.config.pid.partition("@")[2])
         log.info("Agent started on %s", state.config.pid)
         log.info("Agent work directory: %s", state.config.work_dir)
         log.info("Agent hostname: %s", state.config.info.hostname)
