@@ -234,7 +234,8 @@ class CgroupsIsolator(Isolator):
             lambda s, cgroup: s.update(container_id, cgroup, requests, limits),
         )
         if failures:
-            raise IsolatorError(f"Failed to update subsystems: {'; '.join(failures)}")
+            # upstream names memory before cpus
+            raise IsolatorError(f"Failed to update subsystems: {'; '.join(reversed(failures))}")
 
     async def usage(self, container_id: ContainerId) -> pb.ResourceStatistics | None:
         """Return what the subsystems count; nothing for a container without own cgroups."""
