@@ -30,6 +30,7 @@ from containerizer.init.spec import LaunchCommand, LaunchSpec, SpecError
 from containerizer.linux import fds, namespaces, signals, terminal
 from containerizer.linux.namespaces import CLONE_NEWNS
 from containerizer.linux.prctl import ProcessTitle, set_dumpable, set_parent_death_signal
+from containerizer.linux.process import fork
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def run_init(init: Init, task: InitTask) -> NoReturn:
             _be_init_and_command(init, task, task.program)
         told, telling = os.pipe()
         own_pid = os.getpid()
-        pid = os.fork()
+        pid = fork()
         if pid == 0:
             _be_command(task, telling, own_pid)
         fds.close_all_but({told, *init.fds})
@@ -308,7 +309,7 @@ def _pre_execute(step: LaunchCommand) -> None:
     """Run a command of an isolator with our own user and environment, and wait for it."""
     text = _command_json(step)
     say(f"Executing pre-exec command '{text}'")
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         run = Execution(command.name(step), command.arguments(step), dict(os.environ))
         command.execute_or_exit(run)

@@ -41,6 +41,7 @@ from containerizer.init.spec import LaunchSpec
 from containerizer.linux import cgroup1, fds, namespaces, signals
 from containerizer.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER
 from containerizer.linux.prctl import ProcessTitle, set_child_subreaper, set_name
+from containerizer.linux.process import fork
 
 #: Longest request; the launch info is not part of it.
 MAX_REQUEST = 64 * 1024
@@ -50,6 +51,7 @@ REQUEST_FDS = 5
 TITLE_ROOM = "MESOS_CONTAINERIZER_TITLE_ROOM"
 #: Launches tell nothing but failures.
 QUIET = "--quiet"
+_FLAGS = ("--program=", "--helper=", "--rehearse=")
 _INIT_TITLE = "mesos-containerizer launch"
 _INIT_NAME = "mesos-containerizer"
 _OWN_TITLE = "mesos-containerizer spawner"
@@ -112,6 +114,7 @@ def main(arguments: Sequence[str]) -> int:
         programs = _programs(arguments, "--program=")
         programs = {os.path.realpath(path): run for path, run in programs.items()}
         helpers = _programs(arguments, "--helper=")
+        rehearsals = _programs(arguments, "--rehearse=").values()
     except LaunchFailure as error:
         agent.send(json.dumps({"error": str(error)}).encode())
         return 1
@@ -125,6 +128,8 @@ def main(arguments: Sequence[str]) -> int:
         agent, {os.path.realpath(path): run for path, run in programs.items()}, helpers
     )
     _warm_up()
+    for rehearse in rehearsals:
+        rehearse()
     readonly.end()
     gc.disable()
     gc.collect()
@@ -139,7 +144,7 @@ def _programs(arguments: Sequence[str], flag: str) -> dict[str, Callable[..., in
     programs = {}
     for argument in arguments:
         path, _, reference = argument.partition("=")[2].rpartition("=")
-        if not argument.startswith(("--program=", "--helper=")) or not path:
+        if not argument.startswith(_FLAGS) or not path:
             raise LaunchFailure(f"Unknown argument '{argument}'")
         if argument.startswith(flag):
             programs[path] = load_program(reference)
@@ -251,7 +256,7 @@ class _Spawner:
         try:
             if new_pids:
                 namespaces.unshare(CLONE_NEWPID)
-            if os.fork() == 0:
+            if fork() == 0:
                 self._child(request, descriptors)
         except OSError as error:
             failed = str(failure("Failed to clone child process", error))
@@ -341,7 +346,7 @@ def _clone(flags: int) -> None:
 
 
 def _go_on_in_child() -> None:
-    if os.fork() != 0:
+    if fork() != 0:
         os._exit(0)
 
 

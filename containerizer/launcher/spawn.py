@@ -60,6 +60,8 @@ class SpawnerConfig:
     #: Path of an executable to ``module:function`` (an ``InitProgram``) that is called in its
     #: place, by the container's init itself.
     programs: Mapping[str, str]
+    #: ``module:function`` called once with all signals blocked: what it makes warm, all share.
+    rehearsals: Sequence[str] = ()
     python: str = sys.executable
     #: Soft and hard limit of open files that containers start with; ``None``: this process's own.
     open_files: tuple[int, int] | None = None
@@ -195,6 +197,7 @@ class Spawner:
     async def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         arguments = [f"--program={path}={ref}" for path, ref in self._programs.items()]
+        arguments += [f"--rehearse={ref}={ref}" for ref in self._config.rehearsals]
         arguments += [f"--helper={name}={ref}" for name, ref in _HELPERS.items()]
         arguments += [QUIET] if self._config.quiet else []
         command = [self._config.python, "-I", "-c", _BOOT, *_module_path(), "--", *arguments]

@@ -12,6 +12,8 @@ from typing import Any
 
 #: Symbols are looked up once, at import: after a pivot no library can be loaded any more.
 LIBC = ctypes.CDLL(None, use_errno=True)
+#: The same for calls during which the interpreter's own lock is kept.
+LIBC_LOCKED = ctypes.PyDLL(None, use_errno=True)
 
 #: System calls from 424 on have one number on every architecture.
 SYS_CLOSE_RANGE = 436

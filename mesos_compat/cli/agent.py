@@ -63,6 +63,7 @@ log = logging.getLogger(__name__)
 
 #: Programs that the spawner runs without an exec, by their name in our own ``launcher_dir``.
 _PROGRAMS = {"mesos-executor": "mesos_compat.executor.command:main"}
+_REHEARSALS = ("mesos_compat.executor.rehearsal:rehearse",)
 #: End of the program by these is left to their default action, after things are put in order.
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: Seconds that messages already sent get to leave the process at its end.
@@ -412,7 +413,7 @@ def _spawner(open_files: tuple[int, int]) -> Spawner:
         os.path.realpath(os.path.join(scripts, name)): function
         for name, function in _PROGRAMS.items()
     }
-    return Spawner(SpawnerConfig(programs, open_files=open_files))
+    return Spawner(SpawnerConfig(programs, open_files=open_files, rehearsals=_REHEARSALS))
 
 
 def _launcher(

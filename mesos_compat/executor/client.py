@@ -36,6 +36,8 @@ RETRY_S = 1.0
 #: Seconds between signs of life, which keep an idle connection from being forgotten.
 HEARTBEAT_S = 30 * 60.0
 
+#: Forks of one process go on with the same pseudo-random numbers.
+_RANDOM = random.SystemRandom()
 _PROTOBUF = "application/x-protobuf"
 _MAX_EVENT_BYTES = 256 << 20
 _MAX_ERROR_BYTES = 64 << 10
@@ -163,6 +165,11 @@ class AgentClient:
         self._loop.later(HEARTBEAT_S, self._heartbeat)
         self._connect()
 
+    def close(self) -> None:
+        """Close the connections for good."""
+        self._given_up = True
+        self._drop_connections()
+
     def task_launched(self, task: v1.TaskInfo) -> None:
         """Remember a task that the agent has to hear of until it acknowledges an update."""
         self._tasks[task.task_id.value] = task
@@ -235,7 +242,7 @@ class AgentClient:
             )
             self._loop.later(0, self._reconnect)
         else:
-            self._loop.later(random.uniform(0, self._settings.backoff_max_s), self._reconnect)
+            self._loop.later(_RANDOM.uniform(0, self._settings.backoff_max_s), self._reconnect)
         self._handler.disconnected(False)
 
     def _reconnect(self) -> None:

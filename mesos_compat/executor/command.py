@@ -84,6 +84,10 @@ class CommandExecutor:
             self._loop.watch(self._init.signals, READ, self._on_signals)
         self._client.start()
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
     # Events.
 
     def handle(self, event: api.Event) -> None:

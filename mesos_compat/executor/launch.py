@@ -15,6 +15,7 @@ from containerizer.init import launch
 from containerizer.init.failure import LaunchFailure, say
 from containerizer.init.spec import LaunchSpec, SpecError
 from containerizer.linux import signals, terminal, users
+from containerizer.linux.process import fork
 from mesos_compat.base.errors import LaunchError
 from mesos_compat.executor.log import write_all
 from mesos_compat.executor.task import TaskOptions, launch_info
@@ -35,7 +36,7 @@ def launch_task(
     if options.rootfs is not None and options.user is not None:
         _give_sandbox_to(options.user)
     last_steps = _enter(spec) if enter and options.rootfs is not None else _all_steps(spec, options)
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         _become_task(last_steps, options)
     return pid

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rehearsal of a task's life leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from containerizer.linux import proc, process, signals
+from mesos_compat.executor import command, rehearsal
+from mesos_compat.executor.command import CommandExecutor
+from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
+
+
+def test_it_runs_tasks_to_their_end_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended: list[tuple[int, str]] = []
+    end = CommandExecutor._end
+
+    def noted(self: CommandExecutor, state: int, message: str) -> None:
+        ended.append((state, message))
+        end(self, state, message)  # type: ignore[arg-type] # an enum is a number
+
+    monkeypatch.setattr(command.CommandExecutor, "_end", noted)
+    before = os.listdir("/proc/self/fd")
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    signals.block_all()
+    try:
+        rehearsal.rehearse()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    finished = v1.TASK_FINISHED
+    assert set(ended) == {(finished, "Command exited with status 0")}
+    assert len(ended) == rehearsal._ROUNDS
+    assert os.listdir("/proc/self/fd") == before
+    assert proc.children(os.getpid()) == []
+
+
+def test_a_plain_fork_is_a_child() -> None:
+    pid = process.fork()
+    if pid == 0:
+        os._exit(7 if os.getpid() != os.getppid() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
