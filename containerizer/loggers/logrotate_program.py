@@ -59,11 +59,13 @@ def main(argv: list[str], environ: dict[str, str]) -> int:
         streams = [_stream(given, "", 0)]
         if f"{_SECOND}log_filename" in given:
             streams.append(_stream(given, _SECOND, int(given[f"{_SECOND}fd"])))
+        # The way there may be closed to the user.
+        folders = [_open_folder(stream.path) for stream in streams]
         if given.get("user"):
             _become(given["user"])
         os.umask(0o022)
         os.chdir("/")
-        _copy(streams)
+        _copy(streams, folders)
     except (_RefusedError, OSError) as error:
         _say(f"{error}")
         return 1
@@ -133,17 +135,19 @@ def _become(user: str) -> None:
     os.setuid(identity.uid)
 
 
-def _copy(streams: Sequence[_LogStream]) -> None:
+def _open_folder(path: str) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(os.path.dirname(path), flags)
+
+
+def _copy(streams: Sequence[_LogStream], folders: Sequence[int]) -> None:
     """Copy until all streams have ended."""
     poll = select.poll()
     files: dict[int, RotatingFile] = {}
     report = _once()
-    for stream in streams:
-        folder, name = os.path.split(stream.path)
-        folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        files[stream.source] = RotatingFile(
-            folder_fd, name, stream.max_bytes, stream.policy, report
-        )
+    for stream, folder in zip(streams, folders, strict=True):
+        name = os.path.basename(stream.path)
+        files[stream.source] = RotatingFile(folder, name, stream.max_bytes, stream.policy, report)
         poll.register(stream.source, select.POLLIN)
     while files:
         for fd, _ in poll.poll():

@@ -146,9 +146,10 @@ class RotatingFile:
         if policy.keep == 0:
             self._remove(self._name)
         else:
+            free = self._first_free(policy.start, oldest)
             self._remove(f"{self._name}.{oldest}")
             self._remove(f"{self._name}.{oldest}.gz")
-            for number in range(oldest - 1, policy.start - 1, -1):
+            for number in range(free - 1, policy.start - 1, -1):
                 self._rename(f"{self._name}.{number}", f"{self._name}.{number + 1}")
                 self._rename(f"{self._name}.{number}.gz", f"{self._name}.{number + 1}.gz")
             self._rename(self._name, f"{self._name}.{policy.start}")
@@ -159,6 +160,21 @@ class RotatingFile:
         self._open()
         # A file that could not be put away grows on, as upstream lets it.
         self._size = 0
+
+    def _first_free(self, start: int, oldest: int) -> int:
+        """Return the number up to which old files have to move on."""
+        for number in range(start, oldest):
+            name = f"{self._name}.{number}"
+            if not (self._exists(name) or self._exists(f"{name}.gz")):
+                return number
+        return oldest
+
+    def _exists(self, name: str) -> bool:
+        try:
+            os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+        except OSError:
+            return False
+        return True
 
     def _remove(self, name: str) -> None:
         try:
