@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from integration.scene import Scene
 
 STARTED = ("TASK_STARTING", "TASK_RUNNING")
 NAME = "example/rlimits"
-EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "isolator_rlimits_example"
+DOCS = Path(__file__).parents[1] / "docs"
+EXAMPLE = DOCS / "examples" / "isolator_rlimits_example"
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +125,76 @@ def test_its_refusal_ends_the_start(
     assert agent.wait() == 1
     expected = f"Could not create MesosContainerizer: Failed to create isolator '{NAME}': {text}"
     assert expected in agent.tail()
+
+
+@pytest.fixture(scope="module")
+def documented(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder for ``PYTHONPATH`` with the examples of the page on plug-ins."""
+    folder = tmp_path_factory.mktemp("documented")
+    page = (DOCS / "plugins.md").read_text()
+    for number, code in enumerate(re.findall(r"^```python\n(.*?)^```$", page, re.S | re.M)):
+        (folder / f"documented_{number}.py").write_text(code)
+    info = folder / "documented-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: documented\nVersion: 1.0\n")
+    points = {
+        "isolators": "doc/proxy = documented_0:ProxyIsolator",
+        "hooks": "rack = documented_1:RackHook",
+        "secret_resolvers": "folder = documented_2:DirectoryResolver",
+    }
+    (info / "entry_points.txt").write_text(
+        "".join(f"[mesos_compat.{group}]\n{point}\n" for group, point in points.items())
+    )
+    return str(folder)
+
+
+def test_isolator_hook_and_resolver_together(documented: str, scene: Scene) -> None:
+    secrets = scene.path("secrets")
+    os.mkdir(secrets)
+    with open(os.path.join(secrets, "key"), "wb") as file:
+        file.write(b"hush")
+    listed = [
+        {"name": "doc/proxy", "parameters": [{"key": "proxy", "value": "http://p:1"}]},
+        {"name": "folder", "parameters": [{"key": "folder", "value": secrets}]},
+    ]
+    master = scene.master()
+    agent = scene.agent(
+        master,
+        variables={"PYTHONPATH": documented},
+        launcher="posix",
+        isolation="posix/cpu,posix/mem,doc/proxy",
+        hooks="rack",
+        attributes="rack:r7",
+        secret_resolver="folder",
+        modules=json.dumps({"libraries": [{"modules": listed}]}),
+    )
+
+    def task(name: str, key: str) -> str:
+        reference = {"type": "REFERENCE", "reference": {"name": key}}
+        variable = {"name": "KEY", "type": "SECRET", "secret": reference}
+        resources = [
+            {"name": kind, "type": "SCALAR", "scalar": {"value": amount}}
+            for kind, amount in (("cpus", 0.5), ("mem", 64))
+        ]
+        command = {
+            "value": "echo $http_proxy $KEY $EXAMPLE_HOOK",
+            "environment": {"variables": [variable]},
+        }
+        return json.dumps(
+            {
+                "name": name,
+                "task_id": {"value": name},
+                "agent_id": {"value": ""},
+                "resources": resources,
+                "command": command,
+            }
+        )
+
+    scene.execute(master, f"--task={task('good', 'key')}").check(*STARTED, "TASK_FINISHED")
+    assert agent.stdout("good").split()[-4:] == ["http://p:1", "hush", "was", "here"]
+    state = json.dumps(agent.state())
+    assert '"key": "rack", "value": "r7"' in state
+    failed = scene.execute(master, f"--task={task('bad', 'none')}")
+    assert failed.states == ["TASK_FAILED"]
+    assert "Collect failed: There is no such secret" in failed.stdout
+    assert "hush" not in agent.tail(10000)
