@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tasks with limits under a real master, on cgroups of whichever version the host has."""
+
+import os
+import threading
+from typing import Any
+
+import pytest
+
+from containerizer.linux import cgroup1
+from containerizer.linux.cgroup1 import CgroupLayout
+from integration.agent import OurAgent
+from integration.processes import eventually, get_json
+from integration.scene import Execution, Scene
+
+pytestmark = pytest.mark.root
+
+V2 = cgroup1.layout() is CgroupLayout.V2
+ISOLATION = "docker/runtime,filesystem/linux,cgroups/cpu,cgroups/mem,cgroups/pids,namespaces/pid"
+STARTED = ("TASK_STARTING", "TASK_RUNNING")
+MB = 1 << 20
+#: An emulated processor is slow.
+PATIENCE_S = 120.0
+
+
+def limited_agent(scene: Scene, images: str, **flags: object) -> tuple[str, OurAgent]:
+    """Start a master and an agent that limits its tasks; returns the master's address."""
+    master = scene.master()
+    agent = scene.prepare_agent(
+        master,
+        isolation=ISOLATION,
+        image_providers="docker",
+        docker_registry=images,
+        docker_store_dir=scene.path("store"),
+        launcher="linux",
+        cgroups_enable_cfs=True,
+        **flags,
+    ).spawn()
+    agent.wait_until_registered(PATIENCE_S)
+    return master.address, agent
+
+
+def in_image(scene: Scene, master: str, name: str, command: str, *more: str) -> Execution:
+    """Run a task in an image."""
+    arguments = [f"--name={name}", f"--command={command}", "--docker_image=busybox:latest"]
+    arguments += ["--containerizer=mesos", "--resources=cpus:0.5;mem:64", *more]
+    return scene.execute(master, *arguments, timeout_s=PATIENCE_S)
+
+
+def containers_of(agent: OurAgent) -> list[str]:
+    """Return the cgroups of an agent's containers."""
+    hierarchies = {cgroup1.V2_MOUNT_POINT} if V2 else {*cgroup1.hierarchies().values()}
+    roots = (os.path.join(hierarchy, agent.cgroups_root) for hierarchy in hierarchies)
+    return [cgroup for root in roots for cgroup in cgroup1.descendants(root)]
+
+
+@pytest.mark.parametrize("image", [True, False])
+def test_a_task_that_takes_too_much_memory(scene: Scene, docker_images: str, image: bool) -> None:
+    master, _ = limited_agent(scene, docker_images)
+    eater = "tail /dev/zero; echo survived; exit 3"
+    if image:
+        done = in_image(scene, master, "eater", eater)
+    else:
+        limits = ("--name=eater", "--resources=cpus:0.5;mem:64")
+        done = scene.execute(master, f"--command={eater}", *limits, timeout_s=PATIENCE_S)
+    assert done.states == [*STARTED, "TASK_FAILED"], str(done)
+    assert "reason: REASON_CONTAINER_LIMITATION_MEMORY" in done.stdout, str(done)
+    assert "Memory limit exceeded: " in done.stdout
+    assert ("MEMORY STATISTICS post-OOM" in done.stdout) == V2
+
+
+def test_a_task_within_its_limits(scene: Scene, docker_images: str) -> None:
+    master, agent = limited_agent(scene, docker_images)
+    seen: list[dict[str, Any]] = []
+
+    def look() -> None:
+        def probe() -> list[dict[str, Any]]:
+            found = get_json(agent.address, "/containers") or []
+            return [c for c in found if "mem_total_bytes" in c.get("statistics", ())]
+
+        seen.extend(eventually(probe, PATIENCE_S, "statistics"))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    done = in_image(scene, master, "modest", "cat /proc/self/cgroup; sleep 3")
+    looking.join()
+    done.check(*STARTED, "TASK_FINISHED")
+    statistics = seen[0]["statistics"]
+    # The executor has 0.1 cpus and 32 MB of its own.
+    assert statistics["mem_limit_bytes"] == 96 * MB
+    assert statistics["cpus_limit"] == pytest.approx(0.6)
+    assert statistics["mem_total_bytes"] > 0
+    lines = agent.stdout("modest").splitlines()
+    if V2:
+        assert "0::/" in lines
+    else:
+        assert any(
+            line.endswith(f":/{agent.cgroups_root}/{seen[0]['container_id']}") for line in lines
+        )
+
+
+def test_a_fork_bomb_is_gone_with_its_task(scene: Scene, docker_images: str) -> None:
+    master, agent = limited_agent(scene, docker_images)
+    bomb = "f() { sleep 0.01; f & f & wait; }; ulimit -u 500; f & sleep 1000"
+    done = in_image(scene, master, "bomb", bomb, "--kill_after=2secs")
+    assert done.states[-1] in ("TASK_KILLED", "TASK_FAILED"), str(done)
+    eventually(lambda: not containers_of(agent), PATIENCE_S, "no cgroups")
