@@ -22,7 +22,7 @@ from containerizer.local.session import SessionOrder
 from mesos_compat.agent import paths
 from mesos_compat.base.errors import ContainerError
 from mesos_compat.base.scope import Scope
-from mesos_compat.cli.containers.client import AgentClient
+from mesos_compat.cli.containers.client import OperatorClient
 from mesos_compat.cli.containers.console import (
     Console,
     Keyboard,
@@ -56,7 +56,7 @@ class AgentTarget:
     """Implements Target for the agent at an address."""
 
     def __init__(self, address: str) -> None:
-        self._client = AgentClient(address)
+        self._client = OperatorClient(address)
         self._scope = Scope("containers of an agent")
 
     async def rows(self) -> list[Row]:
@@ -299,7 +299,7 @@ class AgentTarget:
 class AgentLogs:
     """Implements LogSource on the files of an agent."""
 
-    def __init__(self, client: AgentClient, sandbox: str, ended: Callable[[], bool]) -> None:
+    def __init__(self, client: OperatorClient, sandbox: str, ended: Callable[[], bool]) -> None:
         self._client = client
         self._sandbox = sandbox
         self._ended = ended

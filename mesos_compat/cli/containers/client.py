@@ -27,7 +27,7 @@ _CALL_S = 600.0
 _MAX_ERROR_BYTES = 64 << 10
 
 
-class AgentClient:
+class OperatorClient:
     """Calls to one agent. Whatever goes wrong is a ContainerError."""
 
     def __init__(self, address: str) -> None:
