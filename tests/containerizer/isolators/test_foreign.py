@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -215,4 +215,40 @@ async def test_one_that_breaks_fails_its_container_only(
     assert isinstance(await made.status(good), pb.ContainerStatus)
     await made.destroy(good)
     made.check()
+    await made.close()
+
+
+class OrderIsolator(Isolator):
+    """Notes the order of its verbs."""
+
+    done: ClassVar[list[str]] = []
+
+    async def watch(self, container_id: ContainerId) -> slave.ContainerLimitation:
+        self.done.append("watch begins")
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.done.append("watch ends")
+        raise AssertionError
+
+    async def isolate(self, container_id: ContainerId, pid: int) -> None:
+        self.done.append("isolate")
+
+    async def cleanup(self, container_id: ContainerId) -> None:
+        self.done.append("cleanup")
+
+
+async def test_a_watch_is_around_isolate_and_over_before_cleanup(
+    tmp_path: Path, install: Callable[..., None]
+) -> None:
+    install(x=OrderIsolator)
+    made = create(tmp_path, "foreign/x")
+    fetched: list[tuple[ContainerId, str]] = []
+    made._fetched = lambda container_id, folder: fetched.append((container_id, folder))
+    config = slave.ContainerConfig(directory=str(tmp_path))
+    config.executor_info.executor_id.value = "e"
+    await made.launch(ContainerId("c"), config, {})
+    assert fetched == [(ContainerId("c"), str(tmp_path))]
+    await asyncio.gather(made.destroy(ContainerId("c")), made.destroy(ContainerId("c")))
+    assert OrderIsolator.done == ["watch begins", "isolate", "watch ends", "cleanup"]
     await made.close()
