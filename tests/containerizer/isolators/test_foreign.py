@@ -247,6 +247,7 @@ async def test_a_watch_is_around_isolate_and_over_before_cleanup(
     made._fetched = lambda container_id, folder: fetched.append((container_id, folder))
     config = slave.ContainerConfig(directory=str(tmp_path))
     config.executor_info.executor_id.value = "e"
+    config.command_info.value = "true"
     await made.launch(ContainerId("c"), config, {})
     assert fetched == [(ContainerId("c"), str(tmp_path))]
     await asyncio.gather(made.destroy(ContainerId("c")), made.destroy(ContainerId("c")))
