@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent's operator API as a raw HTTP client sees it: answers to the letter, streams by record."""
+"""The agent's operator API as a raw HTTP client sees it: answers to the letter, single records."""
 
 import base64
 import http.client
