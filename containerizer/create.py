@@ -10,9 +10,11 @@ from collections.abc import Callable
 
 from containerizer.api import Containerizer
 from containerizer.isolators.caller import close_isolators
+from containerizer.isolators.cgroups.common import CORE
 from containerizer.isolators.context import ContainerizerConfig, IsolatorContext
 from containerizer.isolators.order import create_isolators, normalised, supported
 from containerizer.launcher.base import Launcher
+from containerizer.linux.cgroup1 import V2_MOUNT_POINT
 from containerizer.loggers.base import ContainerLogger, HelperStarter, LoggerContext
 from containerizer.loggers.load import create_logger
 from containerizer.mesos import MesosContainerizer
@@ -82,6 +84,9 @@ def create_containerizer(
         isolation = normalised(
             config.isolation, images=bool(config.image_providers), launcher=config.launcher
         )
+        if _hierarchies(launcher) == (V2_MOUNT_POINT,):
+            # One tree for everything: containers see their part of it whatever they asked for.
+            isolation += () if any(n.startswith("cgroups/") for n in isolation) else (CORE,)
         context = IsolatorContext(
             config=config,
             isolation=frozenset(supported(isolation, config.isolation)),

@@ -18,6 +18,8 @@ from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 #: What all names in ``--isolation`` have that are one isolator.
 PREFIX = "cgroups/"
 ALL = "cgroups/all"
+#: What there is with version 2 without any controller.
+CORE = "cgroups/core"
 
 
 def has_own_cgroups(container_id: ContainerId, config: slave.ContainerConfig) -> bool:

@@ -164,6 +164,18 @@ async def test_an_image_sees_its_own_leaf(v2: Host) -> None:
     assert "No such file" in v2.output("stderr")
 
 
+async def test_an_image_sees_its_own_leaf_without_limits(tmp_path: Path) -> None:
+    async for host in corner(tmp_path, "linux", "docker/runtime,filesystem/linux"):
+        host.make_rootfs()
+        look = "cat /proc/self/cgroup; ls /sys/fs/cgroup"
+        ended = await host.run(host.configured(look, image=True))
+        assert ended.status == 0, host.output("stderr")
+        lines = host.output().splitlines()
+        assert lines[0] == "0::/"
+        assert "cgroup.procs" in lines
+        assert "memory.max" not in lines
+
+
 async def test_nested_containers_share_the_limits(v2: Host) -> None:
     # With cgroups/mem upstream refuses each of them.
     waited = await v2.started(v2.configured("echo up; sleep 60"))
