@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from containerizer.api import Containerizer
 from containerizer.isolators.caller import close_isolators
-from containerizer.isolators.cgroups.common import CORE
+from containerizer.isolators.cgroups.ownership import CORE
 from containerizer.isolators.context import ContainerizerConfig, IsolatorContext
 from containerizer.isolators.order import create_isolators, normalised, supported
 from containerizer.launcher.base import Launcher

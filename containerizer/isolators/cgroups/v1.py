@@ -16,16 +16,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from containerizer.isolators.base import Isolator, executor_argument, is_command_task
-from containerizer.isolators.cgroups.common import (
+from containerizer.isolators.cgroups.cpu import Cpu, Cpuacct
+from containerizer.isolators.cgroups.devices import Devices
+from containerizer.isolators.cgroups.memory import Memory
+from containerizer.isolators.cgroups.ownership import (
     ALL,
     PREFIX,
     has_own_cgroups,
     owner,
     wrapped,
 )
-from containerizer.isolators.cgroups.cpu import Cpu, Cpuacct
-from containerizer.isolators.cgroups.devices import Devices
-from containerizer.isolators.cgroups.memory import Memory
 from containerizer.isolators.cgroups.subsystem import (
     Cpuset,
     Hugetlb,

@@ -18,12 +18,12 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from containerizer.isolators.base import Isolator, executor_argument, is_command_task
-from containerizer.isolators.cgroups.common import ALL, PREFIX, has_own_cgroups, owner, wrapped
+from containerizer.isolators.cgroups.ownership import ALL, PREFIX, has_own_cgroups, owner, wrapped
 from containerizer.isolators.cgroups.subsystem import Cpuset, Hugetlb, Pids, Subsystem
 from containerizer.isolators.cgroups.v2_core import Core
-from containerizer.isolators.cgroups.v2_cpu import Cpu
-from containerizer.isolators.cgroups.v2_devices import Devices
-from containerizer.isolators.cgroups.v2_memory import Memory
+from containerizer.isolators.cgroups.v2_cpu import CpuV2
+from containerizer.isolators.cgroups.v2_devices import DevicesV2
+from containerizer.isolators.cgroups.v2_memory import MemoryV2
 from containerizer.isolators.context import IsolatorContext
 from containerizer.isolators.inside import make_directory
 from containerizer.linux import cgroup1, cgroup2
@@ -47,17 +47,17 @@ class Io(Subsystem):
 #: Name in ``--isolation`` → controller.
 _CONTROLLERS: Mapping[str, type[Subsystem]] = {
     "core": Core,
-    "cpu": Cpu,
+    "cpu": CpuV2,
     "cpuset": Cpuset,
-    "devices": Devices,
+    "devices": DevicesV2,
     "hugetlb": Hugetlb,
     "io": Io,
-    "mem": Memory,
+    "mem": MemoryV2,
     "pids": Pids,
 }
 
 #: What every cgroup has without being handed it.
-_IMPLICIT = frozenset({Core.controller, Devices.controller})
+_IMPLICIT = frozenset({Core.controller, DevicesV2.controller})
 
 #: What is done to a controller and the container's cgroup.
 _Call = Callable[[Subsystem, str], None]

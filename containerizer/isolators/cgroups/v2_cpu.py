@@ -38,7 +38,7 @@ _SECONDS = (
 _COUNTS = (("nr_periods", "cpus_nr_periods"), ("nr_throttled", "cpus_nr_throttled"))
 
 
-class Cpu(Subsystem):
+class CpuV2(Subsystem):
     """Relative weight always, an absolute limit if asked for."""
 
     controller = "cpu"
@@ -48,7 +48,7 @@ class Cpu(Subsystem):
         self._low_priority = low_priority
 
     @classmethod
-    def create(cls, root: str, config: ContainerizerConfig) -> Cpu:
+    def create(cls, root: str, config: ContainerizerConfig) -> CpuV2:
         """Make the controller; there is nothing to refuse."""
         return cls(config.cgroups_enable_cfs, config.revocable_cpu_low_priority)
 

@@ -23,7 +23,7 @@ from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
 
-class Devices(Subsystem):
+class DevicesV2(Subsystem):
     """Allows the usual and ``--allowed_devices``, nothing else."""
 
     controller = "devices"
@@ -33,7 +33,7 @@ class Devices(Subsystem):
         self._program = program
 
     @classmethod
-    def create(cls, root: str, config: ContainerizerConfig) -> Devices:
+    def create(cls, root: str, config: ContainerizerConfig) -> DevicesV2:
         """Load the program; refuses entries of ``--allowed_devices`` that mean nothing."""
         rules = [DeviceRule.parse(entry) for entry in entries(config)]
         try:

@@ -64,7 +64,7 @@ class _Watched:
     pidfd: int = -1
 
 
-class Memory(Subsystem):
+class MemoryV2(Subsystem):
     """Soft and hard limits, statistics, out-of-memory events."""
 
     controller = "memory"
@@ -74,7 +74,7 @@ class Memory(Subsystem):
         self._modifications = Modifications()
 
     @classmethod
-    def create(cls, root: str, config: ContainerizerConfig) -> Memory:
+    def create(cls, root: str, config: ContainerizerConfig) -> MemoryV2:
         """Make the controller; there is nothing to refuse."""
         return cls()
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from containerizer.isolators.cgroups import v2
-from containerizer.isolators.cgroups.v2_cpu import Cpu, bandwidth, weight
+from containerizer.isolators.cgroups.v2_cpu import CpuV2, bandwidth, weight
 from containerizer.isolators.cgroups.v2_events import Modifications
-from containerizer.isolators.cgroups.v2_memory import Memory, kernel_bytes, limitation
+from containerizer.isolators.cgroups.v2_memory import MemoryV2, kernel_bytes, limitation
 from mesos_compat.base.errors import IsolatorError
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
@@ -61,14 +61,14 @@ def test_a_limit_of_before_is_taken_back(
 ) -> None:
     (tmp_path / "cpu.weight").touch()
     (tmp_path / "cpu.max").write_text("12345 100000\n")
-    Cpu(cfs, low_priority=True).update(C, str(tmp_path), resources(cpus=0.5), limits)
+    CpuV2(cfs, low_priority=True).update(C, str(tmp_path), resources(cpus=0.5), limits)
     assert (tmp_path / "cpu.max").read_text() == expected
     assert (tmp_path / "cpu.weight").read_text() == "50"
 
 
 def test_cpu_without_cpus_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IsolatorError, match="No cpus resource given"):
-        Cpu(cfs=False, low_priority=True).update(C, str(tmp_path), resources(mem=1), {})
+        CpuV2(cfs=False, low_priority=True).update(C, str(tmp_path), resources(mem=1), {})
 
 
 def test_time_used(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_time_used(tmp_path: Path) -> None:
         "usage_usec 5\nuser_usec 1500000\nsystem_usec 500000\nnr_periods 3\nnr_throttled 2\n"
         "throttled_usec 250000\n"
     )
-    used = Cpu(cfs=False, low_priority=True).usage(C, str(tmp_path))
+    used = CpuV2(cfs=False, low_priority=True).usage(C, str(tmp_path))
     assert used is not None
     assert (used.cpus_user_time_secs, used.cpus_system_time_secs) == (1.5, 0.5)
     assert (used.cpus_nr_periods, used.cpus_nr_throttled) == (3, 2)
@@ -88,7 +88,7 @@ def test_memory_used(tmp_path: Path) -> None:
     (tmp_path / "memory.stat").write_text(
         "anon 10\nfile 20\nkernel 30\nsock 3\nfile_mapped 5\nunevictable 6\n"
     )
-    used = Memory().usage(C, str(tmp_path))
+    used = MemoryV2().usage(C, str(tmp_path))
     assert used is not None
     found = {field.name: value for field, value in used.ListFields()}
     assert found == {
@@ -149,7 +149,7 @@ def cgroup(tmp_path: Path) -> Cgroup:
 
 
 async def test_the_hard_limit_is_only_raised(cgroup: Cgroup) -> None:
-    memory = Memory()
+    memory = MemoryV2()
     memory.prepare(C, cgroup.path, slave.ContainerConfig())
     for mem, limit, soft, hard in (
         (64, None, 64 * MB, str(64 * MB)),
@@ -169,7 +169,7 @@ async def test_the_hard_limit_is_only_raised(cgroup: Cgroup) -> None:
 async def test_a_recovered_limit_is_not_lowered(cgroup: Cgroup) -> None:
     (cgroup.folder / "memory.events").touch()
     (cgroup.folder / "memory.max").write_text(str(64 * MB))
-    memory = Memory()
+    memory = MemoryV2()
     memory.recover(C, cgroup.path, os.getpid())
     memory.update(C, cgroup.path, resources(mem=48), {})
     assert cgroup.limits() == (str(48 * MB), str(64 * MB))
@@ -177,7 +177,7 @@ async def test_a_recovered_limit_is_not_lowered(cgroup: Cgroup) -> None:
 
 
 async def test_a_notice_tells_of_out_of_memory(cgroup: Cgroup) -> None:
-    memory = Memory()
+    memory = MemoryV2()
     memory.prepare(C, cgroup.path, slave.ContainerConfig())
     watch = asyncio.create_task(memory.watch(C))
     cgroup.events(0)
@@ -199,7 +199,7 @@ async def test_the_exit_of_init_is_a_reason_to_look(
     cgroup: Cgroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Modifications, "watch", lambda *_: None)
-    memory = Memory()
+    memory = MemoryV2()
     memory.prepare(C, cgroup.path, slave.ContainerConfig())
     process = await asyncio.create_subprocess_exec("sleep", "600")
     memory.isolate(C, cgroup.path, process.pid)
@@ -213,7 +213,7 @@ async def test_the_exit_of_init_is_a_reason_to_look(
 
 
 async def test_what_is_gone_tells_nothing(cgroup: Cgroup) -> None:
-    memory = Memory()
+    memory = MemoryV2()
     memory.prepare(C, cgroup.path, slave.ContainerConfig())
     watch = asyncio.create_task(memory.watch(C))
     (cgroup.folder / "memory.stat").unlink()
