@@ -110,10 +110,10 @@ def exec_in_place(spec: LaunchSpec, *, unshare_mounts: bool) -> NoReturn:
 def enter(spec: LaunchSpec) -> Privileges:
     """Do the first steps of ``spec`` up to its root; return what is still to be given up.
 
-    For a caller with a mount namespace of its own, which stays in the root: nothing of the host
-    can be reached by way of it. Raises LaunchFailure.
+    The caller gets a mount namespace of its own and stays in the root: nothing of the host can be
+    reached by way of it. Raises LaunchFailure.
     """
-    return _enter(spec, LaunchPlace())
+    return _enter(spec, LaunchPlace(unshare_mounts=True))
 
 
 def exec_entered(spec: LaunchSpec, to_give_up: Privileges) -> NoReturn:
@@ -196,7 +196,6 @@ def _exec_entered(spec: LaunchSpec, to_give_up: Privileges) -> NoReturn:
 
 def _be_init_and_command(init: Init, task: InitTask, program: InitProgram) -> NoReturn:
     """Do the steps in init itself and run ``program``."""
-    # From here to the end: root of the container must not reach the host by /proc/1.
     set_dumpable(False)
     spec = task.read_spec()
     to_give_up = _enter(spec, task.place)
