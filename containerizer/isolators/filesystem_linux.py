@@ -396,7 +396,7 @@ def _mount_point(rootfs: str, path: str) -> str:
 
 def _unmount_below(sandbox: str) -> Iterator[str]:
     """Detach every mount at or below ``sandbox`` on the host, last one first; yields failures."""
-    for entry in reversed(mountinfo.below(mountinfo.read(), sandbox)):
+    for entry in reversed(mountinfo.read_below(sandbox)):
         try:
             mount.umount(entry.target, MNT_DETACH | UMOUNT_NOFOLLOW)
         except OSError as error:

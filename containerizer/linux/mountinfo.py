@@ -6,11 +6,14 @@ Source: proc(5) "mountinfo"; spec ``isolators-fs-net`` 1.5.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+#: What kernels write as octal numbers, some of them more than others.
+_UNPLAIN = re.compile(rb"[^\w/.:-]")
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
@@ -46,6 +49,23 @@ def read(pid: int | str = "self") -> list[MountEntry]:
     """Return the mount table that the process sees."""
     with open(f"/proc/{pid}/mountinfo", "rb") as file:
         return parse(file.read())
+
+
+def read_below(path: str) -> list[MountEntry]:
+    """Return the mounts at or below ``path`` that this process sees, in the order of the table.
+
+    The lines of all others are not taken apart: there may be thousands.
+    """
+    needle = b" " + _UNPLAIN.split(os.fsencode(path), 1)[0]
+    with open("/proc/self/mountinfo", "rb") as file:
+        data = file.read()
+    found: list[MountEntry] = []
+    at = data.find(needle)
+    while at >= 0:
+        end = data.find(b"\n", at)
+        found.append(_entry(data[data.rfind(b"\n", 0, at) + 1 : end]))
+        at = data.find(needle, end)
+    return below(found, path)
 
 
 def breadth_first(entries: Sequence[MountEntry]) -> list[MountEntry]:

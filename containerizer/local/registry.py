@@ -219,7 +219,7 @@ class Registry:
     def remove(self, container: str) -> None:
         """Forget a container that has ended and whose engine is closed, with all its files."""
         work_dir = self.places.work_dir(container)
-        mounted = mountinfo.below(mountinfo.read(), work_dir)
+        mounted = mountinfo.read_below(work_dir)
         if mounted:
             raise ContainerError(f"'{mounted[0].target}' is still mounted")
         for root, path in ((self.places.work, work_dir), (self.places.run, container)):

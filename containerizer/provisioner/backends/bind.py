@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 
 from containerizer.linux import mount
-from containerizer.provisioner.backends.mounts import detach, mounted, require_root, share
+from containerizer.provisioner.backends.mounts import detach, require_root, share
 from containerizer.provisioner.base import Backend
 from containerizer.provisioner.config import ProvisionerConfig
 from containerizer.provisioner.offload import in_thread
@@ -67,9 +67,8 @@ def _provision(layer: str, rootfs: str) -> None:
 
 def _destroy(rootfs: str) -> bool | None:
     """Unmount; ``None`` if not mounted, ``True`` if the empty directory had to stay."""
-    if not mounted(rootfs):
+    if not detach(rootfs):
         return None
-    detach(rootfs)
     try:
         os.rmdir(rootfs)
     except OSError as error:

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
-from containerizer.linux import mountinfo
+from containerizer.linux import mount, mountinfo
 
 _TABLE = b"""\
 22 1 254:0 / / rw,relatime shared:1 master:2 - ext4 /dev/vda rw,discard
@@ -50,3 +53,25 @@ def test_other_lines_are_refused(line: bytes) -> None:
 
 def test_own_table() -> None:
     assert any(entry.target == "/" for entry in mountinfo.read())
+
+
+def test_below_without_reading_all() -> None:
+    entries = mountinfo.read()
+    for path in {"/", "/nosuch", *(entry.target for entry in entries)}:
+        found = mountinfo.read_below(path)
+        assert [each.target for each in found] == [
+            each.target for each in mountinfo.below(entries, path)
+        ]
+
+
+@pytest.mark.root
+def test_below_a_strange_name(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    target = tmp_path / "a b\\c#\td"
+    target.mkdir()
+    mount.mount("tmpfs", str(target), "tmpfs")
+    try:
+        assert [each.target for each in mountinfo.read_below(str(target))] == [str(target)]
+    finally:
+        mount.umount(str(target), mount.MNT_DETACH)
