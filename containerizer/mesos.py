@@ -129,9 +129,13 @@ class MesosContainerizer:
         self._scope = Scope("containerizer")
         asked = (*isolators, NamedIsolator(SWITCHBOARD, switchboard))
         self._isolators = IsolatorCaller(asked, self._scope, self._table.is_standalone)
-        self._watcher = Watcher(self._scope, launcher, self._isolators, self._ended)
+        self._watcher = Watcher(
+            self._scope, launcher, self._isolators, self._ended, switchboard.settled
+        )
         self._host = _host_size()
         self._destroy_errors = metrics.counter("containerizer/mesos/container_destroy_errors")
+        self._fetches_failed = metrics.counter("containerizer/fetcher/task_fetches_failed")
+        self._fetches_succeeded = metrics.counter("containerizer/fetcher/task_fetches_succeeded")
 
     @property
     def isolators(self) -> tuple[str, ...]:
@@ -272,6 +276,7 @@ class MesosContainerizer:
         container = handle.container
         self._make_runtime_directory(container, config)
         if config.command_info.uris:
+            self._fetches_failed.increment()
             raise FetchError(
                 f"Failed to fetch all URIs for container '{container.id}':"
                 " this agent cannot fetch yet"

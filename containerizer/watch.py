@@ -31,12 +31,19 @@ _GRACE_TURNS = 3
 class Watcher:
     """Watches containers in tasks of ``scope`` and says when one has to be destroyed.
 
-    ``ended`` may be called several times for a container; the first call counts.
+    ``ended`` may be called several times for a container; the first call counts. ``settled`` is
+    awaited after an exit, for what may have caused it and is about to be known.
     """
 
     def __init__(
-        self, scope: Scope, launcher: Launcher, isolators: IsolatorCaller, ended: Ended
+        self,
+        scope: Scope,
+        launcher: Launcher,
+        isolators: IsolatorCaller,
+        ended: Ended,
+        settled: Callable[[ContainerId], Awaitable[None]],
     ) -> None:
+        self._settled = settled
         self._scope = scope
         self._launcher = launcher
         self._isolators = isolators
@@ -56,6 +63,7 @@ class Watcher:
             await self._launcher.wait(container_id)
         except ContainerError as error:
             log.error("Container %s: cannot wait for its exit: %s", container_id, error)
+        await self._settled(container_id)
         for _ in range(_GRACE_TURNS):
             await asyncio.sleep(0)
         log.info("Container %s has exited", container_id)

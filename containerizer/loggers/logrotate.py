@@ -5,6 +5,9 @@ One process per container (``logrotate_program``) takes both streams and does th
 the program logrotate is not needed, and there are no files with its configuration and state in the
 sandbox. It ends with the container's output and survives the agent.
 
+Deviation: of logrotate's options only those that ``rotation.py`` names have an effect; no script
+runs. What a file holds at the start counts.
+
 Source: spec ``containerizer`` 15.2.
 """
 

@@ -52,6 +52,7 @@ _PROGRAM = "mesos-io-switchboard"
 #: Where clients connect. A path below the runtime directory may be too long for a socket.
 _SOCKET_PREFIX = "/tmp/mesos-io-switchboard-"
 _POLL_S = 0.01
+_SETTLE_S = 0.1
 #: Descriptors of the server behind 0, 1 and 2.
 _FIRST_FD = 3
 
@@ -275,6 +276,16 @@ class IOSwitchboard(Isolator):
                 raise ContainerError("I/O switchboard has shutdown")
             await asyncio.sleep(_POLL_S)
         return server.address
+
+    async def settled(self, container_id: ContainerId) -> None:
+        """Give a server that ends at the same time as its container the time to do so.
+
+        A killed one takes its container along by what it closes, some milliseconds before the
+        kernel is done with it. One that has more to do is not waited for.
+        """
+        server = self._servers.get(container_id)
+        if server is not None and server.process is not None:
+            await _ended(server.process.wait(), _SETTLE_S)
 
     # Servers.
 

@@ -185,7 +185,11 @@ async def test_a_session_with_input(host: Host) -> None:
 
 
 async def test_a_server_that_is_killed_takes_its_container_along(host: Host) -> None:
-    await host.mesos.launch(C, host.configured("sleep 100", tty=True), {})
+    await host.mesos.launch(C, host.configured("echo ready; sleep 100", tty=True), {})
+    for _ in range(500):
+        if (host.sandbox() / "stdout").read_bytes():
+            break
+        await asyncio.sleep(0.01)
     pid = int((host.folder / "run/containers/c1/io_switchboard/pid").read_text())
     os.kill(pid, signal.SIGKILL)
     ended = await host.mesos.wait(C)
@@ -295,6 +299,30 @@ async def test_a_container_survives_the_agent_and_can_be_attached_to_again(host:
     assert not os.path.exists(address)
     host.restart()
     await host.mesos.recover([])
+
+
+async def test_the_next_agent_takes_over(host: Host) -> None:
+    await host.mesos.launch(C, host.configured("cat", tty=True), {})
+    folder = host.folder / "run/containers/c1"
+    state = slave.ContainerState(
+        container_id=C.message(),
+        pid=int((folder / "pid").read_text()),
+        directory=str(host.sandbox()),
+    )
+    state.executor_info.executor_id.value = "e"
+    await host.mesos.close()
+    host.restart()
+    await host.mesos.recover([state])
+    assert await host.input(C, [typed(b"hi\n")]) == AttachAnswer(200, "")
+    stream = await host.mesos.attach_output(C, JSON.value)
+    os.kill(int((folder / "io_switchboard/pid").read_text()), signal.SIGKILL)
+    ended = await host.mesos.wait(C)
+    assert ended is not None
+    assert ended.reason == pb.TaskStatus.REASON_IO_SWITCHBOARD_EXITED
+    with pytest.raises(ContainerError):
+        async for _ in stream:
+            pass
+    await stream.aclose()
 
 
 async def test_a_server_that_dies_while_there_is_no_agent(host: Host) -> None:
