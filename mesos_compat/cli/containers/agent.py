@@ -32,7 +32,8 @@ from mesos_compat.cli.containers.console import (
 )
 from mesos_compat.cli.containers.foreground import Signals, exit_code
 from mesos_compat.cli.containers.logs import STREAMS, follow
-from mesos_compat.cli.containers.target import SIGNALLED, Row, Usage
+from mesos_compat.cli.containers.sandbox import SandboxLogs
+from mesos_compat.cli.containers.target import SIGNALLED, LogSource, Row, Usage
 from mesos_compat.model import jsonpb
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
@@ -94,10 +95,12 @@ class AgentTarget:
                 message = message.parent
         await self._client.call(call)
 
-    async def logs(self, reference: str) -> AgentLogs:
+    async def logs(self, reference: str) -> LogSource:
         """Return the output in the container's sandbox."""
         found = await self._find(reference)
         waiting = self._scope.spawn(self._waited_silently(found.id), f"wait {found.id}")
+        if await self._is_standalone(found):
+            return await self._standalone_logs(found.id, waiting.done)
         return AgentLogs(self._client, await self._sandbox(found), waiting.done)
 
     async def usages(self) -> list[Usage]:
@@ -129,8 +132,11 @@ class AgentTarget:
             raise ContainerError("An agent cannot be told where a command starts: leave out -w")
         if order.isolation is not None:
             raise ContainerError("The agent has an isolation of its own: leave out --isolation")
-        if console.interactive and not console.terminal:
-            raise ContainerError("Only a terminal passes input to a container of an agent: use -it")
+        if console.interactive or console.terminal:
+            raise ContainerError(
+                "An agent attaches nobody to a container that has no executor: leave out -i and -t,"
+                " or run it without the agent (--local)"
+            )
         container_id = ContainerId(order.name or str(uuid.uuid4()))
         call = agent_pb2.Call(type=agent_pb2.Call.LAUNCH_CONTAINER)
         wanted = call.launch_container
@@ -143,8 +149,6 @@ class AgentTarget:
             resource.scalar.value = amount
         wanted.limits["cpus"].value = order.cpus or math.inf
         wanted.limits["mem"].value = memory if order.memory_bytes else math.inf
-        if console.terminal:
-            _terminal(wanted.container)
         async with Scope("run") as scope:
             signals = Signals(scope)
             with signals.handled():
@@ -156,13 +160,8 @@ class AgentTarget:
                     print(container_id)
                     return 0
                 signals.pass_to(lambda number: self._kill(container_id, number))
-                if console.terminal:
-                    output = agent_pb2.Call(type=agent_pb2.Call.ATTACH_CONTAINER_OUTPUT)
-                    output.attach_container_output.container_id.value = container_id.value
-                    return await self._attached(scope, signals, container_id, output, console)
                 waiting = scope.spawn(self._waited(container_id), f"wait {container_id}")
-                sandbox = await self._standalone_sandbox(container_id)
-                await follow(AgentLogs(self._client, sandbox, waiting.done), STREAMS, None)
+                await follow(await self._standalone_logs(container_id, waiting.done), STREAMS, None)
                 return await waiting
 
     async def execute(self, reference: str, order: SessionOrder, console: Console) -> int:
@@ -172,6 +171,10 @@ class AgentTarget:
         if not order.command:
             raise ContainerError("There is nothing to run: give a command")
         found = await self._find(reference)
+        if await self._is_standalone(found):
+            raise ContainerError(
+                f"Container '{reference}' has no executor: an agent starts no sessions in it"
+            )
         session = ContainerId(str(uuid.uuid4()), found.id)
         call = agent_pb2.Call(type=agent_pb2.Call.LAUNCH_NESTED_CONTAINER_SESSION)
         wanted = call.launch_nested_container_session
@@ -283,17 +286,32 @@ class AgentTarget:
         root = next(
             (each for each in await self._containers() if each.id == found.id.root), found
         ).shown
-        if not root.HasField("executor_id"):
-            return await self._standalone_sandbox(found.id.root) + below
         framework, executor = root.framework_id.value, root.executor_id.value
         return f"/frameworks/{framework}/executors/{executor}/runs/latest{below}"
 
-    async def _standalone_sandbox(self, container_id: ContainerId) -> str:
+    async def _is_standalone(self, found: _Container) -> bool:
+        """Whether neither the container nor one around it has an executor."""
+        return not any(
+            each.id == found.id.root and each.shown.HasField("executor_id")
+            for each in await self._containers()
+        )
+
+    async def _standalone_logs(
+        self, container_id: ContainerId, ended: Callable[[], bool]
+    ) -> SandboxLogs:
+        """Return the output of a standalone container, whose sandbox no agent shows."""
         answer = await self._client.call(agent_pb2.Call(type=agent_pb2.Call.GET_FLAGS))
         work_dir = next(
             (flag.value for flag in answer.get_flags.flags if flag.name == "work_dir"), ""
         )
-        return paths.standalone(os.path.realpath(work_dir), container_id)
+        sandbox = paths.standalone(os.path.realpath(work_dir), container_id.root)
+        sandbox += "".join(f"/containers/{value}" for value in container_id.path[1:])
+        if not os.path.isdir(sandbox):
+            raise ContainerError(
+                f"The output of container '{container_id}' is on another host: an agent shows only"
+                " sandboxes of executors"
+            )
+        return SandboxLogs(sandbox, lambda: not ended())
 
 
 class AgentLogs:

@@ -21,6 +21,7 @@ from mesos_compat.base.errors import CheckpointError, ContainerError
 from mesos_compat.base.scope import Scope
 from mesos_compat.cli.containers.console import Console
 from mesos_compat.cli.containers.foreground import Signals, exit_code
+from mesos_compat.cli.containers.sandbox import SandboxLogs
 from mesos_compat.cli.containers.target import SIGNALLED, Row, Usage
 from mesos_compat.model import jsonpb
 
@@ -112,14 +113,22 @@ class LocalTarget:
             return
         await self._removed(found)
 
-    async def logs(self, reference: str) -> LocalLogs:
+    async def logs(self, reference: str) -> SandboxLogs:
         """Return the output of a detached container."""
         found = self._registry.find(reference)
         if not found.record.detached:
             raise ContainerError(
                 f"The output of container '{reference}' goes to the command that runs it"
             )
-        return LocalLogs(self._registry, found)
+        container = found.record.id
+
+        def running() -> bool:
+            try:
+                return self._registry.find(container).state in ("running", "starting")
+            except ContainerError:
+                return False
+
+        return SandboxLogs(self._registry.places.sandbox(container), running)
 
     async def usages(self) -> list[Usage]:
         """Return what all running containers use."""
@@ -212,53 +221,6 @@ class LocalTarget:
             raise ContainerError(f"The command that looks after '{container}' does not end it")
         if os.path.isdir(directory):
             await self._removed(self._registry.find(container))
-
-
-class LocalLogs:
-    """Implements LogSource on the files of a sandbox, which the container may replace."""
-
-    def __init__(self, registry: Registry, container: LocalContainer) -> None:
-        self._registry = registry
-        self._id = container.record.id
-        self._sandbox = registry.places.sandbox(container.record.id)
-
-    async def size(self, stream: str) -> int:
-        """Return how many bytes there are now."""
-        fd = self._open(stream)
-        if fd is None:
-            return 0
-        try:
-            return os.fstat(fd).st_size
-        finally:
-            os.close(fd)
-
-    async def read(self, stream: str, offset: int, length: int) -> bytes:
-        """Return up to ``length`` bytes; none at the end."""
-        fd = self._open(stream)
-        if fd is None:
-            return b""
-        try:
-            return os.pread(fd, length, offset)
-        finally:
-            os.close(fd)
-
-    async def running(self) -> bool:
-        """Whether more may come."""
-        try:
-            return self._registry.find(self._id).state in ("running", "starting")
-        except ContainerError:
-            return False
-
-    def _open(self, stream: str) -> int | None:
-        path = os.path.join(self._sandbox, stream)
-        try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-            fd = os.open(path, flags)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise ContainerError(f"Cannot read '{path}': {error.strerror}") from error
-        return fd
 
 
 def _row(container: LocalContainer) -> Row:
