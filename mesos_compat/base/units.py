@@ -60,10 +60,10 @@ def parse_duration(text: str) -> int:
 
 
 def format_duration(nanoseconds: int) -> str:
-    """Print in the unit that the value falls into, or one below if that is not a whole number."""
+    """Print in the unit that the value falls into, or in the one below if only that is whole."""
     size = abs(nanoseconds)
     index = max((i for i, (_, factor) in enumerate(DURATION_UNITS) if size >= factor), default=0)
-    if size % DURATION_UNITS[index][1] != 0:
+    if size % DURATION_UNITS[index][1] != 0 and size % DURATION_UNITS[index - 1][1] == 0:
         index -= 1
     unit, factor = DURATION_UNITS[index]
     if nanoseconds % factor == 0:
