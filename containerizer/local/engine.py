@@ -58,13 +58,11 @@ def open_engine(
 ) -> Containerizer:
     """Make provisioner and containerizer, on the event loop; ``stack`` closes both.
 
-    There is no provisioner without image providers. The other parameters are those of
-    ``create_containerizer``. Raises FlagError.
+    There is a provisioner also without image providers: it clears away what one with other flags
+    left. The other parameters are those of ``create_containerizer``. Raises FlagError.
     """
-    provisioner = None
-    if images.image_providers:
-        provisioner = create_provisioner(images, metrics)
-        stack.push_async_callback(provisioner.close)
+    provisioner = create_provisioner(images, metrics)
+    stack.push_async_callback(provisioner.close)
     containerizer = create_containerizer(
         config,
         launcher,

@@ -134,12 +134,6 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     # cgroups, devices, disks
     Flag("cgroups_net_cls_primary_handle", STRING, "Primary net_cls handle."),
     Flag("cgroups_net_cls_secondary_handles", STRING, "Range of secondary net_cls handles."),
-    Flag(
-        "agent_subsystems",
-        STRING,
-        "Controllers of the agent's own cgroup.",
-        deprecated_aliases=("slave_subsystems",),
-    ),
     Flag("nvidia_gpu_devices", UINT_LIST, "GPUs to offer."),
     Flag("perf_events", STRING, "Perf events to sample."),
     Flag("perf_interval", DURATION, "Time between two samples.", 60.0),
@@ -176,12 +170,10 @@ PROTECTING: Final[Mapping[str, Any]] = {
 
 #: Typed flags of ``AgentFlags`` whose part is not there yet, with the value that changes nothing.
 _TYPED: Final[Mapping[str, Any]] = {
-    "disk_watch_interval": 60.0,
     "docker_config": None,
     "frameworks_home": "",
     "fetcher_cache_dir": None,
     "fetcher_cache_size": None,
-    "gc_disk_headroom": 0.1,
     "recover": "reconnect",
     "logbufsecs": 0,
     "reconfiguration_policy": "equal",

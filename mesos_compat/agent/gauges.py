@@ -40,11 +40,23 @@ _TASK_STATES = {
     "slave/tasks_staging": pb.TASK_STAGING,
     "slave/tasks_starting": pb.TASK_STARTING,
 }
+#: Shown from the agent's first id on. There are no resource providers here.
+_RESOURCE_PROVIDERS = (
+    "resource_provider_manager/subscribed",
+    "resource_provider_manager/events/subscribe",
+    "resource_provider_manager/events/disconnect",
+)
 _SCALARS = ("cpus", "gpus", "mem", "disk")
 
 
-def register(metrics: Metrics, state: AgentState, clock: Clock) -> None:
-    """Register all metrics of the agent proper."""
+def register(
+    metrics: Metrics, state: AgentState, clock: Clock, fetcher_cache_bytes: int = 2 << 30
+) -> None:
+    """Register all metrics of the agent proper; the cache of the fetcher is always empty."""
+    metrics.gauge(
+        "containerizer/fetcher/cache_size_total_bytes", lambda: float(fetcher_cache_bytes)
+    )
+    metrics.gauge("containerizer/fetcher/cache_size_used_bytes", lambda: 0.0)
     for name in _COUNTERS:
         metrics.gauge(name, _counter(state, name))
     for name, phase in _EXECUTOR_PHASES.items():
@@ -54,7 +66,9 @@ def register(metrics: Metrics, state: AgentState, clock: Clock) -> None:
     metrics.gauge("slave/uptime_secs", lambda: clock.time() - state.start_time)
     metrics.gauge("slave/registered", lambda: 1.0 if state.master else 0.0)
     metrics.gauge("slave/frameworks_active", lambda: float(len(state.frameworks)))
-    metrics.gauge("slave/executor_directory_max_allowed_age_secs", lambda: state.config.gc_delay_s)
+    metrics.gauge("slave/recovery_time_secs", lambda: state.recovery_time_s)
+    for name in _RESOURCE_PROVIDERS:
+        metrics.gauge(name, lambda: None if state.agent_id is None else 0.0)
     for name in _SCALARS:
         _register_scalar(metrics, state, name)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Removes old sandboxes after ``--gc_delay``.
+"""Removes old sandboxes after ``--gc_delay``, or sooner when the disk fills up.
 
-Source: spec ``state-and-recovery`` 11. Deviation: disk usage does not shorten the delay.
+Source: spec ``state-and-recovery`` 11.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from mesos_compat.base.beneath import Root
 from mesos_compat.base.clock import Clock, PendingCall
@@ -17,6 +18,24 @@ from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.scope import Scope
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskWatch:
+    """When a full disk shortens the delay: ``--gc_disk_headroom``, ``--disk_watch_interval``."""
+
+    directory: str
+    #: Share of the disk that shall stay free.
+    headroom: float
+    interval_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Timer:
+    """A path that waits for its end; ``due`` is on the clock's ``now``."""
+
+    due: float
+    call: PendingCall
 
 
 class GarbageCollector:
@@ -37,12 +56,39 @@ class GarbageCollector:
         self._clock = clock
         self._delay_s = delay_s
         self._removed = removed
-        self._timers: dict[str, PendingCall] = {}
+        self._timers: dict[str, _Timer] = {}
         #: Set when the removal of the path is over.
         self._removing: dict[str, asyncio.Event] = {}
         self._succeeded = metrics.counter("gc/path_removals_succeeded")
         self._failed = metrics.counter("gc/path_removals_failed")
         metrics.gauge("gc/path_removals_pending", lambda: float(len(self._timers)))
+
+    def watch(self, watch: DiskWatch, metrics: Metrics) -> None:
+        """From now on shorten the delay as the disk fills; tell by how much in a metric."""
+        age_s = _max_age_s(self._delay_s, watch.headroom, 0.0)
+
+        async def check() -> None:
+            nonlocal age_s
+            while True:
+                await self._clock.sleep(watch.interval_s)
+                try:
+                    usage = await asyncio.to_thread(_disk_usage, watch.directory)
+                except OSError as error:
+                    log.error("Failed to get disk usage of '%s': %s", watch.directory, error)
+                    continue
+                age_s = _max_age_s(self._delay_s, watch.headroom, usage)
+                log.debug("Current disk usage %.2f%%. Max allowed age: %gs", 100.0 * usage, age_s)
+                self.prune(self._delay_s - age_s)
+
+        metrics.gauge("slave/executor_directory_max_allowed_age_secs", lambda: age_s)
+        self._scope.spawn(check(), "watch the disk")
+
+    def prune(self, within_s: float) -> None:
+        """Remove now what is due within so many seconds."""
+        until = self._clock.now() + within_s
+        for path in [path for path, timer in self._timers.items() if timer.due <= until]:
+            self._timers[path].call.cancel()
+            self._start(path)
 
     def schedule(self, path: str) -> None:
         """Remove ``path`` after the delay from now on, whenever it was scheduled before."""
@@ -53,7 +99,10 @@ class GarbageCollector:
             return
         self.unschedule(path)
         log.debug("Scheduling '%s' for gc in %gs", path, self._delay_s)
-        self._timers[path] = self._clock.call_later(self._delay_s, lambda: self._start(path))
+        self._timers[path] = _Timer(
+            self._clock.now() + self._delay_s,
+            self._clock.call_later(self._delay_s, lambda: self._start(path)),
+        )
 
     def schedule_below(self, directory: str) -> None:
         """Schedule all that is in ``directory``: what earlier agents left, when an agent starts."""
@@ -68,7 +117,7 @@ class GarbageCollector:
         """Keep ``path`` after all, unless its removal has begun."""
         timer = self._timers.pop(path, None)
         if timer is not None:
-            timer.cancel()
+            timer.call.cancel()
 
     def busy(self, path: str) -> bool:
         """Whether ``path`` is being removed now."""
@@ -97,6 +146,16 @@ class GarbageCollector:
             self._removed(path)
         finally:
             self._removing.pop(path).set()
+
+
+def _disk_usage(directory: str) -> float:
+    """The used share of a file system; what is reserved for root counts as free."""
+    found = os.statvfs(directory)
+    return (found.f_blocks - found.f_bfree) / found.f_blocks if found.f_blocks else 0.0
+
+
+def _max_age_s(delay_s: float, headroom: float, usage: float) -> float:
+    return delay_s * max(0.0, 1.0 - headroom - usage)
 
 
 def _remove_tree(path: str) -> None:

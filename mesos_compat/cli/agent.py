@@ -24,6 +24,7 @@ from google.protobuf.message import Message
 from containerizer.api import Containerizer
 from containerizer.create import check_images
 from containerizer.isolators.context import ContainerizerConfig
+from containerizer.launcher.agent_cgroups import place_agent
 from containerizer.launcher.base import Launcher
 from containerizer.launcher.linux import LinuxLauncher
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
@@ -32,7 +33,7 @@ from containerizer.provisioner.config import ProvisionerConfig
 from containerizer.secrets import SecretResolver, create_secret_resolver
 from mesos_compat.agent import gauges, paths
 from mesos_compat.agent.flags import AgentFlags, listen_options, parse_agent_flags, usage
-from mesos_compat.agent.gc import GarbageCollector
+from mesos_compat.agent.gc import DiskWatch, GarbageCollector
 from mesos_compat.agent.hooks import Hooks, create_hooks
 from mesos_compat.agent.inbox import Inbox
 from mesos_compat.agent.loop import AgentLoop
@@ -207,7 +208,7 @@ class _Agent:
         if hooks:
             config = replace(config, info=hooks.agent_info(config.info), decorators=hooks)
         state = AgentState(config, os.urandom(16), clock.time())
-        gauges.register(metrics, state, clock)
+        gauges.register(metrics, state, clock, flags.values["fetcher_cache_size"])
 
         def exit_with(error: str) -> None:
             if not ended.done():
@@ -229,6 +230,7 @@ class _Agent:
         gc = GarbageCollector(
             scope, clock, flags.gc_delay, metrics, lambda path: _detach(files, path)
         )
+        gc.watch(DiskWatch(work_dir, flags.gc_disk_headroom, flags.disk_watch_interval), metrics)
         around = Surroundings(
             _Peers(links, bound),
             lambda previous: _leader(detector, previous),
@@ -419,6 +421,8 @@ def _spawner(open_files: tuple[int, int]) -> Spawner:
 def _launcher(
     config: ContainerizerConfig, flags: AgentFlags, spawner: Spawner, stack: AsyncExitStack
 ) -> Launcher:
+    subsystems = [name for name in (flags.agent_subsystems or "").split(",") if name]
+    place_agent(subsystems, flags.cgroups_hierarchy, flags.cgroups_root)
     systemd = bool(flags.values["systemd_enable_support"])
     launcher = create_launcher(config, spawner, systemd=systemd)
     if isinstance(launcher, LinuxLauncher):

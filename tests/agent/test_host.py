@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from mesos_compat.agent import discovery, gauges, paths
+from mesos_compat.agent import gc as gc_module
 from mesos_compat.agent.flags import parse_agent_flags
-from mesos_compat.agent.gc import GarbageCollector
+from mesos_compat.agent.gc import DiskWatch, GarbageCollector
 from mesos_compat.agent.machine.state import AgentState
 from mesos_compat.agent.sandbox import SandboxError, make_sandbox
 from mesos_compat.agent.settings import agent_config
@@ -26,6 +27,7 @@ from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId
 from mesos_compat.model.resources import Resources
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from tests.agent.machine.driver import Driver, run
+from tests.libprocess.waiting import until
 
 # Sandboxes.
 
@@ -212,6 +214,62 @@ async def test_old_directories_go_after_the_delay(tmp_path: Path) -> None:
     assert outside.read_text() == "stays"
     assert removed == [str(old)]
     assert metrics.snapshot()["gc/path_removals_succeeded"] == 1
+
+
+async def test_a_full_disk_shortens_the_delay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = 0.5
+    monkeypatch.setattr(gc_module, "_disk_usage", lambda directory: usage)
+    clock, metrics = FakeClock(), Metrics(FakeClock())
+    old, young = tmp_path / "old", tmp_path / "young"
+    old.mkdir()
+    young.mkdir()
+
+    def age() -> float:
+        return metrics.snapshot()["slave/executor_directory_max_allowed_age_secs"]
+
+    async with Scope("gc") as scope:
+        gc = GarbageCollector(scope, clock, 604800.0, metrics, lambda path: None)
+        gc.watch(DiskWatch(str(tmp_path), 0.1, 60.0), metrics)
+        assert age() == pytest.approx(544320.0)
+        gc.schedule(str(old))
+        clock.advance(100_000)
+        gc.schedule(str(young))
+        await until(lambda: len(clock.pending) == 3)
+        clock.advance(60)
+        await until(lambda: age() == pytest.approx(0.4 * 604800))
+        assert old.exists()
+        usage = 0.85
+        await until(lambda: len(clock.pending) == 3)
+        clock.advance(60)
+        await until(lambda: not old.exists())
+        assert young.exists()
+        assert age() == pytest.approx(0.05 * 604800)
+        usage = 1.0
+        await until(lambda: len(clock.pending) == 2)
+        clock.advance(60)
+        await until(lambda: not young.exists())
+        assert age() == 0
+        await scope.close()
+
+
+def test_disk_usage_is_a_share(tmp_path: Path) -> None:
+    assert 0 <= gc_module._disk_usage(str(tmp_path)) <= 1
+
+
+def test_gauges_that_come_later() -> None:
+    agent, metrics = Driver(), Metrics(FakeClock())
+    gauges.register(metrics, agent.state, FakeClock(), 7)
+    agent.state.recovery_time_s = None
+    early = metrics.snapshot()
+    assert "slave/recovery_time_secs" not in early
+    assert "resource_provider_manager/subscribed" not in early
+    assert early["containerizer/fetcher/cache_size_total_bytes"] == 7
+    agent.register()
+    shown = metrics.snapshot()
+    assert shown["slave/recovery_time_secs"] >= 0
+    assert shown["resource_provider_manager/subscribed"] == 0
 
 
 def test_gauges_show_the_state() -> None:

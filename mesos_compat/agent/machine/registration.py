@@ -54,6 +54,7 @@ _MAX_DOUBLINGS = 64
 def recovered(turn: Turn, event: Recovered) -> None:
     """Begin to look for a master."""
     turn.state.phase = AgentPhase.DISCONNECTED
+    turn.state.recovery_time_s = max(0.0, turn.now - turn.state.start_time)
     turn.info("Finished recovery")
     turn.do(Detect(""))
 

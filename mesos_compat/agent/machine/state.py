@@ -349,6 +349,8 @@ class AgentState:
     #: Random at start of the process, told to masters, never changed: offers refer to it.
     resource_version_uuid: bytes
     start_time: float
+    #: How long recovery took; ``None`` until it is over.
+    recovery_time_s: float | None = None
     phase: AgentPhase = AgentPhase.RECOVERING
     #: ``None`` before the first registration.
     agent_id: AgentId | None = None
