@@ -40,7 +40,7 @@ from containerizer.init.pid1 import Init, StatusFile
 from containerizer.init.spec import LaunchSpec
 from containerizer.linux import cgroup1, fds, namespaces, signals
 from containerizer.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER
-from containerizer.linux.prctl import ProcessTitle, set_child_subreaper, set_name
+from containerizer.linux.prctl import ProcessTitle, set_child_subreaper, set_dumpable, set_name
 from containerizer.linux.process import fork
 
 #: Longest request; the launch info is not part of it.
@@ -121,6 +121,10 @@ def main(arguments: Sequence[str]) -> int:
     # Children start with all signals blocked and default actions: none is lost on the way.
     signals.reset()
     signals.block_all()
+    if os.geteuid() == 0:
+        # Children inherit it up to their exec: whoever lacks CAP_SYS_PTRACE cannot look into an
+        # init in its container's pid namespace, not even before it has entered the root.
+        set_dumpable(False)
     # Orphans of containers without a pid namespace come to us: pid 1 of a host that is a
     # container itself may reap nobody.
     set_child_subreaper(True)
