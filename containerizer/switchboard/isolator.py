@@ -94,8 +94,8 @@ class _Server:
     directory: str
     address: str | None
     process: TrackedInit | None
-    #: Whether the container may have written something.
-    used: bool = False
+    #: Whether somebody may still attach for what the container has written.
+    awaited: bool = False
 
     def failure(self) -> str | None:
         """Return how the server failed; ``None`` if it ended well or nobody knows."""
@@ -173,10 +173,12 @@ class IOSwitchboard(Isolator):
         self, states: Sequence[slave.ContainerState], orphans: Collection[ContainerId]
     ) -> None:
         """Find the servers of containers that an earlier agent left."""
-        live = [ContainerId.of(state.container_id) for state in states]
-        for container_id in (*live, *orphans):
+        live = {ContainerId.of(state.container_id) for state in states}
+        for container_id in live.union(orphans):
             server = _recovered(os.path.join(self._directory(container_id), _DIRECTORY))
             if server is not None:
+                # whoever was to attach to an orphan did so through an agent that is gone
+                server.awaited = container_id in live
                 self._servers[container_id] = server
 
     async def prepare(
@@ -249,7 +251,7 @@ class IOSwitchboard(Isolator):
             raise ContainerError(f"Container {container_id} has no stdio")
         server = self._servers.get(container_id)
         if server is not None:
-            server.used = True
+            server.awaited = True
         return taken
 
     def drop_io(self, container_id: ContainerId) -> None:
@@ -340,8 +342,7 @@ class IOSwitchboard(Isolator):
 
     async def _end(self, server: _Server, process: TrackedInit) -> None:
         """Wait for a server whose container is gone; first politely."""
-        if not server.used:
-            # nobody waits for output that there cannot be
+        if not server.awaited:
             process.signal(signal.SIGTERM)
         if await _ended(process.wait(), self._config.patience_s):
             return
@@ -403,7 +404,7 @@ def _recovered(directory: str) -> _Server | None:
         log.error("Failed to get I/O switchboard server pid from '%s': %s", path, error)
     if address is not None and not address.startswith("/"):
         address = None
-    return _Server(directory, address, process, used=True)
+    return _Server(directory, address, process)
 
 
 def _failure(wait_status: int) -> str | None:

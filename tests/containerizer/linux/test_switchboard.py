@@ -7,6 +7,7 @@ import asyncio
 import os
 import pwd
 import signal
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from containerizer.create import create_containerizer
 from containerizer.isolators.context import ContainerizerConfig
 from containerizer.launcher.posix import PosixLauncher
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
+from containerizer.linux import proc
 from containerizer.loggers.sandbox import SandboxLogger
 from containerizer.rundir import RuntimeDirectory
 from containerizer.switchboard import records
@@ -323,6 +325,23 @@ async def test_the_next_agent_takes_over(host: Host) -> None:
         async for _ in stream:
             pass
     await stream.aclose()
+
+
+async def test_a_session_does_not_outlive_its_agent(host: Host) -> None:
+    await host.mesos.launch(C, host.configured("sleep 100"), {})
+    await host.session("echo lost; sleep 100", "s")
+    folder = host.folder / "run/containers/c1/containers/s/io_switchboard"
+    address = (folder / "socket").read_text()
+    pid = int((folder / "pid").read_text())
+    await host.mesos.close()
+    host.restart()
+    await host.mesos.recover([])
+    async with asyncio.timeout(4):
+        await asyncio.gather(*(host.mesos.destroy(each) for each in host.mesos.containers()))
+    assert not os.path.exists(address)
+    assert not proc.runs_since(pid, time.time())
+    sandbox = host.sandbox() / "containers" / "s"
+    assert (sandbox / "stdout").read_bytes() == b"lost\n"
 
 
 async def test_a_server_that_dies_while_there_is_no_agent(host: Host) -> None:
