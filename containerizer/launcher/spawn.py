@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -47,6 +48,8 @@ _START_S = 60.0
 #: A child answers in a millisecond; a machine that takes longer than this is of no use.
 _ANSWER_S = 60.0
 _CLOSE_S = 5.0
+#: After this it was not the helper that was lost but only what it forked.
+_DYING_S = 1.0
 _MAX_ANSWER = 8192
 _CREDENTIALS = struct.Struct("3i")
 #: Room for the command line of an executor in the title of its process.
@@ -160,10 +163,19 @@ class Spawner:
         except _SpawnerLostError:
             # The helper was killed. Nothing of the attempt can reach its command any more.
             log.warning("The spawner of containers is gone; starting another one")
+            await self._let_die()
         try:
             return await self._attempt(data, descriptors)
         except _SpawnerLostError as error:
             raise LaunchError("Failed to clone child process: no answer") from error
+
+    async def _let_die(self) -> None:
+        """Wait for a helper that was killed: while it dies its socket still takes requests."""
+        process = self._process
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DYING_S):
+                while process is not None and process.poll() is None:  # noqa: ASYNC110 no event
+                    await asyncio.sleep(0.002)
 
     async def close(self) -> None:
         """Let the helper end; the inits it forked go on."""
