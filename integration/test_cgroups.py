@@ -12,6 +12,7 @@ from containerizer.linux.cgroup1 import CgroupLayout
 from integration.agent import OurAgent
 from integration.processes import eventually, get_json
 from integration.scene import Execution, Scene
+from mesos_compat.cli.leftovers import remove
 
 pytestmark = pytest.mark.root
 
@@ -105,3 +106,20 @@ def test_a_fork_bomb_is_gone_with_its_task(scene: Scene, docker_images: str) -> 
     done = in_image(scene, master, "bomb", bomb, "--kill_after=2secs")
     assert done.states[-1] in ("TASK_KILLED", "TASK_FAILED"), str(done)
     eventually(lambda: not containers_of(agent), PATIENCE_S, "no cgroups")
+
+
+def test_an_agent_in_cgroups_of_its_own(scene: Scene, docker_images: str) -> None:
+    master, agent = limited_agent(scene, docker_images, agent_subsystems="cpu,memory")
+    with open(f"/proc/{agent.pid}/cgroup", encoding="utf-8") as file:
+        places = {line.split(":", 1)[1] for line in file.read().splitlines()}
+    root = agent.cgroups_root
+    expected = {f":/{root}/agent/leaf"} if V2 else {f"cpu:/{root}/slave", f"memory:/{root}/slave"}
+    assert places >= expected
+    done = in_image(scene, master, "beside", "true")
+    done.check(*STARTED, "TASK_FINISHED")
+    assert agent.stop() == 0
+    # They stay, as upstream's do: who is in a cgroup cannot remove it.
+    left = containers_of(agent)
+    names = {os.path.relpath(path, os.path.dirname(path)) for path in left}
+    assert names == ({"agent", "leaf"} if V2 else {"slave"})
+    assert not remove(agent.territory)

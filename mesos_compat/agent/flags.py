@@ -289,6 +289,11 @@ class AgentFlags:
         PATH, "Folder below which cgroup hierarchies are mounted.", default="/sys/fs/cgroup"
     )
     cgroups_root: str = flag(STRING, "Cgroup that holds those of containers.", default="mesos")
+    agent_subsystems: str | None = optional(
+        STRING,
+        "Comma-separated controllers of the agent's own cgroups.",
+        deprecated=("slave_subsystems",),
+    )
     cgroups_destroy_timeout: float = flag(
         DURATION, "Time to kill all of a container and remove its cgroups.", default=60.0
     )
