@@ -34,7 +34,6 @@ import tenacity
 from mesos_compat.realmaster.errors import FileUnusable, IndexUnusable
 
 PROJECT = "mesos-scheduler"
-DEFAULT_INDEX = ""
 
 #: sha256 of the eggs as published. The master runs with the rights of its user, often root, and
 #: any configured index may carry a project of this name: a known version must be the known file.
@@ -73,7 +72,7 @@ class IndexSettings:
     """Where and how to look, as pip is configured on this machine."""
 
     #: The project is searched below each of these, in order.
-    index_urls: tuple[str, ...] = (DEFAULT_INDEX,)
+    index_urls: tuple[str, ...] = ()
     #: Folders, files or pages that hold or list packages directly.
     find_links: tuple[str, ...] = ()
     ca_bundle: str | None = None
@@ -96,19 +95,12 @@ class ListedFile:
 def settings_from_pip(environ: Mapping[str, str]) -> IndexSettings:
     """Ask the pip of this interpreter for its configuration.
 
-    Without pip, the PIP_* variables and the default index remain.
+    Without pip, the PIP_* variables remain; the index has to be among them.
     """
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "pip", "config", "list"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-            env=dict(environ),
-        )
-        values = parse_config_list(done.stdout)
+        values = parse_config_list(_pip(environ, "config", "list"))
+        if "index-url" not in values:
+            values |= parse_default_index(_pip(environ, "download", "--help"))
     except (OSError, subprocess.SubprocessError):
         values = {
             name.removeprefix("PIP_").lower().replace("_", "-"): value
@@ -116,6 +108,27 @@ def settings_from_pip(environ: Mapping[str, str]) -> IndexSettings:
             if name.startswith("PIP_") and value
         }
     return settings_from_values(values, environ)
+
+
+def parse_default_index(text: str) -> dict[str, str]:
+    """Return the option that pip's own help names as the default of ``--index-url``, if it does."""
+    words = text.partition("--index-url")[2]
+    found = re.search(r"\(default:?\s+(https?://[^\s)]+)\)", words)
+    return {} if found is None else {"index-url": found[1]}
+
+
+def _pip(environ: Mapping[str, str], *arguments: str) -> str:
+    # Help is wrapped to the terminal's width, which would break an address.
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**environ, "COLUMNS": "500"},
+    )
+    return done.stdout
 
 
 def parse_config_list(text: str) -> dict[str, str]:
@@ -145,7 +158,7 @@ def settings_from_values(values: Mapping[str, str], environ: Mapping[str, str]) 
     index_urls: tuple[str, ...] = ()
     if values.get("no-index", "").lower() not in ("1", "true", "yes", "on"):
         index_urls = (
-            values.get("index-url") or DEFAULT_INDEX,
+            *values.get("index-url", "").split(),
             *values.get("extra-index-url", "").split(),
         )
     try:

@@ -2,6 +2,7 @@
 import hashlib
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from mesos_compat.realmaster.index import (
     download,
     find_egg,
     parse_config_list,
+    parse_default_index,
     parse_html,
     parse_json,
+    settings_from_pip,
     settings_from_values,
     version_key,
 )
@@ -151,3 +154,14 @@ def test_every_place_tried_is_named_without_passwords() -> None:
 
 def test_versions_sort_as_numbers() -> None:
     assert sorted(["1.10.0", "1.4.3", "1.9.0"], key=version_key) == ["1.4.3", "1.9.0", "1.10.0"]
+
+
+def test_the_default_index_is_the_one_that_pip_names() -> None:
+    text = "  -i, --index-url <url>  Base URL (default https://index.example/simple). This"
+    assert parse_default_index(text) == {"index-url": "https://index.example/simple"}
+    assert parse_default_index("  --no-index (default https://index.example/x)") == {}
+
+
+def test_this_pip_names_an_index() -> None:
+    settings = settings_from_pip({**os.environ, "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": ""})
+    assert settings.index_urls[0].startswith("http")
