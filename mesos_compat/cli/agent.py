@@ -25,7 +25,6 @@ from containerizer.api import Containerizer
 from containerizer.create import check_images
 from containerizer.isolators.context import ContainerizerConfig
 from containerizer.launcher.agent_cgroups import place_agent
-from containerizer.launcher.agent_cgroups import place_agent
 from containerizer.launcher.base import Launcher
 from containerizer.launcher.linux import LinuxLauncher
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
@@ -422,9 +421,6 @@ def _spawner(open_files: tuple[int, int]) -> Spawner:
 def _launcher(
     config: ContainerizerConfig, flags: AgentFlags, spawner: Spawner, stack: AsyncExitStack
 ) -> Launcher:
-    if flags.agent_subsystems is not None:
-        subsystems = [name for name in flags.agent_subsystems.split(",") if name]
-        place_agent(subsystems, flags.cgroups_hierarchy, flags.cgroups_root)
     if flags.agent_subsystems is not None:
         subsystems = [name for name in flags.agent_subsystems.split(",") if name]
         place_agent(subsystems, flags.cgroups_hierarchy, flags.cgroups_root)
