@@ -385,6 +385,7 @@ class MesosContainerizer:
                     enter_namespaces=sum(entered),
                     clone_namespaces=sum(set(info.clone_namespaces)),
                     namespace_mnt_target=target,
+                    sandbox=self._outermost_sandbox(container),
                 ),
             )
         except (LaunchError, OSError) as error:
@@ -400,6 +401,11 @@ class MesosContainerizer:
             raise ContainerError("Unknown parent container pid")
         command_task = parent.config is not None and parent.config.HasField("task_info")
         return mount_namespace_target(parent.pid, command_task)
+
+    def _outermost_sandbox(self, container: Container) -> str | None:
+        root = self._table.get(container.id.root)
+        config = container.config if root is None else root.config
+        return config.directory if config is not None and config.directory else None
 
     def _checkpoint_pid(
         self, container: Container, pid: int, pid_checkpoint_path: str | None

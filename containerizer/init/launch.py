@@ -42,6 +42,8 @@ class LaunchPlace:
     terminal: bool = False
     #: Pid whose mount namespace is entered late (DEBUG containers).
     namespace_mnt_target: int | None = None
+    #: Sandbox of the outermost container, in which tasks may have changed every name.
+    sandbox: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +254,7 @@ def _enter(spec: LaunchSpec, place: LaunchPlace) -> Privileges:
     _check_combination(spec, place)
     if spec.rootfs is not None:
         pivot.check(spec.rootfs)
-    mounts.perform(spec)
+    mounts.perform(spec, place.sandbox)
     for step in spec.pre_exec_commands:
         _pre_execute(step)
     to_give_up = privileges.gather(spec)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mounts, masked paths and file operations of a launch.
 
-Targets are names in the host's tree. What lies below a root file system is resolved inside it,
-and mounted on by descriptor, so no link of an image leads out. A root file system is
-``LaunchSpec.rootfs`` and every directory that the mounts bind onto itself (the executor of a
-command task prepares a root that it does not enter).
+Sources and targets are names in the host's tree. What lies below a root file system or a sandbox
+is resolved inside it, and mounted on by descriptor, so no link of an image or task leads out. A
+root file system is ``LaunchSpec.rootfs`` and every directory that the mounts bind onto itself (the
+executor of a command task enters its root later).
 
 Source: spec ``containerizer`` 8.2 (9-11), 8.3; ``isolators-fs-net`` 1.4, 5.3.
 Deviation: a read-only bind keeps nosuid, nodev and noexec of its source; a read-only bind of a
@@ -52,18 +52,21 @@ _KEPT = MS_NOSUID | MS_NODEV | MS_NOEXEC
 class Tree:
     """The host's tree with the root file systems in it."""
 
-    def __init__(self, spec: LaunchSpec) -> None:
+    def __init__(self, spec: LaunchSpec, sandbox: str | None = None) -> None:
         roots = {os.path.normpath(m.target) for m in spec.mounts if _is_root(m)}
         if spec.rootfs:
             roots.add(os.path.normpath(spec.rootfs))
         #: Inner ones first.
         self._roots = sorted(roots, key=len, reverse=True)
+        self._sandbox = None if sandbox is None else os.path.normpath(sandbox)
 
     def split(self, path: str) -> tuple[str, str] | None:
         """Return the root that holds ``path`` and the rest; ``None`` for the host's own paths."""
         for root in self._roots:
             if path != root and is_below(path, root):
                 return root, path[len(root) :]
+        if self._sandbox is not None and path != self._sandbox and is_below(path, self._sandbox):
+            return self._sandbox, path[len(self._sandbox) :]
         return None
 
     @contextmanager
@@ -73,7 +76,9 @@ class Tree:
         if inside is None:
             fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
         else:
-            fd = self._open_inside(*inside, beneath.open_in_root)
+            sandbox = inside[0] == self._sandbox
+            resolve = beneath.open_beneath if sandbox else beneath.open_in_root
+            fd = self._open_inside(*inside, resolve)
         try:
             yield fd
         finally:
@@ -113,9 +118,12 @@ class Tree:
             os.close(root_fd)
 
 
-def perform(spec: LaunchSpec) -> None:
-    """Make the mounts of a launch, masks and file operations last. Raises LaunchFailure."""
-    tree = Tree(spec)
+def perform(spec: LaunchSpec, sandbox: str | None = None) -> None:
+    """Make the mounts of a launch, masks and file operations last. Raises LaunchFailure.
+
+    ``sandbox`` is that of the outermost container: tasks may change all that lies below.
+    """
+    tree = Tree(spec, sandbox)
     _mount_all(spec, tree)
     for path in spec.masked_paths:
         _mask(tree, path)

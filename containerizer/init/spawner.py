@@ -75,6 +75,8 @@ class SpawnRequest:
     namespace_mnt_target: int | None = None
     #: Whether stdio is the terminal that the new session controls.
     terminal: bool = False
+    #: Sandbox of the outermost container; nothing in it is trusted.
+    sandbox: str | None = None
     #: Path of the program of ours that init runs itself instead of forking a command.
     program: str | None = None
 
@@ -306,7 +308,9 @@ class _Spawner:
                 return LaunchSpec.from_json(file.readall())
 
         place = LaunchPlace(
-            terminal=request.terminal, namespace_mnt_target=request.namespace_mnt_target
+            terminal=request.terminal,
+            namespace_mnt_target=request.namespace_mnt_target,
+            sandbox=request.sandbox,
         )
         program = None if request.program is None else self._programs[request.program]
         task = InitTask(read_spec, descriptors.control, place, program, self._title)

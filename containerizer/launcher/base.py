@@ -42,6 +42,8 @@ class ForkRequest:
     enter_namespaces: int = 0
     clone_namespaces: int = 0
     namespace_mnt_target: int | None = None
+    #: Sandbox of the outermost container: tasks may have changed every name in it.
+    sandbox: str | None = None
 
 
 class ForkedInit(Protocol):

@@ -129,6 +129,7 @@ class LinuxLauncher:
                     namespace_mnt_target=request.namespace_mnt_target,
                     terminal=request.launch_info.HasField("tty_slave_path"),
                     program=self._spawner.program(request.launch_info),
+                    sandbox=request.sandbox,
                 ),
                 print_message(request.launch_info),
                 request.stdio,

@@ -73,6 +73,7 @@ class PosixLauncher:
                 request.runtime_directory,
                 terminal=request.launch_info.HasField("tty_slave_path"),
                 program=self._spawner.program(request.launch_info),
+                sandbox=request.sandbox,
             ),
             print_message(request.launch_info),
             request.stdio,

@@ -19,6 +19,7 @@ from typing import Literal
 from containerizer.linux.libc import SYS_OPENAT2, check, syscall, text
 
 _NO_MAGICLINKS = 0x02
+_BENEATH = 0x08
 _IN_ROOT = 0x10
 _PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
 #: As the kernel: more links than this are a loop.
@@ -33,8 +34,24 @@ def open_root(path: str) -> int:
 
 def open_in_root(root_fd: int, path: str) -> int:
     """Return an O_PATH descriptor of what ``path`` is inside the root. Links are followed."""
+    fd = _resolve(root_fd, path, _IN_ROOT)
+    # Old kernels, and filters that deny what they do not know.
+    return _walk(root_fd, path, None) if fd is None else fd
+
+
+def open_beneath(directory_fd: int, path: str) -> int:
+    """Return an O_PATH descriptor of what ``path`` is below a directory that is nobody's root.
+
+    Links that lead out of it, absolute ones too, are an error: EXDEV.
+    """
+    fd = _resolve(directory_fd, path, _BENEATH)
+    return _walk_without_links(directory_fd, path) if fd is None else fd
+
+
+def _resolve(root_fd: int, path: str, how_far: int) -> int | None:
+    """Let the kernel resolve; ``None`` if it cannot."""
     relative = path.lstrip("/") or "."
-    how = _OPEN_HOW.pack(_PATH_FLAGS, 0, _IN_ROOT | _NO_MAGICLINKS)
+    how = _OPEN_HOW.pack(_PATH_FLAGS, 0, how_far | _NO_MAGICLINKS)
     for _ in range(8):
         result = syscall(
             SYS_OPENAT2,
@@ -46,10 +63,26 @@ def open_in_root(root_fd: int, path: str) -> int:
         number = ctypes.get_errno() if result < 0 else 0
         if number not in (errno.EAGAIN, errno.EINTR):
             break
-    # Old kernels, and filters that deny what they do not know.
     if number in (errno.ENOSYS, errno.EPERM, errno.EAGAIN, errno.EINTR):
-        return _walk(root_fd, path, None)
+        return None
     return check(result, path)
+
+
+def _walk_without_links(directory_fd: int, path: str) -> int:
+    fd = os.dup(directory_fd)
+    try:
+        for name in reversed(_names(path)):
+            if name == "..":
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
+            below = os.open(name, _PATH_FLAGS | os.O_NOFOLLOW, dir_fd=fd)
+            os.close(fd)
+            fd = below
+            if stat.S_ISLNK(os.stat(fd).st_mode):
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
 
 
 def make_directory_in_root(root_fd: int, path: str) -> int:

@@ -131,6 +131,7 @@ class Host:
         release: bool = True,
         terminal: int | None = None,
         namespace_mnt_target: int | None = None,
+        sandbox: str | None = None,
     ) -> tuple[ContainerId, ForkedInit]:
         """Fork an init, and release it."""
         container_id = ContainerId(str(uuid.uuid4()), parent)
@@ -154,6 +155,7 @@ class Host:
                     enter_namespaces=enter,
                     clone_namespaces=sum(info.clone_namespaces),
                     namespace_mnt_target=namespace_mnt_target,
+                    sandbox=sandbox,
                 ),
             )
         finally:

@@ -337,3 +337,36 @@ async def test_device_nodes_of_an_image_are_what_it_may_have(linux: LinuxHost, i
     )
     outcome = await linux.run(info)
     assert outcome.lines == [" 00 00"], outcome.stderr
+
+
+async def test_links_in_a_sandbox_lead_nowhere(linux: LinuxHost, outside: str) -> None:
+    """Between the isolators' look at a sandbox and the mount a task may have changed it."""
+    os.mkdir(f"{outside}/secret")
+    sandbox = os.path.join(os.path.realpath(linux.folder), "sandbox")
+    os.makedirs(f"{sandbox}/real/inner/kept")
+    os.makedirs(f"{sandbox}/target")
+    os.symlink("real", f"{sandbox}/good")
+    os.symlink(outside, f"{sandbox}/absolute")
+    os.symlink("../" * 20 + outside[1:], f"{sandbox}/relative")
+
+    async def mounted(source: str, target: str) -> host.Outcome:
+        info = launch_info(
+            f"ls {sandbox}/target",
+            mounts=[{"source": source, "target": target, "flags": 4096}],
+            clone_namespaces=[CLONE_NEWNS],
+            working_directory="/",
+        )
+        container_id, _ = await linux.start(info, sandbox=sandbox)
+        return await linux.finish(container_id)
+
+    outcome = await mounted(f"{sandbox}/good/inner", f"{sandbox}/target")
+    assert outcome.lines == ["kept"], outcome.stderr
+    for link in ("absolute", "relative"):
+        outcome = await mounted(f"{sandbox}/{link}/secret", f"{sandbox}/target")
+        assert outcome.status == "256"
+        assert outcome.stderr.endswith(": Invalid cross-device link\n")
+        outcome = await mounted(f"{sandbox}/real", f"{sandbox}/{link}/secret")
+        assert outcome.status == "256"
+        outcome = await mounted(f"{sandbox}/real", f"{sandbox}/{link}/made")
+        assert outcome.status == "256"
+    assert os.listdir(outside) == ["secret"]

@@ -87,6 +87,27 @@ def test_errors(root_fd: int, path: str, number: int) -> None:
     assert caught.value.errno == number
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("etc/file", "etc/file"),
+        ("", ""),
+        ("absolute/file", errno.EXDEV),
+        ("climbing/file", errno.EXDEV),
+        ("../root/etc", errno.EXDEV),
+        ("chain", errno.EXDEV),
+        ("etc/none", errno.ENOENT),
+    ],
+)
+def test_beneath_a_sandbox(root_fd: int, root: Path, path: str, expected: str | int) -> None:
+    if isinstance(expected, str):
+        assert _where(beneath.open_beneath(root_fd, path)) == str(root / expected)
+        return
+    with pytest.raises(OSError) as caught:
+        beneath.open_beneath(root_fd, path)
+    assert caught.value.errno == expected
+
+
 def test_create(root_fd: int, root: Path) -> None:
     made = beneath.make_directory_in_root(root_fd, "dangling/a/../b")
     assert _where(made) == str(root / "run" / "made" / "b")
