@@ -3,6 +3,7 @@
 
 import os
 import threading
+import uuid
 from typing import Any
 
 import pytest
@@ -123,3 +124,33 @@ def test_an_agent_in_cgroups_of_its_own(scene: Scene, docker_images: str) -> Non
     names = {os.path.relpath(path, os.path.dirname(path)) for path in left}
     assert names == ({"agent", "leaf"} if V2 else {"slave"})
     assert not remove(agent.territory)
+
+
+@pytest.mark.skipif(not V2, reason="needs cgroups version 2 only")
+def test_an_agent_stays_inside_the_cgroup_of_its_service(scene: Scene, docker_images: str) -> None:
+    service = f"test-{uuid.uuid4().hex[:8]}.service"
+    unit = os.path.join(cgroup1.V2_MOUNT_POINT, service)
+    os.mkdir(unit)
+    master = scene.master()
+    agent = scene.prepare_agent(
+        master,
+        isolation=ISOLATION,
+        image_providers="docker",
+        docker_registry=docker_images,
+        agent_subsystems="cpu,memory",
+    )
+    agent.cgroups_root = f"{service}/mesos"
+    joined = ["sh", "-c", f'echo 0 >{unit}/cgroup.procs && exec "$@"', "sh", *agent.arguments()]
+    agent.launch(joined, {}, agent.folder)
+    agent.wait_until_registered(PATIENCE_S)
+    done = in_image(scene, master.address, "inside", "true")
+    done.check(*STARTED, "TASK_FINISHED")
+    done = in_image(scene, master.address, "eater", "tail /dev/zero")
+    assert "reason: REASON_CONTAINER_LIMITATION_MEMORY" in done.stdout, str(done)
+    # The service's own cgroup has no processes: everything is below it.
+    assert cgroup1.processes(unit) == set()
+    with open(os.path.join(unit, "mesos/agent/memory.current"), encoding="ascii") as file:
+        assert int(file.read()) > 0
+    assert agent.stop() == 0
+    assert not remove(agent.territory)
+    os.rmdir(unit)

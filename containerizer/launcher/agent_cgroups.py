@@ -51,12 +51,13 @@ def _place_unified(mount: str, root: str, controllers: Sequence[str]) -> None:
         cgroup2.create(leaf)
     except OSError as error:
         raise FlagError(f"Failed to create cgroup {leaf}: {_text(error)}") from error
+    # First out of the cgroup of our service, which may be on the way.
+    _move(agent, leaf)
     try:
-        cgroup2.enable(mount, controllers)
+        cgroup2.enable_between(mount, os.path.join(mount, root), controllers)
     except OSError as error:
         what = "Failed to enable the requested cgroup v2 controllers"
         raise FlagError(f"{what}: {_text(error)}") from error
-    _move(agent, leaf)
 
 
 def _move(watched: str, cgroup: str) -> None:
