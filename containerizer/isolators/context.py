@@ -42,6 +42,8 @@ class ContainerizerConfig:
     cgroups_cpu_enable_pids_and_tids_count: bool = False
     revocable_cpu_low_priority: bool = True
     allowed_devices: pb.DeviceWhitelist | None = None
+    effective_capabilities: pb.CapabilityInfo | None = None
+    bounding_capabilities: pb.CapabilityInfo | None = None
     disallow_sharing_agent_pid_namespace: bool = False
     disallow_sharing_agent_ipc_namespace: bool = False
     default_container_shm_size_bytes: int | None = None

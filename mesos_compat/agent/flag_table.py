@@ -140,13 +140,6 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     Flag("perf_duration", DURATION, "Length of a sample.", 10.0),
     Flag("systemd_enable_support", BOOL, "Keep containers in a systemd slice.", True),
     Flag("systemd_runtime_directory", PATH, "Where that slice is written.", "/run/systemd/system"),
-    Flag(
-        "effective_capabilities",
-        JSON_OBJECT,
-        "Capabilities of tasks that ask for none.",
-        deprecated_aliases=("allowed_capabilities",),
-    ),
-    Flag("bounding_capabilities", JSON_OBJECT, "Most capabilities that tasks can have."),
     Flag("volume_gid_range", STRING, "Group ids for shared volumes."),
     Flag("container_disk_watch_interval", DURATION, "How often sandboxes are measured.", 15.0),
     Flag("enforce_container_disk_quota", BOOL, "End containers over their disk.", False),

@@ -310,6 +310,14 @@ class AgentFlags:
     allowed_devices: Mapping[str, Any] | None = optional(
         JSON_OBJECT, "Devices that containers may use besides the usual ones."
     )
+    effective_capabilities: Mapping[str, Any] | None = optional(
+        JSON_OBJECT,
+        "Capabilities of tasks that ask for none.",
+        deprecated=("allowed_capabilities",),
+    )
+    bounding_capabilities: Mapping[str, Any] | None = optional(
+        JSON_OBJECT, "Most capabilities that tasks can have."
+    )
     disallow_sharing_agent_pid_namespace: bool = flag(
         BOOL, "Give each top-level container an own pid namespace.", default=False
     )

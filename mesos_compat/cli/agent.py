@@ -396,6 +396,12 @@ def _containerizer_config(
         cgroups_cpu_enable_pids_and_tids_count=flags.cgroups_cpu_enable_pids_and_tids_count,
         revocable_cpu_low_priority=flags.revocable_cpu_low_priority,
         allowed_devices=from_json("allowed_devices", flags.allowed_devices, pb.DeviceWhitelist),
+        effective_capabilities=from_json(
+            "effective_capabilities", flags.effective_capabilities, pb.CapabilityInfo
+        ),
+        bounding_capabilities=from_json(
+            "bounding_capabilities", flags.bounding_capabilities, pb.CapabilityInfo
+        ),
         disallow_sharing_agent_pid_namespace=flags.disallow_sharing_agent_pid_namespace,
         disallow_sharing_agent_ipc_namespace=flags.disallow_sharing_agent_ipc_namespace,
         default_container_shm_size_bytes=flags.default_container_shm_size,
