@@ -2,6 +2,7 @@
 """Starts the task's command in a fork of the executor, by the code of the launch helper.
 
 Source: spec ``executors`` 5.3 step 6, ``containerizer`` 7.2.
+Deviation: an executor that is its container's init goes into the task's image, too.
 """
 
 from __future__ import annotations
