@@ -62,7 +62,7 @@ def create_containerizer(
 ) -> Containerizer:
     """Make the containerizer that ``config`` describes; on the event loop.
 
-    ``provisioner`` may be ``None``: then nothing has an image. ``logger`` takes the place of the one
+    ``provisioner`` may be ``None``: then nothing has an image. ``logger`` replaces the one
     that ``config`` names. ``helpers`` (the launcher's spawner) starts I/O switchboards and loggers;
     without it there are no terminals and no sessions. ``fetched`` is called with the sandbox of
     each container when all its files are there, and raises nothing. Raises FlagError with the line
