@@ -12,7 +12,9 @@ from typing import Final
 
 from aiohttp import ClientPayloadError, web
 
+from mesos_compat.base.budget import Budget
 from mesos_compat.base.errors import ApiError
+from mesos_compat.libprocess.server import ServerRequest
 
 #: Largest body after decompression.
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
@@ -23,16 +25,26 @@ BODY_TIMEOUT_S: Final = 300.0
 
 
 async def read_body(request: web.BaseRequest) -> bytes:
-    """Return the whole body. Raises ApiError 413, 408, or 500 if it cannot be decoded."""
+    """Return the whole body. Raises ApiError 413, 408, or 500 if it cannot be decoded.
+
+    Bodies that are being read share the budget that the server gave their requests.
+    """
     json = request.headers.get("Content-Type") == "application/json"
     limit = MAX_JSON_BYTES if json else MAX_BODY_BYTES
     pieces: list[bytes] = []
     size = 0
-    async for piece in pieces_of(request):
-        pieces.append(piece)
-        size += len(piece)
-        if size > limit:
-            raise ApiError(413, f"The body exceeds {limit} bytes.")
+    budget = request.body_budget if isinstance(request, ServerRequest) else Budget(limit)
+    held = budget.open(lambda: _abort(request))
+    try:
+        async for piece in pieces_of(request):
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit:
+                raise ApiError(413, f"The body exceeds {limit} bytes.")
+            if not held.resize(size):
+                raise ApiError(413, "Too many bytes of requests are under way.")
+    finally:
+        held.resize(0)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
@@ -51,8 +63,14 @@ async def endless_pieces_of(request: web.BaseRequest) -> AsyncIterator[bytes]:
     content = request.content
     if request.headers.get("Expect", "").lower() == "100-continue" and not content.at_eof():
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the response proper has not begun
     try:
         while piece := await content.readany():
             yield piece
     except (ClientPayloadError, web.RequestPayloadError, ValueError) as error:
         raise ApiError(500, f"Failed to decode body: {error}") from None
+
+
+def _abort(request: web.BaseRequest) -> None:
+    if request.transport is not None:
+        request.transport.abort()

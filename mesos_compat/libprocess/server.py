@@ -7,8 +7,10 @@ aiohttp, from that request's first byte on; a message that comes later on such a
 recognised there, too. No connection is ever closed for being idle: the master takes a closed
 connection for a lost agent.
 
-Memory is bounded: a head, a body, and the bytes of all messages that are under way each have a
-limit; who exceeds one is answered if possible and disconnected.
+Memory is bounded: a head, a body, and the bytes of all messages, and of all other bodies, that are
+under way each have a limit; who exceeds one is answered if possible and disconnected. So is the
+number of connections: a new one takes the place of one that never sent a whole request, or else of
+the one that was not used for longest, so that idle ones can not lock the master out.
 
 Source: spec ``agent-master`` 2.4 to 2.6 and pitfalls 2, 3, 6, 8 to 10.
 """
@@ -32,6 +34,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
+from mesos_compat.base.budget import Budget
 from mesos_compat.base.errors import InvariantError, WireError
 from mesos_compat.base.log import Complaints
 from mesos_compat.libprocess import wire
@@ -82,8 +85,10 @@ class ServerLimits:
     inflight_bytes: int = 2 * wire.MAX_BODY_BYTES
     #: The body of a request that is no message.
     http_body_bytes: int = wire.MAX_BODY_BYTES
+    #: All such bodies that are being received at the same time.
+    http_inflight_bytes: int = 2 * wire.MAX_BODY_BYTES
     head_bytes: int = wire.MAX_HEAD_BYTES
-    #: Connections at the same time; further ones are closed at once.
+    #: Connections at the same time; further ones take the place of those of least use.
     connections: int = field(default_factory=lambda: _connection_limit())
 
 
@@ -104,9 +109,12 @@ class Server:
         self._inbox = inbox
         self._handler = handler
         self._listening: asyncio.Server | None = None
-        self._http: web.Server | None = None
+        self._http: _HttpServer | None = None
         self._connections: set[_Connection] = set()
-        self._inflight = 0
+        self._slots = _Slots()
+        #: Bytes of messages, and of other bodies, that are being received.
+        self.messages = Budget(self.limits.inflight_bytes)
+        self.bodies = Budget(self.limits.http_inflight_bytes)
         #: Lines about peers that misbehave.
         self.complaints = Complaints(log)
         self._filter = _PeerFaults(self.complaints)
@@ -120,7 +128,8 @@ class Server:
         """Accept connections from now on."""
         limits = self.limits
         http_log.addFilter(self._filter)
-        self._http = web.Server(
+        self._http = _HttpServer(
+            self._slots,
             self._serve,
             request_factory=self._make_request,
             # who waits for a container, or attached to one, must not do so for nobody
@@ -163,20 +172,31 @@ class Server:
             return HTTPStatus.ACCEPTED, ""
         return HTTPStatus.NOT_FOUND, ""
 
-    def reserve(self, more: int) -> bool:
-        """Account for bytes held by a connection (negative: given back); ``False`` if too many."""
-        self._inflight += more
-        return self._inflight <= self.limits.inflight_bytes
-
-    def add(self, connection: _Connection) -> bool:
-        """Remember a connection that reads messages; ``False`` if there are too many."""
-        assert self._http is not None
-        others = len(self._connections) + len(self._http.connections)
+    def add(self, connection: _Connection, transport: asyncio.Transport) -> bool:
+        """Remember a connection that reads messages; ``False`` if there is no place for it."""
+        if len(self._slots) >= self.limits.connections:
+            idle = self._slots.least_used()
+            if idle is None:
+                return False
+            peer = idle.get_extra_info("peername")
+            self.complaints.warn(
+                "Too many connections: closing an unused one of %s", peer[0] if peer else None
+            )
+            idle.abort()
         self._connections.add(connection)
-        return others < self.limits.connections
+        self._slots.add(transport)
+        return True
+
+    def used(self, transport: asyncio.Transport) -> None:
+        """Note that a whole message came on a connection and was answered."""
+        self._slots.idle(transport)
+
+    def lost(self, transport: asyncio.Transport) -> None:
+        """Forget a connection that is closed."""
+        self._slots.remove(transport)
 
     def discard(self, connection: _Connection) -> None:
-        """Forget a connection that was closed or handed over."""
+        """Forget a reader of messages whose connection was closed or handed over."""
         self._connections.discard(connection)
 
     def http_protocol(self) -> RequestHandler:
@@ -185,10 +205,13 @@ class Server:
         return self._http()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        expected = request.headers.get("Expect", "").lower()
-        if expected == "100-continue" and request.version >= HttpVersion11:
-            await request.writer.write(_CONTINUE)
-            request.writer.output_size = 0  # the response proper has not begun
+        try:
+            return await self._answer(request)
+        finally:
+            if request.transport is not None and request.content.is_eof():
+                self._slots.idle(request.transport)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if not wire.is_message(request.method, request.headers):
             try:
                 return await self._handler(request)
@@ -201,7 +224,20 @@ class Server:
             sender, target_id, name = wire.address_of(request.raw_path, request.headers)
         except WireError as error:
             return web.Response(status=500, text=str(error))
-        message = wire.Received(sender, target_id, name, await request.read())
+        expected = request.headers.get("Expect", "").lower()
+        if expected == "100-continue" and request.version >= HttpVersion11:
+            await request.writer.write(_CONTINUE)
+            request.writer.output_size = 0  # the response proper has not begun
+        held = self.messages.open(lambda: _abort(request))
+        try:
+            body = bytearray()
+            while piece := await request.content.readany():
+                body += piece
+                if len(body) > self.limits.body_bytes or not held.resize(len(body)):
+                    return web.Response(status=413)
+        finally:
+            held.resize(0)
+        message = wire.Received(sender, target_id, name, bytes(body))
         status, text = self.deliver(message, request.remote)
         return web.Response(status=status, text=text)
 
@@ -213,7 +249,7 @@ class Server:
         writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
-        return web.BaseRequest(
+        made = ServerRequest(
             message,
             payload,
             protocol,
@@ -222,6 +258,85 @@ class Server:
             asyncio.get_running_loop(),
             client_max_size=self.limits.http_body_bytes,
         )
+        made.body_budget = self.bodies
+        transport = made.transport
+        if transport is not None:
+            payload.on_eof(lambda: self._slots.busy(transport))
+        return made
+
+
+class _Slots:
+    """Which connections there are, and which of them can be spared."""
+
+    def __init__(self) -> None:
+        self._all: set[asyncio.Transport] = set()
+        #: Those that never sent a whole request, oldest first.
+        self._fresh: dict[asyncio.Transport, None] = {}
+        #: Those that wait for the next request, least recently used first.
+        self._idle: dict[asyncio.Transport, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def add(self, transport: asyncio.Transport) -> None:
+        self._all.add(transport)
+        self._fresh[transport] = None
+
+    def busy(self, transport: asyncio.Transport) -> None:
+        """A whole request is there: the connection is needed until it is answered."""
+        self._fresh.pop(transport, None)
+        self._idle.pop(transport, None)
+
+    def idle(self, transport: asyncio.Transport) -> None:
+        """A request was answered."""
+        self.busy(transport)
+        if transport in self._all:
+            self._idle[transport] = None
+
+    def remove(self, transport: asyncio.Transport) -> None:
+        self.busy(transport)
+        self._all.discard(transport)
+
+    def least_used(self) -> asyncio.Transport | None:
+        """Remove and return the connection that is needed least; ``None`` if all are busy."""
+        found = next(iter(self._fresh), None) or next(iter(self._idle), None)
+        if found is not None:
+            self.remove(found)
+        return found
+
+
+class _HttpServer(web.Server):
+    """Frees the place of connections that were handed to it."""
+
+    def __init__(self, slots: _Slots, handler: Handler, **options: Any) -> None:
+        super().__init__(handler, **options)
+        self._slots = slots
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        if handler.transport is not None:
+            self._slots.remove(handler.transport)
+        super().connection_lost(handler, exc)
+
+
+class ServerRequest(web.BaseRequest):
+    """A request that is no message, or does not come first on its connection.
+
+    Its answers are without the header that tells what they were made with.
+    """
+
+    ATTRS = web.BaseRequest.ATTRS | frozenset(["body_budget"])
+
+    #: What handlers share that keep bodies in memory.
+    body_budget: Budget
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        await super()._prepare_hook(response)
+        response.headers.popall("Server", None)
+
+
+def _abort(request: web.BaseRequest) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 class _Connection(asyncio.Protocol):
@@ -231,7 +346,7 @@ class _Connection(asyncio.Protocol):
         self._server = server
         self._transport: asyncio.Transport | None = None
         self._peer_ip: str | None = None
-        self._held = 0
+        self._held = server.messages.open(self._drop)
         self._paused = False
         limits = server.limits
         self._reader = wire.RequestReader(
@@ -245,12 +360,15 @@ class _Connection(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if not self._server.add(self):
+        if not self._server.add(self, self._transport):
             server = self._server
             server.complaints.warn("Too many connections: closing that of %s", self._peer_ip)
             self._transport.abort()
+            self._transport = None
 
     def data_received(self, data: bytes) -> None:
+        if self._transport is None:
+            return
         for request in self._reader.feed(data):
             self._answer(request)
         if self._reader.error is not None:
@@ -258,13 +376,15 @@ class _Connection(asyncio.Protocol):
         elif self._reader.foreign:
             if not self._paused:
                 self._hand_over()
-        elif not self._account(self._reader.held):
-            self._refuse(wire.RefusedBody("Too many bytes of messages are under way"))
+        elif not self._held.resize(self._reader.held):
+            self._drop()
         elif self._reader.expects_continue:
             self._reader.expects_continue = False
             self._write(_CONTINUE)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        if self._transport is not None:
+            self._server.lost(self._transport)
         self._forget()
 
     def pause_writing(self) -> None:
@@ -293,6 +413,11 @@ class _Connection(asyncio.Protocol):
         if text:
             self._server.complaints.warn("Refused a message from %s: %s", self._peer_ip, text)
         self._write(_response(status, text))
+        if self._transport is not None:
+            self._server.used(self._transport)
+
+    def _drop(self) -> None:
+        self._refuse(wire.RefusedBody("Too many bytes of messages are under way"))
 
     def _refuse(self, error: WireError) -> None:
         self._server.complaints.warn("Dropping the connection of %s: %s", self._peer_ip, error)
@@ -300,6 +425,8 @@ class _Connection(asyncio.Protocol):
         status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if large else HTTPStatus.BAD_REQUEST
         self._write(_response(status, str(error), close=True))
         self.close()
+        if self._transport is not None:
+            self._server.lost(self._transport)
         self._forget()
 
     def _hand_over(self) -> None:
@@ -314,13 +441,8 @@ class _Connection(asyncio.Protocol):
         protocol.connection_made(transport)
         protocol.data_received(rest)
 
-    def _account(self, held: int) -> bool:
-        fits = self._server.reserve(held - self._held)
-        self._held = held
-        return fits
-
     def _forget(self) -> None:
-        self._account(0)
+        self._held.resize(0)
         self._server.discard(self)
         self._transport = None
 

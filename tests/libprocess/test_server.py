@@ -14,6 +14,7 @@ import pytest
 from aiohttp import ClientSession, web
 
 from mesos_compat.base.errors import InvariantError
+from mesos_compat.http.body import read_body
 from mesos_compat.libprocess import wire
 from mesos_compat.libprocess.address import Bound, ListenOptions, bind
 from mesos_compat.libprocess.server import Server, ServerLimits, dispatch
@@ -66,7 +67,7 @@ class Bench:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.raw_path}")
-        body = await request.read()
+        body = await read_body(request)
         await self.release.wait()
         return web.Response(text=f"{len(body)} bytes")
 
@@ -215,7 +216,7 @@ async def test_a_large_message_in_one_chunk() -> None:
         peer.write(bench.message("m", body))
         await peer.responses(1)
         assert bench.messages[0].body == body
-        assert bench.server._inflight == 0
+        assert bench.server.messages.used == 0
 
 
 async def test_who_waits_for_100_continue_gets_it() -> None:
@@ -274,34 +275,123 @@ class TestHostile:
             part = bench.message("m", b"x" * 900)[:-100]
             one, two = await bench.connect(), await bench.connect()
             one.write(part)
-            await until(lambda: bench.server._inflight > 0)
+            await until(lambda: bench.server.messages.used > 0)
             two.write(part)
             assert b" 413 " in await two.closed()
             one.write(bench.message("m", b"x" * 900)[-100:])
             await one.responses(1)
-            assert bench.server._inflight == 0
+            assert bench.server.messages.used == 0
+
+    async def test_a_large_slow_message_does_not_shut_out_a_small_one(self) -> None:
+        async with serving(ServerLimits(body_bytes=1000, inflight_bytes=1000)) as bench:
+            large, small = await bench.connect(), await bench.connect()
+            large.write(bench.message("m", b"x" * 990)[:-20])
+            await until(lambda: bench.server.messages.used > 900)
+            message = bench.message("m", b"x" * 200)
+            small.write(message[:-10])
+            assert b" 413 " in await large.closed()
+            small.write(message[-10:])
+            await small.responses(1)
+            assert len(bench.messages) == 1
 
     async def test_too_many_connections(self) -> None:
-        async with serving(ServerLimits(connections=2)) as bench:
-            one, two = await bench.connect(), await bench.connect()
-            two.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            await two.responses(1)
-            three = await bench.connect()
+        async with serving(ServerLimits(connections=3)) as bench:
+            slow, busy = await bench.connect(), await bench.connect()
+            bench.release.clear()
+            busy.write(b"GET /busy HTTP/1.1\r\nHost: x\r\n\r\n")
+            await until(lambda: bench.requests == ["GET /busy"])
+            slow.write(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
+            await until(lambda: len(bench.requests) == 2)
+            master = await bench.connect()
+            master.write(bench.message("m"))
+            await master.responses(1)
+            idle = await bench.connect()  # takes the place of ``slow``
             with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
-                await three.responses(1)
-            one.writer.close()
-            await until(lambda: len(bench.server._connections) == 0)
-            four = await bench.connect()
-            four.write(bench.message("m"))
-            await four.responses(1)
+                await slow.responses(1)
+            idle.write(bench.message("m"))
+            await idle.responses(1)
+            master.write(bench.message("m"))
+            await master.responses(1)
+            other = (
+                await bench.connect()
+            )  # takes that of ``idle``, which was used before ``master``
+            with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+                await idle.responses(1)
+            other.write(bench.message("m"))
+            master.write(bench.message("m"))
+            await master.responses(1)
+            bench.release.set()
+            await busy.responses(1)
+            await other.responses(1)
+
+    async def test_no_place_when_all_are_busy(self) -> None:
+        async with serving(ServerLimits(connections=1)) as bench:
+            bench.release.clear()
+            busy = await bench.connect()
+            busy.write(b"GET /busy HTTP/1.1\r\nHost: x\r\n\r\n")
+            await until(lambda: bench.requests == ["GET /busy"])
+            more = await bench.connect()
+            with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+                await more.responses(1)
+            bench.release.set()
+            await busy.responses(1)
+
+    async def test_a_flood_of_silent_connections_locks_nobody_out(self) -> None:
+        async with serving(ServerLimits(connections=10)) as bench:
+            master = await bench.connect()
+            for _ in range(100):
+                await bench.connect()
+                master.write(bench.message("m"))
+                await master.responses(1)
+            assert len(bench.server._slots) == 10
+            new = await bench.connect()
+            new.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await new.responses(1)
+
+    async def test_places_are_given_back(self) -> None:
+        async with serving(ServerLimits(connections=5)) as bench:
+            for _ in range(3):
+                message, request = await bench.connect(), await bench.connect()
+                refused = await bench.connect()
+                message.write(bench.message("m"))
+                await message.responses(1)
+                request.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                await request.responses(1)
+                refused.write(b"POST \0\0\0\r\n\r\n")
+                await refused.closed()
+                message.writer.close()
+                request.writer.close()
+                await until(lambda: len(bench.server._slots) == 0)
+
+    async def test_a_message_after_a_request_has_the_limits_of_any(self) -> None:
+        async with serving(ServerLimits(body_bytes=1000)) as bench:
+            peer = await bench.connect()
+            peer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await peer.responses(1)
+            peer.write(bench.message("m", b"x" * 1001))
+            (answer,) = await peer.responses(1)
+            assert b" 413 " in answer
+            assert bench.messages == []
+
+    async def test_other_bodies_together_are_bounded(self) -> None:
+        async with serving(ServerLimits(http_inflight_bytes=1000)) as bench:
+            large, small = await bench.connect(), await bench.connect()
+            large.write(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n" + b"x" * 900)
+            await until(lambda: bench.server.bodies.used == 900)
+            small.write(b"POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 200\r\n\r\n" + b"x" * 199)
+            with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+                await large.responses(1)
+            small.write(b"x")
+            await small.responses(1)
+            assert bench.server.bodies.used == 0
 
     async def test_a_peer_that_vanishes_gives_its_bytes_back(self) -> None:
         async with serving() as bench:
             peer = await bench.connect()
             peer.write(bench.message("m", b"x" * 900)[:-100])
-            await until(lambda: bench.server._inflight > 0)
+            await until(lambda: bench.server.messages.used > 0)
             peer.writer.transport.abort()
-            await until(lambda: bench.server._inflight == 0)
+            await until(lambda: bench.server.messages.used == 0)
 
     async def test_a_peer_that_reads_no_answers_is_not_read_for_ever(self) -> None:
         async with serving() as bench:
@@ -335,6 +425,17 @@ async def test_close_ends_connections_and_handlers() -> None:
         await busy.closed()
         with pytest.raises(OSError):
             await bench.connect()
+
+
+@pytest.mark.parametrize("request_line", [b"GET / HTTP/1.1", b"GET / HTTP/9.9", b"\x01 / HTTP/1.1"])
+async def test_no_answer_tells_what_it_was_made_with(request_line: bytes) -> None:
+    async with serving() as bench:
+        peer = await bench.connect()
+        peer.write(request_line + b"\r\nHost: x\r\n\r\n")
+        (answer,) = await peer.responses(1)
+        assert b"\r\nDate: " in answer
+        assert b"Server:" not in answer
+        assert b"ython" not in answer
 
 
 def test_dispatch_by_process_id() -> None:
