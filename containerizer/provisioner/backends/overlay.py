@@ -10,6 +10,7 @@ Source: spec ``images`` 4.1, 4.5; upstream ``provisioner/backends/overlay.cpp``.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 #: Nothing in a root file system outlives its container, so nothing has to reach the disk. Without
 #: this option (since Linux 5.10) each unmount writes the whole file system of the host to disk.
 _VOLATILE = ",volatile"
+#: How the name of the directory begins in which an overlay is tried.
+_PROBE = ".overlay-"
 _OPAQUE = "trusted.overlay.opaque"
 
 #: The kernel takes one page of options, the terminating zero included.
@@ -97,11 +100,13 @@ def _provision(
     try:
         for directory in (rootfs, scratch.upperdir, scratch.workdir):
             os.makedirs(directory, 0o755, exist_ok=True)
-        links = tempfile.mkdtemp(prefix="", dir=temporary)
+        # Known to whoever cleans up before it is there.
+        links = os.path.join(temporary, os.urandom(8).hex())
+        os.symlink(links, scratch.links)
         try:
-            os.symlink(links, scratch.links)
+            os.mkdir(links, 0o700)
         except OSError:
-            os.rmdir(links)
+            os.unlink(scratch.links)
             raise
         layers = _visible(_distinct(layers))
         for number, layer in enumerate(layers):
@@ -141,13 +146,14 @@ def _mount(rootfs: str, links: str, count: int, scratch: ScratchLayout, more: st
 
 def _destroy(rootfs: str, scratch: ScratchLayout) -> bool:
     was_mounted = detach(rootfs)
+    # Also of a mount that failed, or that a reboot took away. And before the directory goes, by
+    # which an interrupted destroy is found again.
+    _remove_links(scratch.links)
     if was_mounted:
         try:
             remove_tree(rootfs)
         except OSError as error:
             log.error("Failed to remove rootfs directory '%s': %s", rootfs, error)
-    # Also of a mount that failed, or that a reboot took away.
-    _remove_links(scratch.links)
     return was_mounted
 
 
@@ -171,7 +177,8 @@ def _probe(directory: str) -> bool:
     Returns whether it may be volatile.
     """
     try:
-        base = tempfile.mkdtemp(prefix=".overlay-", dir=directory)
+        _remove_probes(directory)
+        base = tempfile.mkdtemp(prefix=_PROBE, dir=directory)
     except OSError as error:
         raise ProvisionError(f"Failed to try an overlay in '{directory}': {error}") from error
     try:
@@ -198,3 +205,13 @@ def _probe(directory: str) -> bool:
             remove_tree(base)
         except OSError as error:
             log.warning("Failed to remove '%s': %s", base, error)
+
+
+def _remove_probes(directory: str) -> None:
+    """Remove what an interrupted start left: nobody else uses the directory."""
+    for name in os.listdir(directory):
+        if name.startswith(_PROBE):
+            base = os.path.join(directory, name)
+            with contextlib.suppress(OSError):
+                mount.umount(os.path.join(base, "merged"), mount.MNT_DETACH)
+            remove_tree(base)
