@@ -11,6 +11,7 @@ Source: spec ``containerizer`` 3, 4, 10.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -493,6 +494,10 @@ class MesosContainerizer:
         await handle.settled
         if handle.watch is not None:
             await handle.watch.stop()
+        if container.pid is not None and self._rundir.exists(container.id):
+            # Whoever finds it from now on goes on destroying it: it may be frozen, or half dead.
+            with contextlib.suppress(CheckpointError):
+                self._rundir.mark_force_destroy(container.id)
         if duties.kill and container.forked:
             with _prefixed("Failed to kill all processes in the container"):
                 await self._launcher.destroy(container.id)

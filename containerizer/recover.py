@@ -87,7 +87,7 @@ def _executor(
         _launch_info(rundir, container_id),
         state,
         exited=not _is_init(rundir, container_id, state.pid),
-        orphan=False,
+        orphan=rundir.is_force_destroy(container_id),
     )
 
 

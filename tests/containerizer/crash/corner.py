@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A corner of this host with engines in it, one after the other, and the kernel's view of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from pathlib import Path
+
+from containerizer.api import LaunchOutcome
+from containerizer.create import create_containerizer
+from containerizer.isolators.context import ContainerizerConfig
+from containerizer.launcher.linux import LinuxLauncher, LinuxLauncherConfig
+from containerizer.launcher.spawn import Spawner, SpawnerConfig
+from containerizer.linux import mountinfo, proc
+from containerizer.provisioner.config import ProvisionerConfig
+from containerizer.provisioner.create import create_provisioner
+from containerizer.rundir import RuntimeDirectory
+from mesos_compat.base.metrics import Metrics
+from mesos_compat.cli.leftovers import Territory, find, remove
+from mesos_compat.model.ids import ContainerId
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+from tests.containerizer.crash import points
+from tests.containerizer.provisioner import images
+
+ISOLATION = "docker/runtime,filesystem/linux,cgroups/cpu,cgroups/mem,namespaces/pid"
+#: What a container ends with that was left to itself.
+WAIT_STATUS = 7 << 8
+#: Says that it runs, runs until it is told to end.
+_COMMAND = "touch started; while [ ! -e go ]; do sleep 0.01; done; exit 7"
+_BUSYBOX = "/bin/busybox"
+
+
+class Corner:
+    """Directories, a cgroup, and what is in them."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder.resolve()
+        self.cgroups_root = f"mesos-compat-crash-{os.getpid()}-{name}"
+        self.work = self.folder / "work"
+        self.store = self.folder / "store"
+        self.temporary = self.folder / "tmp"
+        self.rundir = RuntimeDirectory(str(self.folder / "run"))
+        self.points = self.folder / "points"
+        for made in (self.work, self.temporary):
+            made.mkdir(parents=True, exist_ok=True)
+
+    def sandbox(self, container_id: ContainerId) -> Path:
+        """Return the sandbox of a container, which need not be there."""
+        path = self.work / "containers" / container_id.root.value
+        for value in container_id.path[1:]:
+            path = path / "containers" / value
+        return path
+
+    def let_go(self, container_id: ContainerId) -> None:
+        """Let the command of a container end."""
+        sandbox = self.sandbox(container_id)
+        if sandbox.is_dir():
+            (sandbox / "go").touch()
+
+    def started(self, container_id: ContainerId) -> bool:
+        """Whether the command of the container ever ran."""
+        return (self.sandbox(container_id) / "started").exists()
+
+    def write_image(self) -> None:
+        """Save an image where engines look for it: the shell of this host."""
+        names = ("sh", "sleep", "touch")
+        layer = images.tar(
+            [
+                images.folder("bin"),
+                images.Entry("bin/busybox", Path(_BUSYBOX).read_bytes(), mode=0o755),
+                *(images.Entry(f"bin/{name}", kind="symlink", to="busybox") for name in names),
+            ]
+        )
+        archive = images.saved([layer], ["box:latest"], Env=["PATH=/bin"])
+        images.write(str(self.folder / "registry" / "box.tar"), archive)
+
+    def clear(self) -> None:
+        """Begin anew, whatever the last round left."""
+        remove(Territory((str(self.folder),), (self.cgroups_root,)))
+        for path in (self.work, self.temporary, self.folder / "run"):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in (self.work, self.temporary):
+            path.mkdir()
+
+    def left(self) -> list[str]:
+        """Return what the kernel and the file system still have of containers."""
+        found = [str(find(Territory((str(self.folder),), (self.cgroups_root,))))]
+        for path in (self.work / "provisioner/containers", Path(self.rundir.root), self.temporary):
+            if path.is_dir():
+                found += [f"file {path / name}" for name in os.listdir(path)]
+        provisioner = self.work / "provisioner"
+        if provisioner.is_dir():
+            found += [f"file {provisioner / n}" for n in os.listdir(provisioner) if n[0] == "."]
+        staging = self.store / "staging"
+        if staging.is_dir():
+            found += [f"file {staging / name}" for name in os.listdir(staging)]
+        for entry in mountinfo.read():
+            if entry.fstype == "nsfs" and str(self.folder) in entry.target:
+                found.append(f"namespace {entry.target}")
+        return [each for each in found if each]
+
+
+class Engine:
+    """One containerizer in a corner, as an agent has one."""
+
+    def __init__(self, corner: Corner, *, watched_spawner: bool = False) -> None:
+        self.corner = corner
+        config = ContainerizerConfig(
+            work_dir=str(corner.work),
+            runtime_dir=str(corner.folder / "run"),
+            launcher="linux",
+            isolation=ISOLATION,
+            image_providers=("docker",),
+            cgroups_root=corner.cgroups_root,
+            cgroups_destroy_timeout_s=20.0,
+        )
+        metrics = Metrics()
+        self.spawner = Spawner(
+            SpawnerConfig(points.arguments(corner.points) if watched_spawner else {})
+        )
+        launcher = LinuxLauncher.create(
+            LinuxLauncherConfig(cgroups_root=corner.cgroups_root, destroy_timeout_s=20.0),
+            self.spawner,
+        )
+        self.provisioner = create_provisioner(
+            ProvisionerConfig(
+                work_dir=str(corner.work),
+                image_providers=("docker",),
+                image_provisioner_backend="overlay",
+                docker_registry=str(corner.folder / "registry"),
+                docker_store_dir=str(corner.store),
+                temporary_dir=str(corner.temporary),
+            ),
+            metrics,
+        )
+        self.mesos = create_containerizer(
+            config, launcher, self.provisioner, metrics, helpers=self.spawner
+        )
+
+    async def launch(
+        self,
+        container_id: ContainerId,
+        *,
+        image: bool = False,
+        terminal: bool = False,
+        debug: bool = False,
+    ) -> None:
+        """Launch a container that runs until it is told to end."""
+        config = slave.ContainerConfig()
+        config.command_info.value = _COMMAND
+        if container_id.parent is None:
+            sandbox = self.corner.sandbox(container_id)
+            sandbox.mkdir(parents=True)
+            config.directory = str(sandbox)
+            for name, value in (("cpus", 0.5), ("mem", 64)):
+                config.resources.add(name=name, type=pb.Value.SCALAR).scalar.value = value
+        if debug:
+            config.container_class = slave.ContainerClass.DEBUG
+            config.command_info.value = f"cd {self.corner.sandbox(container_id)}; {_COMMAND}"
+        if image or terminal:
+            config.container_info.type = pb.ContainerInfo.MESOS
+        if image:
+            config.container_info.mesos.image.type = pb.Image.DOCKER
+            config.container_info.mesos.image.docker.name = "box"
+        if terminal:
+            config.container_info.tty_info.SetInParent()
+        outcome = await self.mesos.launch(container_id, config, {})
+        assert outcome is LaunchOutcome.SUCCESS
+
+    async def running(self, *ids: ContainerId) -> None:
+        """Wait until the commands run."""
+        async with asyncio.timeout(20):
+            while not all(self.corner.started(each) for each in ids):  # noqa: ASYNC110 files
+                await asyncio.sleep(0.005)
+
+    async def close(self) -> None:
+        """Let go, as an agent does that ends."""
+        await self.mesos.close()
+        await self.provisioner.close()
+
+
+def descendants_gone(timeout_s: float = 5.0) -> list[str]:
+    """Reap what became ours, wait for the rest; return what stays."""
+    until = time.monotonic() + timeout_s
+    while True:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return []
+        if time.monotonic() > until:
+            left = [entry for entry in proc.all_stats() if entry.parent == os.getpid()]
+            return [f"process {entry.pid} ({entry.name}, {entry.state})" for entry in left]
+        time.sleep(0.005)
