@@ -170,6 +170,11 @@ class AgentClient:
         self._given_up = True
         self._drop_connections()
 
+    @property
+    def subscribed(self) -> bool:
+        """Whether the agent is there."""
+        return self._subscribed
+
     def task_launched(self, task: v1.TaskInfo) -> None:
         """Remember a task that the agent has to hear of until it acknowledges an update."""
         self._tasks[task.task_id.value] = task

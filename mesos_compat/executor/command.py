@@ -35,6 +35,8 @@ from mesos_compat.pb.mesos.v1.executor import executor_pb2 as api
 
 #: Seconds that the agent has for acknowledging the last update before we leave anyway.
 ACK_TIMEOUT_S = 60.0
+#: The same once we were told to shut down: updates of a framework that ends are never acknowledged.
+SHUTDOWN_ACK_TIMEOUT_S = 1.0
 #: Seconds taken off the shutdown grace period: reaping may be slow, and so may the agent be.
 SHUTDOWN_RESERVE_S = 2.0
 
@@ -75,6 +77,7 @@ class CommandExecutor:
         self._completion: Timer | None = None
         self._ended = False
         self._abandoned = False
+        self._told_to_end = False
         #: The last update of all and the exit code once it is acknowledged.
         self._last: tuple[bytes, int] | None = None
 
@@ -166,6 +169,9 @@ class CommandExecutor:
         if self._task is None:
             self._loop.stop(0)
             return
+        self._told_to_end = True
+        if self._last is not None:
+            self._loop.later(SHUTDOWN_ACK_TIMEOUT_S, self._leave_if_connected)
         self._kill_task(self._settings.shutdown_grace_s - SHUTDOWN_RESERVE_S)
 
     def _error(self, event: api.Event) -> None:
@@ -287,10 +293,17 @@ class CommandExecutor:
         self._ended = True
         self._last = (last, exit_code)
         self._loop.later(ACK_TIMEOUT_S, self._on_ack_timeout)
+        if self._told_to_end:
+            self._loop.later(SHUTDOWN_ACK_TIMEOUT_S, self._leave_if_connected)
         self._leave_if_abandoned()
 
     def _leave_if_abandoned(self) -> None:
         if self._abandoned and (self._ended or self._task is None):
+            self._loop.stop(0)
+
+    def _leave_if_connected(self) -> None:
+        # An agent that is away gets the update when it comes back.
+        if self._client.subscribed:
             self._loop.stop(0)
 
     def _on_ack_timeout(self) -> None:

@@ -473,6 +473,21 @@ def test_the_last_acknowledgement_is_not_waited_for_for_ever(
     assert "Did not receive ACK for the terminal status update" in executor.output("stderr")
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_after_a_shutdown_the_acknowledgement_is_not_waited_for_long(
+    agent: FakeAgent, start: Start, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    monkeypatch.setattr("mesos_compat.executor.command.SHUTDOWN_ACK_TIMEOUT_S", 0.02)
+    executor = start(MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD="60secs")
+    agent.start_task(shell_task("true" if ended else "sleep 1000"))
+    if ended:
+        agent.update(v1.TASK_FINISHED, acknowledge=False)
+    agent.shutdown()
+    if not ended:
+        agent.update(v1.TASK_KILLED, acknowledge=False)
+    assert executor.wait(agent) == 0
+
+
 def test_an_executor_that_outlives_its_shutdown_kills_itself(
     agent: FakeAgent, start: Start
 ) -> None:
