@@ -27,12 +27,16 @@ from mesos_compat.agent.port import ExecutorEvents
 from mesos_compat.agent.sandbox import SandboxError, make_sandbox
 from mesos_compat.base.clock import Clock, PendingCall
 from mesos_compat.base.errors import ContainerError, InvariantError, MesosCompatError
+from mesos_compat.base.log import Complaints
 from mesos_compat.base.scope import Scope
 from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
 log = logging.getLogger(__name__)
+
+#: Warnings of the machine in ten seconds; the others are counted.
+_WARNINGS = 100
 
 _RunKey = tuple[FrameworkId, ExecutorId, ContainerId]
 
@@ -86,6 +90,8 @@ class Runner:
         self._around = around
         self._submit = submit
         self._timers: dict[TimerKey, PendingCall] = {}
+        #: Most warnings of the machine are about what others send, which may be anybody.
+        self._complaints = Complaints(log, burst=_WARNINGS)
         #: The question after the master that is open; a new one takes its place.
         self._detection: asyncio.Task[None] | None = None
 
@@ -112,6 +118,8 @@ class Runner:
                     around.gc.schedule(path)
             case effects.TellRemoved(framework, executor):
                 around.removed(framework, executor)
+            case effects.Log(logging.WARNING, text):
+                self._complaints.warn("%s", text)
             case effects.Log(level, text):
                 log.log(level, "%s", text)
             case effects.Exit(error):

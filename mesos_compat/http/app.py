@@ -24,7 +24,7 @@ from mesos_compat.agent.machine.state import AgentPhase
 from mesos_compat.agent.port import AgentPort
 from mesos_compat.base.clock import Clock, RealClock
 from mesos_compat.base.errors import ApiError, InvariantError
-from mesos_compat.base.log import Logging
+from mesos_compat.base.log import Complaints, Logging
 from mesos_compat.base.scope import Scope
 from mesos_compat.http import files, introspection, monitor, reply, state_view
 from mesos_compat.http.reply import PlainStream, Reply
@@ -40,6 +40,8 @@ Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 #: Seconds between two answers of ``/monitor/statistics``.
 STATISTICS_INTERVAL_S: Final = 0.5
+#: Lines about requests in ten seconds; the others are counted.
+_ACCESSES: Final = 200
 #: Bytes of a download that are read at once.
 _DOWNLOAD_PIECE_BYTES: Final = 256 * 1024
 #: Seconds that a client may take to read one such piece.
@@ -110,6 +112,7 @@ class App:
         self._executors = ExecutorApi(port, streams)
         self._statistics_pace = monitor.Pace(STATISTICS_INTERVAL_S, clock)
         self._metrics_pace = monitor.Pace(metrics_interval_s, clock)
+        self._accesses = Complaints(log, burst=_ACCESSES, now=clock.now)
         self._endpoints = self._routes()
         self._router = Router(self._endpoints, open_roots=("/help",))
 
@@ -170,7 +173,8 @@ class App:
         route = self._router.find(path)
         if route is None:
             return reply.error(404)
-        _log_access(raw, path)
+        if _is_logged(path) and self._accesses.admit():
+            _log_access(raw, path)
         return await self._endpoints[route](Routed(raw, path, target.query))
 
     # The agent.
@@ -268,9 +272,11 @@ def _browsed(attached: Mapping[str, str], path: str, query: Mapping[str, str]) -
     return reply.json([entry.value() for entry in entries], query, sort_keys=True)
 
 
+def _is_logged(path: str) -> bool:
+    return path != "/slave(1)/health" and path.startswith(("/slave(1)/", "/files/"))
+
+
 def _log_access(raw: web.BaseRequest, path: str) -> None:
-    if path == "/slave(1)/health" or not path.startswith(("/slave(1)/", "/files/")):
-        return
     if log.isEnabledFor(logging.INFO):
         agent = raw.headers.get("User-Agent")
         forwarded = raw.headers.get("X-Forwarded-For")

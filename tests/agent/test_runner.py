@@ -171,6 +171,16 @@ async def test_messages_links_and_streams(world: World) -> None:
     ]
 
 
+async def test_warnings_that_others_provoke_do_not_fill_the_log(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(1000):
+        world.runner.run(effects.Log(logging.WARNING, f"not the expected master {number}"))
+    assert len(caplog.records) == 100
+    world.runner.run(effects.Log(logging.INFO, "others are not held up"))
+    assert caplog.messages[-1] == "others are not held up"
+
+
 async def test_lines(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.runner.run(effects.Log(logging.WARNING, "50% of it"))
     assert [(r.levelno, r.getMessage()) for r in caplog.records] == [(logging.WARNING, "50% of it")]

@@ -57,6 +57,19 @@ def headers_of(name: str) -> dict[str, str]:
     return {key: value for key, value in pairs if key != "Date"}
 
 
+async def test_a_flood_of_requests_does_not_fill_the_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesos_compat.http.app._ACCESSES", 3)
+    caplog.set_level("INFO", logger="mesos_compat.http.app")
+    async with serving(golden_port(), clock=FakeClock()) as client:
+        for _ in range(10):
+            assert (await get(client, "/flags"))[0] == 200
+            assert (await get(client, "/health"))[0] == 200
+    lines = [text for text in caplog.messages if text.startswith("HTTP GET for /slave(1)/flags")]
+    assert len(lines) == 3
+
+
 @pytest.mark.parametrize(
     ("path", "document"),
     [
