@@ -22,7 +22,6 @@ from containerizer.local.registry import Claim, LocalContainer, Record, Registry
 from containerizer.provisioner.config import ProvisionerConfig
 from mesos_compat.base.errors import ContainerError, FlagError
 from mesos_compat.base.metrics import Metrics
-from mesos_compat.base.scope import Scope
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
@@ -31,7 +30,6 @@ _MB = 1 << 20
 ISOLATION = "filesystem/linux,docker/runtime,appc/runtime,cgroups/cpu,cgroups/mem,namespaces/pid"
 #: What is left of that without root.
 UNPRIVILEGED_ISOLATION = "filesystem/posix,posix/cpu,posix/mem"
-_PROVIDERS = ("docker", "appc")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SANDBOX_MODE = 0o750
 #: Cgroups of a container, one folder per container in each hierarchy.
@@ -156,11 +154,10 @@ class LocalRun:
             for path in (registry.places.runtime(record.id), registry.places.work_dir(record.id)):
                 os.makedirs(path, 0o755, exist_ok=True)
             spawner = Spawner(SpawnerConfig({}, quiet=True))
-            scope = Scope(f"container {record.id}")
-            stack.push_async_callback(scope.close)
             stack.push_async_callback(spawner.close)
             config = engine_config(registry, record)
             launcher: Launcher = create_launcher(config, spawner, systemd=True)
+            stack.push_async_callback(launcher.close)
             containerizer = open_engine(
                 config,
                 _image_config(registry, record, order),
@@ -236,9 +233,17 @@ def engine_config(registry: Registry, record: Record) -> ContainerizerConfig:
         runtime_dir=registry.places.runtime(record.id),
         launcher=record.launcher,
         isolation=record.isolation,
-        image_providers=_PROVIDERS if record.launcher == "linux" else (),
+        image_providers=_providers(record),
         cgroups_root=cgroups_root(record),
     )
+
+
+def _providers(record: Record) -> tuple[str, ...]:
+    """Return the kinds of images that fit the container's isolation."""
+    names = record.isolation.split(",")
+    if "filesystem/linux" not in names:
+        return ()
+    return ("docker", "appc") if "docker/runtime" in names else ("appc",)
 
 
 def cgroups_root(record: Record) -> str:
@@ -253,7 +258,7 @@ def _image_config(registry: Registry, record: Record, order: ContainerOrder) -> 
     docker = order.image_type == "docker"
     return ProvisionerConfig(
         work_dir=registry.places.work_dir(record.id),
-        image_providers=_PROVIDERS if record.launcher == "linux" else (),
+        image_providers=_providers(record),
         docker_store_dir=os.path.join(registry.places.store, "docker"),
         docker_registry=folder if docker and folder else DEFAULT_REGISTRY,
         appc_store_dir=os.path.join(registry.places.store, "appc"),
