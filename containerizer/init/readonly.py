@@ -43,6 +43,11 @@ def begin() -> None:
     _return(back, root)
 
 
+def is_apart() -> bool:
+    """Whether this process is in a mount namespace of its own, which ``end`` will leave."""
+    return _VARIABLE in os.environ
+
+
 def end() -> None:
     """Come back to the host's mounts; to be called when all that will be mapped is."""
     way_back = os.environ.pop(_VARIABLE, None)

@@ -28,17 +28,18 @@ import pwd
 import select
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NoReturn
 
-from containerizer.init import readonly
+from containerizer.init import command, mounts, privileges, readonly
 from containerizer.init.command import InitProgram, Program, load_program
 from containerizer.init.failure import LaunchFailure, be_silent, failure, say
 from containerizer.init.helper import MAX_HELPER_FDS, HelperRequest, become_helper
 from containerizer.init.launch import InitTask, LaunchPlace, run_init
 from containerizer.init.pid1 import Init, StatusFile
-from containerizer.init.spec import LaunchSpec
+from containerizer.init.spec import LaunchSpec, MountStep
 from containerizer.linux import cgroup1, fds, namespaces, signals
+from containerizer.linux.mount import MS_BIND, MS_RDONLY, MS_REC
 from containerizer.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER
 from containerizer.linux.prctl import ProcessTitle, set_child_subreaper, set_dumpable, set_name
 from containerizer.linux.process import fork
@@ -170,8 +171,33 @@ def _warm_up() -> None:
         "user": "root",
         "working_directory": "/",
     }
+    text = json.dumps(example)
     for _ in range(_WARM_UP_ROUNDS):
-        LaunchSpec.from_json(json.dumps(example))
+        spec = LaunchSpec.from_json(text)
+        command.execution(spec)
+    if readonly.is_apart():
+        _rehearse_mounts(spec)
+
+
+def _rehearse_mounts(spec: LaunchSpec) -> None:
+    """Mount this and that in the namespace that is about to be left."""
+    steps = (
+        MountStep("/proc", "/proc", flags=MS_BIND | MS_REC),
+        MountStep("/proc/sys", "/proc/sys", flags=MS_BIND | MS_RDONLY),
+    )
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as null:
+        os.dup2(null.fileno(), 2)
+    try:
+        for _ in range(_WARM_UP_ROUNDS):
+            mounts.perform(replace(spec, mounts=steps))
+            privileges.gather(spec)
+    except LaunchFailure as error:
+        os.dup2(kept, 2)
+        say(f"mesos-containerizer spawner: {error}")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class _Spawner:
