@@ -4,6 +4,7 @@
 ``provision`` and ``destroy`` share a fair lock, ``prune`` has it alone.
 
 Source: spec ``images`` 3; upstream ``provisioner/provisioner.cpp``.
+Deviation: a damaged record of layers does not stop the agent, only the pruning of images.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class _Provisioned:
     #: Layers of all its root file systems, without repetition, and image configurations.
     layers: list[str] = field(default_factory=list)
     configs: list[str] = field(default_factory=list)
+    #: Whether nobody knows ``layers`` any more: their record is damaged.
+    lost: bool = False
     #: Provisionings that are under way.
     pending: set[asyncio.Task[ProvisionInfo]] = field(default_factory=set)
     destroying: asyncio.Task[None] | None = None
@@ -135,6 +138,12 @@ class ImageProvisioner:
     async def prune(self, excluded: Sequence[pb.Image]) -> None:
         """Remove cached images that no container uses."""
         async with self._lock.write():
+            for container_id, entry in self._containers.items():
+                if entry.lost:
+                    raise ProvisionError(
+                        f"The layers of container {container_id} are unknown."
+                        " Image pruning is disabled"
+                    )
             active = {
                 path
                 for entry in self._containers.values()
@@ -256,9 +265,9 @@ class ImageProvisioner:
                 data = checkpoint.read_record(path)
                 record = slave.ContainerLayers.FromString(data or b"")
             except (CheckpointError, DecodeError) as error:
-                raise ProvisionError(
-                    f"Failed to recover layers for container '{container_id}': {error}"
-                ) from error
+                log.warning("Container %s: its record of layers is lost: %s", container_id, error)
+                record = slave.ContainerLayers()
+                entry.lost = True
             entry.layers = list(record.paths)
             entry.configs = [record.config] if record.HasField("config") else []
             found[container_id] = entry
