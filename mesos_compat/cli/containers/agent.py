@@ -54,7 +54,7 @@ class _Container:
 
 
 class AgentTarget:
-    """Implements Target for the agent at an address."""
+    """Implements ContainerTarget for the agent at an address."""
 
     def __init__(self, address: str) -> None:
         self._client = OperatorClient(address)
@@ -127,7 +127,7 @@ class AgentTarget:
         return made
 
     async def run(self, order: ContainerOrder, console: Console) -> int:
-        """Run a standalone container; see Target."""
+        """Run a standalone container; see ContainerTarget."""
         if order.working_directory is not None:
             raise ContainerError("An agent cannot be told where a command starts: leave out -w")
         if order.isolation is not None:
@@ -165,7 +165,7 @@ class AgentTarget:
                 return await waiting
 
     async def execute(self, reference: str, order: SessionOrder, console: Console) -> int:
-        """Run a session in a container; see Target."""
+        """Run a session in a container; see ContainerTarget."""
         if order.working_directory is not None:
             raise ContainerError("An agent cannot be told where a command starts: leave out -w")
         if not order.command:

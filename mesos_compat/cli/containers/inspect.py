@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 from mesos_compat.cli.containers import options as common
-from mesos_compat.cli.containers.target import Target
+from mesos_compat.cli.containers.target import ContainerTarget
 
 
 def main(argv: Sequence[str]) -> int:
@@ -16,7 +16,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("container", nargs="+", help="name or id")
     options = parser.parse_args(argv)
 
-    async def job(target: Target) -> int:
+    async def job(target: ContainerTarget) -> int:
         shown = [await target.inspect(each) for each in options.container]
         print(json.dumps(shown, indent=1))
         return 0

@@ -46,7 +46,7 @@ def default_places(engine: str | None) -> Places:
 
 
 class LocalTarget:
-    """Implements Target on the folders of the local engine."""
+    """Implements ContainerTarget on the folders of the local engine."""
 
     def __init__(self, places: Places) -> None:
         self._registry = Registry(places)

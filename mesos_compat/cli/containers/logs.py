@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from mesos_compat.cli.containers import options as common
 from mesos_compat.cli.containers.console import write
-from mesos_compat.cli.containers.target import LogSource, Target
+from mesos_compat.cli.containers.target import ContainerTarget, LogSource
 
 _PIECE = 64 << 10
 _POLL_S = 0.2
@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     return common.perform(options, lambda target: _show(target, options))
 
 
-async def _show(target: Target, options: argparse.Namespace) -> int:
+async def _show(target: ContainerTarget, options: argparse.Namespace) -> int:
     source = await target.logs(options.container)
     chosen = {name: fd for name, fd in STREAMS.items() if getattr(options, name)}
     await follow(source, chosen or STREAMS, options.tail, to_the_end=options.follow)

@@ -13,14 +13,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from mesos_compat.base.errors import MesosCompatError
 from mesos_compat.cli.containers.local import LocalTarget, default_places
-from mesos_compat.cli.containers.target import SIGNALLED, Target
+from mesos_compat.cli.containers.target import SIGNALLED, ContainerTarget
 
 #: Runtime directory of an agent that was started without ``--runtime_dir``.
 AGENT_RUNTIME_DIR = "/var/run/mesos"
 #: Exit code of a failure that is ours and not the container's.
 FAILED = 125
 
-_Job = Callable[[Target], Awaitable[int]]
+_Job = Callable[[ContainerTarget], Awaitable[int]]
 
 
 def parser(command: str, description: str, usage: str | None = None) -> argparse.ArgumentParser:
@@ -55,7 +55,7 @@ def parser(command: str, description: str, usage: str | None = None) -> argparse
     return made
 
 
-def choose(options: argparse.Namespace) -> Target:
+def choose(options: argparse.Namespace) -> ContainerTarget:
     """Return the containers that the options mean."""
     address = None if options.local else options.agent
     if address is None and not options.local and options.engine is None:

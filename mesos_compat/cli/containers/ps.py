@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from mesos_compat.cli.containers import options as common
 from mesos_compat.cli.containers.table import age, table
-from mesos_compat.cli.containers.target import Target
+from mesos_compat.cli.containers.target import ContainerTarget
 
 _HEADER = ("ID", "NAME", "IMAGE", "COMMAND", "STATE", "PID", "AGE")
 
@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
     form.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
 
-    async def job(target: Target) -> int:
+    async def job(target: ContainerTarget) -> int:
         rows = [row for row in await target.rows() if options.all or row.pid is not None]
         if options.json:
             print(json.dumps([asdict(row) for row in rows], indent=1))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mesos_compat.cli.containers import options as common
-from mesos_compat.cli.containers.target import Target
+from mesos_compat.cli.containers.target import ContainerTarget
 
 
 def main(argv: Sequence[str]) -> int:
@@ -16,7 +16,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("container", nargs="+", help="name or id")
     options = parser.parse_args(argv)
 
-    async def job(target: Target) -> int:
+    async def job(target: ContainerTarget) -> int:
         for each in options.container:
             await target.remove(each, force=options.force)
         return 0

@@ -53,7 +53,7 @@ class LogSource(Protocol):
         """Whether more may come."""
 
 
-class Target(Protocol):
+class ContainerTarget(Protocol):
     """Somebody's containers. All methods raise ContainerError."""
 
     async def rows(self) -> list[Row]:

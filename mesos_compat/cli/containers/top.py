@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 from mesos_compat.cli.containers import options as common
 from mesos_compat.cli.containers.table import size, table
-from mesos_compat.cli.containers.target import Target, Usage
+from mesos_compat.cli.containers.target import ContainerTarget, Usage
 
 _HEADER = ("ID", "NAME", "CPU %", "MEMORY", "LIMIT", "PIDS", "COMMAND")
 _PRESSURES = ("cpu_pressure", "memory_pressure", "io_pressure")
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     return common.perform(options, lambda target: _show(target, options))
 
 
-async def _show(target: Target, options: argparse.Namespace) -> int:
+async def _show(target: ContainerTarget, options: argparse.Namespace) -> int:
     before = {usage.row.id: usage for usage in await target.usages()}
     while True:
         await asyncio.sleep(_ONCE_S if options.once else options.interval)
