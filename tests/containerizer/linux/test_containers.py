@@ -78,7 +78,7 @@ class Host:
             Steps(), ProvisionInfo(str(self.rootfs), docker_manifest=manifest)
         )
         self.mesos: Containerizer = create_containerizer(
-            self.config, self.launcher, self.provisioner, Metrics()
+            self.config, self.launcher, self.provisioner, Metrics(), helpers=spawner
         )
 
     def make_rootfs(self) -> None:
@@ -161,8 +161,11 @@ async def corner(folder: Path, launcher: str, isolation: str) -> AsyncIterator[H
     made = Host(folder, launcher, isolation)
     try:
         yield made
-        known = made.mesos.containers()
     finally:
+        known = made.mesos.containers()
+        # those of a failed test: their cgroups could not be removed
+        for container_id in known:
+            await made.mesos.destroy(container_id)
         await made.mesos.close()
         left = leftovers(folder, made.root)
     assert known == frozenset()
