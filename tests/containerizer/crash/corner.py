@@ -148,8 +148,9 @@ class Engine:
         image: bool = False,
         terminal: bool = False,
         debug: bool = False,
+        pid_checkpoint_path: str | None = None,
     ) -> None:
-        """Launch a container that runs until it is told to end."""
+        """Launch a container that runs until it is told to end; with a path, an executor's."""
         config = slave.ContainerConfig()
         config.command_info.value = _COMMAND
         if container_id.parent is None:
@@ -161,6 +162,8 @@ class Engine:
         if debug:
             config.container_class = slave.ContainerClass.DEBUG
             config.command_info.value = f"cd {self.corner.sandbox(container_id)}; {_COMMAND}"
+        if pid_checkpoint_path is not None:
+            config.executor_info.executor_id.value = "e"
         if image or terminal:
             config.container_info.type = pb.ContainerInfo.MESOS
         if image:
@@ -168,7 +171,7 @@ class Engine:
             config.container_info.mesos.image.docker.name = "box"
         if terminal:
             config.container_info.tty_info.SetInParent()
-        outcome = await self.mesos.launch(container_id, config, {})
+        outcome = await self.mesos.launch(container_id, config, {}, pid_checkpoint_path)
         assert outcome is LaunchOutcome.SUCCESS
 
     async def running(self, *ids: ContainerId) -> None:

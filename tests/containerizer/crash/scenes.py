@@ -17,9 +17,11 @@ async def _nothing(engine: Engine) -> None:
     """Begin with an empty host."""
 
 
-def _launch(container_id: ContainerId, **kind: bool) -> Callable[[Engine], Awaitable[None]]:
+def _launch(
+    container_id: ContainerId, *, image: bool = False, debug: bool = False
+) -> Callable[[Engine], Awaitable[None]]:
     async def launch(engine: Engine) -> None:
-        await engine.launch(container_id, **kind)
+        await engine.launch(container_id, image=image, debug=debug)
 
     return launch
 
