@@ -259,9 +259,9 @@ def _layer(folder: str) -> str:
 class Host:
     """What there is at one moment, of this process and of the host."""
 
-    engine_pss_kb: float
+    engine_private_kb: float
     engine_fds: float
-    spawner_pss_kb: float
+    spawner_private_kb: float
     spawner_fds: float
     #: Own threads.
     threads: float
@@ -279,9 +279,9 @@ def look(own: Engine) -> Host:
         os.path.join(hierarchy, own.cgroups_root) for hierarchy in cgroup1.hierarchies().values()
     }
     return Host(
-        engine_pss_kb=_pss_kb(pid),
+        engine_private_kb=_private_kb(pid),
         engine_fds=len(os.listdir(f"/proc/{pid}/fd")),
-        spawner_pss_kb=_pss_kb(spawner),
+        spawner_private_kb=_private_kb(spawner),
         spawner_fds=len(os.listdir(f"/proc/{spawner}/fd")),
         threads=len(os.listdir(f"/proc/{pid}/task")),
         mounts=len(mountinfo.below(mountinfo.read(), own.folder)),
@@ -364,9 +364,11 @@ def _percentiles(samples: Sequence[float]) -> Figures:
     }
 
 
-def _pss_kb(pid: int) -> float:
+def _private_kb(pid: int) -> float:
+    """Return the memory that a process shares with nobody; the rest depends on who else runs."""
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-        return next((float(line.split()[1]) for line in file if line.startswith("Pss:")), 0.0)
+        lines = [line.split() for line in file if line.startswith("Private_")]
+    return sum(float(words[1]) for words in lines)
 
 
 async def measure(options: argparse.Namespace, folder: str) -> dict[str, Figures]:
