@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# usage: ./test.sh [fast|root|integration|lint|all] [pytest argument ...]      (default: all)
+# usage: ./test.sh [fast|root|integration|qemu|lint|all] [pytest argument ...]   (default: all)
 #
 #   lint          ruff, mypy, import contracts
 #   fast          tests without root and network
 #   root          tests that need root and real kernel features
 #   integration   tests with real masters, downloaded once
-#   all           lint, then every test in one run
+#   qemu          tests of hosts with cgroups version 2 only, in an emulated one (root; slow)
+#   all           lint, then every test but those in the emulated host in one run
 #
 # Installs into .venv and the user's cache; as root also Debian packages that are missing.
 # The exit code is 0 only if all that was asked for passes.
@@ -18,8 +19,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 what=${1:-all}
 [ $# -gt 0 ] && shift
 case $what in
-    lint | fast | root | integration | all) ;;
-    *) fail "unknown: $what (usage: ./test.sh [fast|root|integration|lint|all] [argument ...])" ;;
+    lint | fast | root | integration | qemu | all) ;;
+    *) fail "unknown: $what (usage: ./test.sh [fast|root|integration|qemu|lint|all] [argument ...])" ;;
 esac
 
 make_venv test
@@ -59,13 +60,19 @@ case $what in
     root) selection=(-m "root and not integration" tests) ;;
     integration)
         prepare_integration
-        selection=(-m integration integration)
+        selection=(-m "integration and not qemu" integration)
+        ;;
+    qemu)
+        prepare_integration
+        need_debian "command -v qemu-system-x86_64" qemu-system-x86
+        need_debian "PATH=\$PATH:/usr/sbin command -v debootstrap" debootstrap
+        selection=(-m qemu integration)
         ;;
     all)
         say "Lint and types"
         lint || lint_failed=1
         prepare_integration
-        selection=(tests integration)
+        selection=(-m "not qemu" tests integration)
         if [ $lint_failed = 1 ]; then
             say "Lint or types FAILED, see above: the exit code will be 1 whatever the tests say"
         fi

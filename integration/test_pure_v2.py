@@ -8,7 +8,7 @@ from containerizer.linux.cgroup1 import CgroupLayout
 from integration.qemu.base import UnusableHostError
 from integration.qemu.run import pytest_command, run
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.qemu]
 
 #: Minutes, not hours: under an emulated processor it takes about six.
 _LIMIT_S = 1500.0
