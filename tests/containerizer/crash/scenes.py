@@ -11,6 +11,7 @@ from tests.containerizer.crash.rounds import Scene
 
 C = ContainerId("c")
 N = ContainerId("n", C)
+D = ContainerId("d", C)
 
 
 async def _nothing(engine: Engine) -> None:
@@ -80,6 +81,13 @@ SCENES = {
         Scene("launch host", _nothing, _host, (C,)),
         Scene("launch image", _nothing, _image, (C,)),
         Scene("launch nested", _running(_host, ids=(C,)), _nested, (C, N)),
+        Scene(
+            "launch session",
+            _running(_host, ids=(C,)),
+            _launch(D, debug=True),
+            (C, D),
+            debug=frozenset({D}),
+        ),
         Scene("destroy host", _running(_host, ids=(C,)), _destroy(C), (C,), destroys=True),
         Scene("destroy image", _running(_image, ids=(C,)), _destroy(C), (C,), destroys=True),
         Scene("destroy nested", _running(_host, _nested, ids=(C, N)), _destroy(N), (C, N), True),
