@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import stat
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -382,6 +383,51 @@ async def test_what_a_nested_container_may_not_have(world: World) -> None:
         await world.mesos.launch(N, world.nested(), {})
     world.steps.release("kill c")
     await destroy
+
+
+async def test_an_ended_nested_container_may_come_again(world: World) -> None:
+    await world.launch()
+    for wait_status in (256, 512):
+        await world.mesos.launch(N, world.nested(), {})
+        world.launcher.exit(N, wait_status)
+        assert await world.mesos.wait(N) == slave.ContainerTermination(status=wait_status)
+    await world.mesos.destroy(C)
+
+
+async def test_removing_while_others_ask(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.launch()
+    await world.mesos.launch(N, world.nested(), {})
+    world.launcher.exit(N)
+    await world.mesos.wait(N)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(root: str, container_id: ContainerId) -> None:
+        begun.set()
+        go_on.wait(5)
+        raise ContainerError("Failed to remove the sandbox directory: x")
+
+    monkeypatch.setattr("containerizer.sandbox.remove_nested", slow)
+    removing = asyncio.ensure_future(world.mesos.remove(N))
+    await asyncio.to_thread(begun.wait, 5)
+    removing.cancel()
+    for call in (world.mesos.remove(N), world.mesos.launch(N, world.nested(), {})):
+        with pytest.raises(ContainerError, match=r"^Container c\.n is being removed$"):
+            await call
+    go_on.set()
+    monkeypatch.undo()
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                await world.mesos.remove(N)
+                break
+            except ContainerError:
+                await asyncio.sleep(0.001)
+    assert not (world.folder / "sandbox" / "containers" / "n").exists()
+    await world.mesos.destroy(C)
+    with pytest.raises(ContainerError, match=r"^Unknown root container$"):
+        await world.mesos.remove(N)
+    with pytest.raises(ContainerError, match=r"^Unknown container c$"):
+        await world.mesos.attach_output(C, "application/json")
 
 
 async def test_a_failing_nested_destroy_fails_the_parents(world: World) -> None:

@@ -11,13 +11,14 @@ import pytest
 from containerizer.isolators.base import Isolator
 from containerizer.isolators.context import ContainerizerConfig, IsolatorContext
 from containerizer.isolators.filesystem_posix import PosixFilesystemIsolator
+from containerizer.isolators.namespaces_ipc import IpcNamespaceIsolator
 from containerizer.isolators.namespaces_pid import PidNamespaceIsolator
 from containerizer.isolators.network_cni.isolator import CniIsolator
 from containerizer.isolators.posix_cpu import PosixCpuIsolator
 from containerizer.isolators.posix_mem import PosixMemIsolator
 from containerizer.isolators.posix_usage import process_tree
 from containerizer.linux import proc
-from containerizer.linux.namespaces import CLONE_NEWPID
+from containerizer.linux.namespaces import CLONE_NEWIPC, CLONE_NEWPID
 from mesos_compat.base.errors import IsolatorError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.model.ids import ContainerId
@@ -97,6 +98,127 @@ def test_pid_namespaces_need_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(IsolatorError, match=r"^The pid namespace isolator requires root"):
         PidNamespaceIsolator.create(context(tmp_path))
+
+
+PRIVATE, SHARE = pb.LinuxInfo.PRIVATE, pb.LinuxInfo.SHARE_PARENT
+
+
+def ipc_isolator(
+    tmp_path: Path,
+    parent: slave.ContainerConfig | None = None,
+    disallow: bool = False,
+    size: int | None = None,
+) -> IpcNamespaceIsolator:
+    return IpcNamespaceIsolator(lambda i: f"{tmp_path}/{i}", lambda _: parent, disallow, size)
+
+
+def ipc_config(
+    mode: pb.LinuxInfo.IpcMode | None = None, rootfs: str = "", debug: bool = False
+) -> slave.ContainerConfig:
+    made = config(debug=debug)
+    if mode is not None:
+        made.container_info.linux_info.ipc_mode = mode
+    if rootfs:
+        made.rootfs = rootfs
+    return made
+
+
+@pytest.mark.parametrize(
+    ("container_id", "mode", "image", "debug", "enter", "clone", "source"),
+    [
+        (C, None, False, False, False, True, None),
+        (C, None, True, False, False, True, "tmpfs"),
+        (N, None, False, False, True, False, None),
+        (N, None, True, False, True, False, "tmpfs"),
+        (C, SHARE, False, False, False, False, None),
+        (C, SHARE, True, False, False, False, "/dev/shm"),
+        (N, SHARE, False, False, True, False, None),
+        (N, SHARE, True, False, True, False, "/dev/shm"),
+        (N, None, False, True, True, False, None),
+        (N, SHARE, False, True, True, False, None),
+    ],
+)
+async def test_ipc_namespaces(
+    tmp_path: Path,
+    container_id: ContainerId,
+    mode: pb.LinuxInfo.IpcMode | None,
+    image: bool,
+    debug: bool,
+    enter: bool,
+    clone: bool,
+    source: str | None,
+) -> None:
+    rootfs = str(tmp_path) if image else ""
+    isolator = ipc_isolator(tmp_path, slave.ContainerConfig())
+    info = await isolator.prepare(container_id, ipc_config(mode, rootfs, debug))
+    assert info is not None
+    assert list(info.enter_namespaces) == [CLONE_NEWIPC] * enter
+    assert list(info.clone_namespaces) == [CLONE_NEWIPC] * clone
+    assert [m.source for m in info.mounts] == ([] if source is None else [source])
+    assert [m.target for m in info.mounts] == ([] if source is None else [f"{rootfs}/dev/shm"])
+    await isolator.cleanup(container_id)
+
+
+async def test_memory_of_a_parent(tmp_path: Path) -> None:
+    parent = ipc_config(PRIVATE)
+    (tmp_path / "c").mkdir()
+    with pytest.raises(IsolatorError, match=r"^Failed to get parent shared memory path: "):
+        await ipc_isolator(tmp_path, parent).prepare(N, ipc_config(SHARE))
+    (tmp_path / "c" / "shm").mkdir()
+    info = await ipc_isolator(tmp_path, parent).prepare(N, ipc_config(SHARE))
+    assert info is not None
+    assert [(m.source, m.target) for m in info.mounts] == [(f"{tmp_path}/c/shm", "/dev/shm")]
+    with pytest.raises(IsolatorError, match=r"only in the container's own mount namespace$"):
+        await ipc_isolator(tmp_path, ipc_config(rootfs="/r")).prepare(N, ipc_config(SHARE))
+    with pytest.raises(IsolatorError, match=r"Failed to find config for container c$"):
+        await ipc_isolator(tmp_path).prepare(N, ipc_config(SHARE))
+    await ipc_isolator(tmp_path).cleanup(C)
+
+
+async def test_refused_ipc_modes(tmp_path: Path) -> None:
+    isolator = ipc_isolator(tmp_path, disallow=True)
+    for changed, why in (
+        (ipc_config(pb.LinuxInfo.UNKNOWN), r"^Unknown IPC mode$"),
+        (ipc_config(SHARE), r"^Sharing agent IPC namespace with top-level container is not"),
+    ):
+        with pytest.raises(IsolatorError, match=why):
+            await isolator.prepare(C, changed)
+    sized = ipc_config()
+    sized.container_info.linux_info.shm_size = 1
+    with pytest.raises(IsolatorError, match=r"^Only support specifying the size of /dev/shm when"):
+        await isolator.prepare(C, sized)
+    with pytest.raises(IsolatorError, match=r"^Private IPC mode is not supported for DEBUG"):
+        await isolator.prepare(N, ipc_config(PRIVATE, debug=True))
+
+
+@pytest.mark.parametrize(
+    ("asked", "default", "options"),
+    [
+        (None, None, "mode=1777"),
+        (None, 5, "mode=1777,size=5"),
+        (6144, None, f"mode=1777,size={6144 << 20}"),
+    ],
+)
+async def test_the_size_of_private_memory(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: int | None,
+    default: int | None,
+    options: str,
+) -> None:
+    mounted: list[tuple[object, ...]] = []
+    monkeypatch.setattr("containerizer.linux.mount.mount", lambda *args: mounted.append(args))
+    (tmp_path / "c").mkdir()
+    private = ipc_config(PRIVATE)
+    if asked is not None:
+        private.container_info.linux_info.shm_size = asked
+    info = await ipc_isolator(tmp_path, size=default).prepare(C, private)
+    assert info is not None
+    assert mounted == [("tmpfs", f"{tmp_path}/c/shm", "tmpfs", 16777222, options)]
+    assert [(m.source, m.target, m.flags) for m in info.mounts] == [
+        (f"{tmp_path}/c/shm", "/dev/shm", 4096)
+    ]
+    assert list(info.clone_namespaces) == [CLONE_NEWIPC]
 
 
 async def test_the_hosts_file_system_only() -> None:
