@@ -132,7 +132,10 @@ def _check_metrics(agent: OurAgent) -> None:
     assert found["slave/tasks_running"] == 1.0
     assert found["slave/registered"] == 1.0
     wanted = {name for name in golden("get_metrics_snapshot.json") if name.startswith("slave/")}
-    assert wanted - found.keys() <= {"slave/recovery_time_secs"}
+    wanted |= {name for name in golden("get_metrics_snapshot.json") if "fetcher" in name}
+    assert wanted - found.keys() == set()
+    assert found["slave/executor_directory_max_allowed_age_secs"] == 544320.0
+    assert found["containerizer/mesos/provisioner/remove_container_errors"] == 0
 
 
 def _check_files(agent: OurAgent) -> None:

@@ -26,9 +26,10 @@ from mesos_compat.base.clock import Clock, RealClock
 from mesos_compat.base.errors import ApiError, InvariantError
 from mesos_compat.base.log import Complaints, Logging
 from mesos_compat.base.scope import Scope
-from mesos_compat.http import files, introspection, monitor, reply, state_view
+from mesos_compat.http import files, introspection, monitor, reply
 from mesos_compat.http.reply import PlainStream, Reply
 from mesos_compat.http.routes import Router, parse_target
+from mesos_compat.http.state_cache import StateCache
 from mesos_compat.http.state_view import Build
 from mesos_compat.http.verbosity import Verbosity
 from mesos_compat.v1.agent_calls import AgentCalls
@@ -112,6 +113,7 @@ class App:
         self._executors = ExecutorApi(port, streams)
         self._statistics_pace = monitor.Pace(STATISTICS_INTERVAL_S, clock)
         self._metrics_pace = monitor.Pace(metrics_interval_s, clock)
+        self._documents = StateCache()
         self._accesses = Complaints(log, burst=_ACCESSES, now=clock.now)
         self._endpoints = self._routes()
         self._router = Router(self._endpoints, open_roots=("/help",))
@@ -189,7 +191,8 @@ class App:
         state = self._port.state
         if state.phase is AgentPhase.RECOVERING:
             raise ApiError(503, "Agent has not finished recovery")
-        return reply.json(state_view.agent(state, self._build, self._port.flags), request.query)
+        document = self._documents.render(state, self._build, self._port.flags)
+        return reply.encoded(document, request.query)
 
     async def _flags(self, request: Routed) -> Reply:
         return reply.json({"flags": dict(self._port.flags)}, request.query, sort_keys=True)

@@ -75,7 +75,11 @@ def json(value: JsonValue, query: Mapping[str, str], *, sort_keys: bool = False)
 
     Raises ApiError 400 if that is no name.
     """
-    body = dumps(value, sort_keys)
+    return encoded(dumps(value, sort_keys), query)
+
+
+def encoded(body: bytes, query: Mapping[str, str]) -> Reply:
+    """Make the reply of ``json`` from JSON that is written already."""
     callback = query.get("jsonp")
     if callback is None:
         return Reply(200, body, JSON)

@@ -9,7 +9,7 @@ Source: spec ``operator-api`` 6.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
@@ -44,8 +44,17 @@ class Build:
         }
 
 
-def agent(state: AgentState, build: Build, flags: Mapping[str, str]) -> JsonObject:
-    """Return the whole document."""
+def agent(
+    state: AgentState,
+    build: Build,
+    flags: Mapping[str, str],
+    completed: Callable[[Executor], JsonValue] | None = None,
+) -> JsonObject:
+    """Return the whole document; ``completed`` takes the place of ``executor`` for completed ones.
+
+    Those never change.
+    """
+    done = completed if completed is not None else executor
     config = state.config
     made: JsonObject = {
         "version": build.version,
@@ -69,8 +78,8 @@ def agent(state: AgentState, build: Build, flags: Mapping[str, str]) -> JsonObje
         if name in flags:
             made[name] = flags[name]
     made["flags"] = {name: flags[name] for name in sorted(flags)}
-    made["frameworks"] = [framework(item) for item in state.frameworks.values()]
-    made["completed_frameworks"] = [framework(item) for item in state.completed_frameworks]
+    made["frameworks"] = [framework(item, done) for item in state.frameworks.values()]
+    made["completed_frameworks"] = [framework(item, done) for item in state.completed_frameworks]
     return made
 
 
@@ -158,7 +167,7 @@ def endpoint_resource(resource: pb.Resource) -> JsonObject:
 # Frameworks, executors, tasks.
 
 
-def framework(item: Framework) -> JsonObject:
+def framework(item: Framework, completed: Callable[[Executor], JsonValue]) -> JsonObject:
     """Return a framework, active or completed."""
     info = item.info
     made: JsonObject = {
@@ -176,7 +185,7 @@ def framework(item: Framework) -> JsonObject:
     else:
         made["role"] = text_of(info.role)
     made["executors"] = [executor(one) for one in item.executors.values()]
-    made["completed_executors"] = [executor(one) for one in item.completed_executors]
+    made["completed_executors"] = [completed(one) for one in item.completed_executors]
     return made
 
 
