@@ -119,6 +119,9 @@ class Containerizer(Protocol):
     def containers(self) -> frozenset[ContainerId]:
         """Return the ids of all containers, nested and dying ones included."""
 
+    def pending(self) -> Sequence[tuple[str, ContainerId | None]]:
+        """Return what is under way, oldest first: an operation and the container it is for."""
+
     def is_standalone(self, container_id: ContainerId) -> bool:
         """Whether a known container, or the one it is nested in, has no executor."""
 

@@ -32,6 +32,7 @@ from mesos_compat.http.routes import Router, parse_target
 from mesos_compat.http.state_cache import StateCache
 from mesos_compat.http.state_view import Build
 from mesos_compat.http.verbosity import Verbosity
+from mesos_compat.model.jsonpb import JsonValue
 from mesos_compat.v1.agent_calls import AgentCalls
 from mesos_compat.v1.executor_api import ExecutorApi, ExecutorStreams
 
@@ -213,7 +214,14 @@ class App:
         return reply.json(list(shown), request.query, sort_keys=True)
 
     async def _containerizer_debug(self, request: Routed) -> Reply:
-        return reply.json({"pending": []}, request.query)
+        pending: list[JsonValue] = [
+            {
+                "args": {} if container_id is None else {"containerId": str(container_id)},
+                "operation": operation,
+            }
+            for operation, container_id in self._port.containerizer.pending()
+        ]
+        return reply.json({"pending": pending}, request.query)
 
     # Files.
 

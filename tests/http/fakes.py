@@ -86,6 +86,7 @@ class FakeContainerizer:
         self.streams: dict[ContainerId, FakeStream] = {}
         self.received: list[bytes] = []
         self.answer = FakeAnswer(200)
+        self.operations: list[tuple[str, ContainerId | None]] = []
         #: Raised by the verb of this name.
         self.failures: dict[str, ContainerError] = {}
 
@@ -150,6 +151,9 @@ class FakeContainerizer:
 
     def containers(self) -> frozenset[ContainerId]:
         return frozenset(self.statuses) | self.known
+
+    def pending(self) -> list[tuple[str, ContainerId | None]]:
+        return self.operations
 
     def is_standalone(self, container_id: ContainerId) -> bool:
         return container_id.root.value.startswith("alone")

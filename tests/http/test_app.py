@@ -284,8 +284,13 @@ async def test_a_container_that_cannot_be_asked_is_still_listed() -> None:
 
 
 async def test_containerizer_debug_and_processes() -> None:
-    async with serving(FakePort(small_state())) as client:
+    port = FakePort(small_state())
+    async with serving(port) as client:
         assert (await get(client, "/containerizer/debug"))[2] == b'{"pending":[]}'
+        port.containerizer.operations.append(("network/cni::prepare", ContainerId("c")))
+        assert json.loads((await get(client, "/containerizer/debug"))[2]) == {
+            "pending": [{"args": {"containerId": "c"}, "operation": "network/cni::prepare"}]
+        }
         _, _, body = await get(client, "/__processes__")
         assert {"events": [], "id": "slave(1)"} in json.loads(body)
         _, headers, body = await get(client, "/help", headers={"User-Agent": "curl/8"})
