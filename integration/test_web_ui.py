@@ -20,6 +20,9 @@ from integration.scene import Scene
 #: The oldest and the newest web UI.
 VERSIONS = ("1.4.3", "1.11.0")
 
+#: What the log says at INFO about every container.
+_STEPS = ("preparing", "launched", "destroying", "terminated")
+
 
 class Browser:
     """Loads data by script tags, as the pages do."""
@@ -91,11 +94,13 @@ def test_the_pages_of_a_real_master_open_a_sandbox(scene: Scene, version: str) -
 
 def _check_log(agent: OurAgent, container: str) -> None:
     """The life of a container is told in lines that name it."""
-    with open(agent.log, encoding="utf-8") as file:
-        lines = [line for line in file if container in line and line.startswith("I")]
-    text = "".join(lines).lower()
-    for step in ("preparing", "launched", "destroying", "terminated"):
-        assert step in text, f"{step} is not in\n{text}"
+
+    def missing() -> list[str]:
+        lines = [line for line in agent.log_text().splitlines() if container in line]
+        text = "\n".join(line for line in lines if line.startswith("I")).lower()
+        return [step for step in _STEPS if step not in text]
+
+    eventually(lambda: not missing(), 10, f"lines about {missing()}")
 
 
 @pytest.mark.root
@@ -112,8 +117,7 @@ def test_provisioning_is_told_in_the_log(scene: Scene, docker_images: str) -> No
     )
     container = agent.sandbox().rpartition("/")[2]
     _check_log(agent, container)
-    with open(agent.log, encoding="utf-8") as file:
-        assert re.search(f"{container}.*provisioning", file.read())
+    assert re.search(f"{container}.*provisioning", agent.log_text())
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
