@@ -112,8 +112,8 @@ def exec_in_place(spec: LaunchSpec, *, unshare_mounts: bool) -> NoReturn:
 def enter(spec: LaunchSpec) -> Privileges:
     """Do the first steps of ``spec`` up to its root; return what is still to be given up.
 
-    The caller gets a mount namespace of its own and stays in the root: nothing of the host can be
-    reached by way of it. Raises LaunchFailure.
+    The caller has a mount namespace of its own, whatever ``spec`` says of namespaces, and stays in
+    the root: nothing of the host can be reached by way of it. Raises LaunchFailure.
     """
     return _enter(spec, LaunchPlace(unshare_mounts=True))
 
