@@ -359,6 +359,7 @@ async def _containerizer(
     check_images(config)
     stack.push_async_callback(spawner.close)
     launcher = _launcher(config, flags, spawner, stack)
+    stack.push_async_callback(launcher.close)
     containerizer = open_engine(
         config,
         _image_config(flags, work_dir),
