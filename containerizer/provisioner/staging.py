@@ -7,16 +7,19 @@ it lives; what a killed agent left is removed by the first one that is alone.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import tempfile
+from collections.abc import AsyncIterator
 
+from containerizer.provisioner.offload import in_thread
 from containerizer.provisioner.trees import discard_tree, empty_directory
 from mesos_compat.base.errors import ProvisionError
 
 
 class StagingArea:
-    """A staging directory that exists. All methods block."""
+    """A staging directory that exists. All methods but ``directory`` block."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -42,6 +45,21 @@ class StagingArea:
         else:
             empty_directory(self._path)
         fcntl.flock(self._fd, fcntl.LOCK_SH)
+
+    @contextlib.asynccontextmanager
+    async def directory(self) -> AsyncIterator[str]:
+        """Make a directory and remove it at the end, whenever that comes.
+
+        Raises ProvisionError.
+        """
+        made: list[str] = []
+        try:
+            # cancelled, ``in_thread`` returns nothing but the directory is there
+            await in_thread(lambda: made.append(self.make()))
+            yield made[0]
+        finally:
+            for path in made:
+                await in_thread(self.remove, path)
 
     def make(self) -> str:
         """Return a new directory. Raises ProvisionError."""

@@ -160,39 +160,37 @@ class AppcStore:
         return found
 
     async def _fetch(self, name: str, where: Location) -> str:
-        staging = await in_thread(self._staging.make)
-        log.info("AppC image %s: fetching %s", name, where)
-        try:
-            if where.path is not None:
-                path = where.path
-                if not await in_thread(os.path.exists, path):
-                    raise ProvisionError(
-                        f"Failed to perform 'copy': cp: cannot stat '{path}':"
-                        " No such file or directory\n"
+        async with self._staging.directory() as staging:
+            log.info("AppC image %s: fetching %s", name, where)
+            try:
+                if where.path is not None:
+                    path = where.path
+                    if not await in_thread(os.path.exists, path):
+                        raise ProvisionError(
+                            f"Failed to perform 'copy': cp: cannot stat '{path}':"
+                            " No such file or directory\n"
+                        )
+                else:
+                    assert where.url is not None
+                    path = os.path.join(staging, "image.aci")
+                    await download(
+                        where.url,
+                        path,
+                        stall_timeout_s=self._stall_timeout_s,
+                        most_bytes=self._limits.size_bytes,
                     )
-            else:
-                assert where.url is not None
-                path = os.path.join(staging, "image.aci")
-                await download(
-                    where.url,
-                    path,
-                    stall_timeout_s=self._stall_timeout_s,
-                    most_bytes=self._limits.size_bytes,
+                unpacked = os.path.join(staging, "image")
+                answer = await run_operation(
+                    "unpack_aci",
+                    {"path": path, "target": unpacked, "name": name},
+                    self._limits,
+                    subject=f"image '{name}' from '{where}'",
                 )
-            unpacked = os.path.join(staging, "image")
-            answer = await run_operation(
-                "unpack_aci",
-                {"path": path, "target": unpacked, "name": name},
-                self._limits,
-                subject=f"image '{name}' from '{where}'",
-            )
-            image_id = str(answer["id"])
-            manifest = await in_thread(self._add, name, image_id, unpacked)
-            self._remember(image_id, manifest)
-        except FetchError as error:
-            raise ProvisionError(str(error)) from error
-        finally:
-            await in_thread(self._staging.remove, staging)
+                image_id = str(answer["id"])
+                manifest = await in_thread(self._add, name, image_id, unpacked)
+                self._remember(image_id, manifest)
+            except FetchError as error:
+                raise ProvisionError(str(error)) from error
         log.info("AppC image %s: fetched, %s", name, image_id)
         return image_id
 

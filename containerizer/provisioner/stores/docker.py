@@ -154,9 +154,8 @@ class DockerStore:
 
     async def _pull_into_store(self, reference: Reference, backend: str) -> stored.Image:
         archive = await in_thread(self._archive, reference)
-        staging = await in_thread(self._staging.make)
-        log.info("Docker image %s: pulling from %s", reference, archive)
-        try:
+        async with self._staging.directory() as staging:
+            log.info("Docker image %s: pulling from %s", reference, archive)
             answer = await run_operation(
                 "pull_archive",
                 {
@@ -186,8 +185,6 @@ class DockerStore:
                 images = {**self._images, str(reference): image}
                 await in_thread(self._write_images, images)
                 self._images = images
-        finally:
-            await in_thread(self._staging.remove, staging)
         log.info("Docker image %s: pulled, %d layers", reference, len(image.layer_ids))
         return image
 
