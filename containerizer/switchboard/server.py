@@ -257,7 +257,7 @@ class SwitchboardServer:
     def _update(self) -> None:
         """Say what we wait for now."""
         for copy in self._copies:
-            if copy.source != self._terminal:
+            if self._terminal is None:
                 wanted = _READ if self._may_read(copy) else None
                 self._watch(copy.source, wanted, copy.on_read)
             self._watch(copy.log, _WRITE if copy.unwritten else None, copy.on_log)
@@ -310,14 +310,11 @@ class SwitchboardServer:
 
     def _read_copy(self, copy: _Copy, events: int) -> None:
         try:
-            data = os.read(copy.source, _CHUNK_BYTES)
+            data = _read_terminal(copy.source) if self._tty else _read(copy.source)
         except BlockingIOError:
             return
         except OSError as error:
-            # the last process with the terminal has closed it
-            if error.errno != errno.EIO or not self._tty:
-                raise _EndError(f"Failed redirecting {copy.name}: {error.strerror}") from error
-            data = b""
+            raise _EndError(f"Failed redirecting {copy.name}: {error.strerror}") from error
         if not data:
             copy.ended = True
             self._unwatch(copy.source)
@@ -792,6 +789,23 @@ def _answer_types(head: http1.MessageHead) -> tuple[Encoding, dict[str, str]] | 
             headers = {"Content-Type": RECORDIO, "Message-Content-Type": encoding.value}
             return encoding, headers
     return None
+
+
+def _read(fd: int) -> bytes:
+    return os.read(fd, _CHUNK_BYTES)
+
+
+def _read_terminal(fd: int) -> bytes:
+    """Return what comes from a terminal; nothing once its last process has closed it."""
+    # The kernel looks for data first and then for the end, so what is written between the two
+    # looks as if it were lost. Who asks again gets it.
+    for _ in range(2):
+        try:
+            return _read(fd)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+    return b""
 
 
 def _writable(fd: int) -> bool:
