@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# usage: ./test.sh [fast|root|integration|qemu|lint|all] [pytest argument ...]   (default: all)
+# usage: ./test.sh [fast|root|integration|crash|qemu|lint|all] [pytest argument ...]   (default: all)
 #
 #   lint          ruff, mypy, import contracts
 #   fast          tests without root and network
 #   root          tests that need root and real kernel features
 #   integration   tests with real masters, downloaded once
+#   crash         agents and spawners killed at each step of a launch or a destroy (root; slow)
 #   qemu          tests of hosts with cgroups version 2 only, in an emulated one (root; slow)
-#   all           lint, then every test but those in the emulated host in one run
+#   all           lint, then every test but those of crash and qemu in one run
 #
 # Installs into .venv and the user's cache; as root also Debian packages that are missing.
 # The exit code is 0 only if all that was asked for passes.
@@ -19,8 +20,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 what=${1:-all}
 [ $# -gt 0 ] && shift
 case $what in
-    lint | fast | root | integration | qemu | all) ;;
-    *) fail "unknown: $what (usage: ./test.sh [fast|root|integration|qemu|lint|all] [argument ...])" ;;
+    lint | fast | root | integration | crash | qemu | all) ;;
+    *) fail "unknown: $what (usage: ./test.sh [fast|root|integration|crash|qemu|lint|all] [argument ...])" ;;
 esac
 
 make_venv test
@@ -57,7 +58,8 @@ case $what in
         exit
         ;;
     fast) selection=(-m "not root and not integration" tests) ;;
-    root) selection=(-m "root and not integration" tests) ;;
+    root) selection=(-m "root and not integration and not crash" tests) ;;
+    crash) selection=(-m crash tests) ;;
     integration)
         prepare_integration
         selection=(-m "integration and not qemu" integration)
@@ -72,7 +74,7 @@ case $what in
         say "Lint and types"
         lint || lint_failed=1
         prepare_integration
-        selection=(-m "not qemu" tests integration)
+        selection=(-m "not qemu and not crash" tests integration)
         if [ $lint_failed = 1 ]; then
             say "Lint or types FAILED, see above: the exit code will be 1 whatever the tests say"
         fi

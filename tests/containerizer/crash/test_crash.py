@@ -21,7 +21,7 @@ from tests.containerizer.crash.corner import Corner, Engine
 from tests.containerizer.crash.rounds import Report
 from tests.containerizer.crash.scenes import SCENES, C
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root, pytest.mark.crash, pytest.mark.timeout(900)]
 
 _WORKERS = 3
 #: Fewer than this means that points are not found any more.
