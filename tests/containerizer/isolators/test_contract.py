@@ -13,12 +13,15 @@ from containerizer.isolators.docker_runtime import DockerRuntimeIsolator
 from containerizer.isolators.environment_secret import EnvironmentSecretIsolator
 from containerizer.isolators.filesystem_linux import LinuxFilesystemIsolator
 from containerizer.isolators.filesystem_posix import PosixFilesystemIsolator
+from containerizer.isolators.linux_capabilities import CapabilitiesIsolator
+from containerizer.isolators.linux_nnp import NoNewPrivilegesIsolator
 from containerizer.isolators.namespaces_ipc import IpcNamespaceIsolator
 from containerizer.isolators.namespaces_pid import PidNamespaceIsolator
 from containerizer.isolators.network_cni.isolator import CniIsolator
 from containerizer.isolators.order import GROUP, ORDER
 from containerizer.isolators.posix_cpu import PosixCpuIsolator
 from containerizer.isolators.posix_mem import PosixMemIsolator
+from containerizer.isolators.posix_rlimits import PosixRlimitsIsolator
 from containerizer.isolators.volume_host_path import HostPathVolumeIsolator
 from containerizer.isolators.volume_sandbox_path import SandboxPathVolumeIsolator
 from mesos_compat.base.plugins import Group
@@ -79,6 +82,30 @@ class TestDockerRuntime(IsolatorSuite):
 
     def make(self, folder: Path) -> Isolator:
         return DockerRuntimeIsolator.create(context(folder))
+
+
+class TestPosixRlimits(IsolatorSuite):
+    nesting = True
+    standalone = True
+
+    def make(self, folder: Path) -> Isolator:
+        return PosixRlimitsIsolator.create(context(folder))
+
+
+class TestCapabilities(IsolatorSuite):
+    nesting = True
+    standalone = True
+
+    def make(self, folder: Path) -> Isolator:
+        return CapabilitiesIsolator(None, None)
+
+
+class TestNoNewPrivileges(IsolatorSuite):
+    nesting = True
+    standalone = True
+
+    def make(self, folder: Path) -> Isolator:
+        return NoNewPrivilegesIsolator.create(context(folder))
 
 
 class TestIpcNamespace(IsolatorSuite):
