@@ -78,7 +78,8 @@ def test_a_task_within_its_limits(scene: Scene, docker_images: str) -> None:
     def look() -> None:
         def probe() -> list[dict[str, Any]]:
             found = get_json(agent.address, "/containers") or []
-            return [c for c in found if "mem_total_bytes" in c.get("statistics", ())]
+            # At first there is a container, but nothing in it yet.
+            return [c for c in found if c.get("statistics", {}).get("mem_total_bytes")]
 
         seen.extend(eventually(probe, PATIENCE_S, "statistics"))
 
