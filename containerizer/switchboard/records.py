@@ -16,7 +16,7 @@ import enum
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from mesos_compat.base.errors import WireError
 
@@ -291,28 +291,23 @@ def _control(message: _Fields | None) -> WindowSize | StreamHeartbeat:
     raise RecordError("'process_io.control.type' is unknown")
 
 
-class _Fields:
+class _Fields(Protocol):
     """The fields of a message, by number in protobuf and by name in JSON."""
 
     def enum(self, number: int, name: str, known: dict[str, int]) -> int | None:
         """Return the number of an enum's value, -1 for an unknown one, ``None`` if absent."""
-        raise NotImplementedError
 
     def child(self, number: int, name: str) -> _Fields | None:
         """Return a message."""
-        raise NotImplementedError
 
     def raw(self, number: int, name: str) -> bytes | None:
         """Return bytes."""
-        raise NotImplementedError
 
     def text(self, number: int, name: str) -> str | None:
         """Return a string."""
-        raise NotImplementedError
 
     def number(self, number: int, name: str) -> int | None:
         """Return a number that is not negative."""
-        raise NotImplementedError
 
 
 def _message(payload: bytes, encoding: Encoding) -> _Fields:
