@@ -617,7 +617,7 @@ class MesosContainerizer:
             self._begin_destroy(handle, None)
         elif handle.container.state is not State.DESTROYING:
             try:
-                os.kill(handle.container.pid, signal)
+                self._launcher.signal(container_id, signal)
             except OSError as error:
                 raise ContainerError(
                     f"Unable to send signal to container: {error.strerror}"

@@ -23,6 +23,20 @@ def nested_path(container_id: ContainerId) -> str:
     return "/".join(f"containers/{value}" for value in container_id.path[1:])
 
 
+def open_sandbox(container_id: ContainerId, directory: str) -> Root:
+    """Open the sandbox of a container, that of a nested one below the outermost's.
+
+    By its path alone a task could lead us anywhere, from the moment on in which it was made.
+    Raises OSError.
+    """
+    inner = nested_path(container_id)
+    outermost = directory.removesuffix(f"/{inner}")
+    if not inner or outermost == directory:
+        return Root(directory)
+    with Root(outermost) as root:
+        return root.below(inner)
+
+
 def make_nested(root_sandbox: str, container_id: ContainerId, user: str | None) -> str:
     """Make the sandbox of a nested container for ``user``; return its path.
 

@@ -27,7 +27,7 @@ from containerizer.init.flags import USAGE, LaunchFlags
 from containerizer.init.pid1 import EXIT_1, Init, StatusFile, await_release
 from containerizer.init.privileges import Privileges
 from containerizer.init.spec import LaunchCommand, LaunchSpec, SpecError
-from containerizer.linux import fds, namespaces, signals, terminal
+from containerizer.linux import beneath, fds, mountinfo, namespaces, signals, terminal
 from containerizer.linux.namespaces import CLONE_NEWNS
 from containerizer.linux.prctl import ProcessTitle, set_dumpable, set_parent_death_signal
 from containerizer.linux.process import fork
@@ -186,7 +186,7 @@ def _exec_in_place(spec: LaunchSpec, place: LaunchPlace) -> NoReturn:
 
 def _exec_entered(spec: LaunchSpec, to_give_up: Privileges) -> NoReturn:
     try:
-        _settle(spec)
+        _settle(spec, None)
         privileges.give_up(to_give_up)
         command.execute_or_exit(command.execution(spec))
     except LaunchFailure as error:
@@ -201,7 +201,7 @@ def _be_init_and_command(init: Init, task: InitTask, program: InitProgram) -> No
     set_dumpable(False)
     spec = task.read_spec()
     to_give_up = _enter(spec, task.place)
-    _settle(spec)
+    _settle(spec, task.place.sandbox)
     privileges.give_up(to_give_up)
     execution = command.execution(spec)
     fds.close_all_but(init.fds)
@@ -222,7 +222,7 @@ def _be_command(task: InitTask, telling: int, init_pid: int) -> NoReturn:
         signals.unblock_all()
         spec = task.read_spec()
         to_give_up = _enter(spec, task.place)
-        _settle(spec)
+        _settle(spec, task.place.sandbox)
         if to_give_up:
             os.write(telling, to_give_up.encode())
         privileges.give_up(to_give_up)
@@ -265,11 +265,14 @@ def _enter(spec: LaunchSpec, place: LaunchPlace) -> Privileges:
     return to_give_up
 
 
-def _settle(spec: LaunchSpec) -> None:
-    """Do steps 17 and 18. Raises LaunchFailure."""
+def _settle(spec: LaunchSpec, sandbox: str | None) -> None:
+    """Do steps 17 and 18. Raises LaunchFailure.
+
+    Names in ``sandbox`` are the tasks', unless an image is the root: then they mean nothing here.
+    """
     privileges.set_limits(spec.rlimits)
     if spec.working_directory is not None:
-        _change_directory(spec.working_directory)
+        _change_directory(spec.working_directory, None if spec.rootfs else sandbox)
 
 
 def _unshare_mounts() -> None:
@@ -338,7 +341,11 @@ def _enter_mounts(pid: int) -> None:
         raise failure(f"Failed to enter mount namespace of process {pid}", error) from error
 
 
-def _change_directory(path: str) -> None:
+def _change_directory(path: str, sandbox: str | None) -> None:
+    """Go to ``path``, made where missing; below ``sandbox`` no link leads out of it."""
+    if sandbox is not None and path != sandbox and mountinfo.is_below(path, sandbox):
+        _change_directory_beneath(path, sandbox)
+        return
     try:
         os.makedirs(path, mode=0o755, exist_ok=True)
     except OSError as error:
@@ -346,5 +353,26 @@ def _change_directory(path: str) -> None:
     try:
         os.chdir(path)
     except OSError as error:
-        what = f"Failed to chdir into current working directory '{path}'"
-        raise failure(what, error) from error
+        raise _no_directory(path, error) from error
+
+
+def _change_directory_beneath(path: str, sandbox: str) -> None:
+    inner = path[len(sandbox) :]
+    try:
+        root = beneath.open_root(sandbox)
+        try:
+            try:
+                made = beneath.open_beneath(root, inner)
+            except FileNotFoundError:
+                os.close(beneath.make_directory_in_root(root, inner))
+                made = beneath.open_beneath(root, inner)
+        finally:
+            os.close(root)
+        os.fchdir(made)
+        os.close(made)
+    except OSError as error:
+        raise _no_directory(path, error) from error
+
+
+def _no_directory(path: str, error: OSError) -> LaunchFailure:
+    return failure(f"Failed to chdir into current working directory '{path}'", error)

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """``volume/host_path``: a file or directory of the host in a container.
 
+Deviation: below the directories of ``--host_path_volume_force_creation`` nothing is created through
+a link, which a container could have made.
+
 Source: spec ``isolators-fs-net`` 7.
 """
 
@@ -14,6 +17,7 @@ from containerizer.isolators.base import Isolator, is_debug
 from containerizer.isolators.context import IsolatorContext
 from containerizer.linux import mountinfo
 from containerizer.linux.mount import MS_SHARED
+from mesos_compat.base.beneath import Root
 from mesos_compat.base.errors import IsolatorError
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
@@ -52,11 +56,15 @@ class HostPathVolumeIsolator(Isolator):
                 continue
             if is_debug(config):
                 raise IsolatorError("HOST_PATH volume is not supported for DEBUG containers")
-            self._add(info, config, volume)
+            self._add(info, container_id, config, volume)
         return info if info.mounts else None
 
     def _add(
-        self, info: slave.ContainerLaunchInfo, config: slave.ContainerConfig, volume: pb.Volume
+        self,
+        info: slave.ContainerLaunchInfo,
+        container_id: ContainerId,
+        config: slave.ContainerConfig,
+        volume: pb.Volume,
     ) -> None:
         propagation = volume.source.host_path.mount_propagation.mode
         source = volume.host_path if volume.HasField("host_path") else volume.source.host_path.path
@@ -65,6 +73,7 @@ class HostPathVolumeIsolator(Isolator):
         if not os.path.lexists(source):
             self._create(source)
         target = volumes.mount_target(
+            container_id,
             config,
             volume.container_path,
             self._sandbox_directory,
@@ -80,12 +89,16 @@ class HostPathVolumeIsolator(Isolator):
         if not self._creatable:
             raise IsolatorError(missing)
         path = os.path.normpath(source)
-        if not any(mountinfo.is_below(path, allowed) for allowed in self._creatable):
+        allowed = next((each for each in self._creatable if mountinfo.is_below(path, each)), None)
+        if allowed is None:
             raise IsolatorError(
                 f"{missing} and is not whitelisted for creation: Path '{path}' is not whitelisted"
             )
         try:
-            os.makedirs(path, 0o755, exist_ok=True)
+            os.makedirs(allowed, 0o755, exist_ok=True)
+            # Containers may write there: no link of theirs decides where we make something.
+            with Root(allowed) as root:
+                root.makedirs(os.path.relpath(path, allowed), 0o755)
         except OSError as error:
             raise IsolatorError(
                 f"Failed to create the host path at '{path}': {error.strerror}"

@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 from containerizer.isolators import volumes
 from containerizer.isolators.base import Isolator, is_debug
 from containerizer.isolators.context import IsolatorContext
+from containerizer.sandbox import open_sandbox
 from mesos_compat.base.beneath import Root
 from mesos_compat.base.errors import IsolatorError
 from mesos_compat.model.ids import ContainerId
@@ -94,40 +95,47 @@ class SandboxPathVolumeIsolator(Isolator):
                 "The 'linux' launcher and 'filesystem/linux' isolator must be enabled to support"
                 " SANDBOX_PATH volume with absolute container path"
             )
-        sandbox = self._source_sandbox(container_id, kind, absolute)
-        source = os.path.join(sandbox, path)
-        directory = _make_source(sandbox, path)
+        owner = self._owner_of_source(container_id, kind, absolute)
+        source = os.path.join(self._sandboxes[owner], path)
+        directory = _make_source(owner, self._sandboxes[owner], path)
         if not self._binds:
-            self._link(config.directory, volume, source)
+            self._link(container_id, config.directory, volume, source)
             return
         target = volumes.mount_target(
-            config, volume.container_path, self._sandbox_directory, directory=directory
+            container_id,
+            config,
+            volume.container_path,
+            self._sandbox_directory,
+            directory=directory,
         )
         info.mounts.add(source=source, target=target, flags=volumes.flags_of(volume))
 
-    def _source_sandbox(
+    def _owner_of_source(
         self, container_id: ContainerId, kind: _SandboxPath.Type, absolute: bool
-    ) -> str:
+    ) -> ContainerId:
+        """Return the container in whose sandbox the volume is; it is a known one."""
         if kind == _SandboxPath.SELF:
             if not absolute:
                 raise IsolatorError(
                     "'container_path' is relative for SANDBOX_PATH volume SELF type"
                 )
-            return self._sandboxes[container_id]
+            return container_id
         if kind != _SandboxPath.PARENT:
             raise IsolatorError("Unknown SANDBOX_PATH volume type")
         if container_id.parent is None:
             raise IsolatorError("SANDBOX_PATH volume PARENT type only works for nested container")
         if container_id.parent not in self._sandboxes:
             raise IsolatorError("Failed to locate the sandbox for the parent container")
-        return self._sandboxes[container_id.parent]
+        return container_id.parent
 
-    def _link(self, sandbox: str, volume: pb.Volume, source: str) -> None:
+    def _link(
+        self, container_id: ContainerId, sandbox: str, volume: pb.Volume, source: str
+    ) -> None:
         if volume.mode == pb.Volume.RO:
             log.warning("Volume '%s' is read-only, but a link is not", volume.container_path)
         target = os.path.join(sandbox, volume.container_path)
         try:
-            with Root(sandbox) as root:
+            with open_sandbox(container_id, sandbox) as root:
                 root.makedirs(os.path.dirname(volume.container_path), 0o755)
                 root.symlink(source, volume.container_path)
         except OSError as error:
@@ -136,22 +144,22 @@ class SandboxPathVolumeIsolator(Isolator):
             ) from error
 
 
-def _make_source(sandbox: str, path: str) -> bool:
+def _make_source(container_id: ContainerId, sandbox: str, path: str) -> bool:
     """Make the source directory if it is missing, for the sandbox's owner; whether it is one.
 
     No link is followed: the sandbox belongs to a task.
     """
     try:
-        directory = not _is_file(sandbox, path)
-        if volumes.make_in_sandbox(sandbox, path, directory=directory):
-            owner = os.stat(sandbox)
-            with Root(sandbox) as root:
+        with open_sandbox(container_id, sandbox) as root:
+            directory = not _is_file(root, path)
+            if volumes.make_in_sandbox(root, path, directory=directory):
+                owner = os.fstat(root.fd)
                 made = root.open(path, os.O_RDONLY | os.O_DIRECTORY)
                 try:
                     os.fchown(made, owner.st_uid, owner.st_gid)
                 finally:
                     os.close(made)
-        return directory
+            return directory
     except OSError as error:
         raise IsolatorError(
             f"Failed to create the directory '{os.path.join(sandbox, path)}' in the sandbox:"
@@ -159,9 +167,8 @@ def _make_source(sandbox: str, path: str) -> bool:
         ) from error
 
 
-def _is_file(sandbox: str, path: str) -> bool:
-    with Root(sandbox) as root:
-        try:
-            return stat.S_ISREG(root.lstat(path).st_mode)
-        except FileNotFoundError:
-            return False
+def _is_file(sandbox: Root, path: str) -> bool:
+    try:
+        return stat.S_ISREG(sandbox.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False

@@ -15,8 +15,10 @@ import stat
 
 from containerizer.isolators.inside import make_directory, make_mount_point
 from containerizer.linux.mount import MS_BIND, MS_RDONLY, MS_REC
+from containerizer.sandbox import open_sandbox
 from mesos_compat.base.beneath import Root
 from mesos_compat.base.errors import IsolatorError
+from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
@@ -78,7 +80,12 @@ def flags_of(volume: pb.Volume) -> int:
 
 
 def mount_target(
-    config: slave.ContainerConfig, path: str, sandbox_directory: str, *, directory: bool
+    container_id: ContainerId,
+    config: slave.ContainerConfig,
+    path: str,
+    sandbox_directory: str,
+    *,
+    directory: bool,
 ) -> str:
     """Make the mount point of a volume; return where to mount, as the host sees it.
 
@@ -94,12 +101,12 @@ def mount_target(
         return path
     try:
         if rootfs is None:
-            make_in_sandbox(config.directory, path, directory=directory)
+            _make_in_sandbox(container_id, config, path, directory=directory)
             return os.path.join(config.directory, path)
         if os.path.isabs(path):
             return make_mount_point(rootfs, path, directory=directory)
         # the sandbox will be mounted there, so the mount point has to be in it
-        make_in_sandbox(config.directory, path, directory=directory)
+        _make_in_sandbox(container_id, config, path, directory=directory)
         return os.path.join(make_directory(rootfs, sandbox_directory), path)
     except OSError as error:
         where = config.directory if rootfs is None or not os.path.isabs(path) else rootfs
@@ -109,29 +116,35 @@ def mount_target(
         ) from error
 
 
-def make_in_sandbox(sandbox: str, path: str, *, directory: bool) -> bool:
+def _make_in_sandbox(
+    container_id: ContainerId, config: slave.ContainerConfig, path: str, *, directory: bool
+) -> None:
+    with open_sandbox(container_id, config.directory) as sandbox:
+        make_in_sandbox(sandbox, path, directory=directory)
+
+
+def make_in_sandbox(sandbox: Root, path: str, *, directory: bool) -> bool:
     """Make a directory or file below a sandbox, following no link; whether it was missing.
 
     Raises OSError.
     """
-    with Root(sandbox) as root:
-        try:
-            mode = root.lstat(path).st_mode
-        except FileNotFoundError:
-            pass
-        else:
-            _expect(not stat.S_ISLNK(mode), errno.ELOOP, path)
-            if directory:
-                _expect(stat.S_ISDIR(mode), errno.ENOTDIR, path)
-            else:
-                _expect(not stat.S_ISDIR(mode), errno.EISDIR, path)
-            return False
+    try:
+        mode = sandbox.lstat(path).st_mode
+    except FileNotFoundError:
+        pass
+    else:
+        _expect(not stat.S_ISLNK(mode), errno.ELOOP, path)
         if directory:
-            root.makedirs(path, 0o755)
+            _expect(stat.S_ISDIR(mode), errno.ENOTDIR, path)
         else:
-            root.makedirs(os.path.dirname(path), 0o755)
-            os.close(root.create(path, 0o644))
-        return True
+            _expect(not stat.S_ISDIR(mode), errno.EISDIR, path)
+        return False
+    if directory:
+        sandbox.makedirs(path, 0o755)
+    else:
+        sandbox.makedirs(os.path.dirname(path), 0o755)
+        os.close(sandbox.create(path, 0o644))
+    return True
 
 
 def _expect(holds: bool, number: int, path: str) -> None:

@@ -90,5 +90,11 @@ class Launcher(Protocol):
     def pid(self, container_id: ContainerId) -> int | None:
         """Return the pid of the container's init; ``None`` if it is unknown."""
 
+    def signal(self, container_id: ContainerId, number: int) -> None:
+        """Send a signal to the container's init, never to a process that got its pid.
+
+        Raises OSError: ProcessLookupError if there is none.
+        """
+
     async def close(self) -> None:
         """Let go of helper processes; containers go on running."""

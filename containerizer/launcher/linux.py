@@ -10,6 +10,7 @@ Source: spec ``containerizer`` 6.3-6.9.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 from collections.abc import Collection, Sequence
@@ -172,6 +173,13 @@ class LinuxLauncher:
         """Return the pid of the container's init; ``None`` if it is unknown."""
         init = self._inits.get(container_id)
         return None if init is None else init.pid
+
+    def signal(self, container_id: ContainerId, number: int) -> None:
+        """Send a signal to the container's init. Raises OSError."""
+        init = self._inits.get(container_id)
+        if init is None:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        init.signal(number)
 
     async def close(self) -> None:
         """Let go of the spawner; containers go on running. Empty root cgroups are removed."""

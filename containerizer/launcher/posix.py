@@ -7,6 +7,7 @@ Source: spec ``containerizer`` 6.2.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -103,6 +104,13 @@ class PosixLauncher:
         """Return the pid of the container's init; ``None`` if it is unknown."""
         init = self._inits.get(container_id)
         return None if init is None else init.pid
+
+    def signal(self, container_id: ContainerId, number: int) -> None:
+        """Send a signal to the container's init. Raises OSError."""
+        init = self._inits.get(container_id)
+        if init is None:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        init.signal(number)
 
     async def close(self) -> None:
         """Let go of the spawner; containers go on running."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -61,10 +62,10 @@ class TrackedInit:
         await asyncio.shield(self._exit)
 
     def signal(self, number: int) -> None:
-        """Send a signal to this very process; nothing if it has exited."""
-        if self._pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, number)
+        """Send a signal to this very process. Raises OSError, also if it has exited."""
+        if self._pidfd < 0:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        signal.pidfd_send_signal(self._pidfd, number)
 
     async def wait_gone(self, others: Iterable[ProcessStat], timeout_s: float) -> None:
         """Wait for the init and for ``others``, which need not be known to us otherwise.

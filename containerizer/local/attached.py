@@ -83,6 +83,10 @@ class AttachedLauncher:
         """Return the pid of the container's init; ``None`` if it is unknown."""
         return self._launcher.pid(container_id)
 
+    def signal(self, container_id: ContainerId, number: int) -> None:
+        """Send a signal to the container's init. Raises OSError."""
+        self._launcher.signal(container_id, number)
+
     async def close(self) -> None:
         """Let go of helper processes; containers go on running."""
         await self._launcher.close()

@@ -101,10 +101,8 @@ class LocalSession:
 
     async def kill(self, number: int) -> None:
         """Send a signal to the command."""
-        pid = self._launcher.pid(self._container_id)
-        if pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            self._launcher.signal(self._container_id, number)
 
     async def end(self) -> None:
         """Kill what is left of the command and forget it. Raises ContainerError."""

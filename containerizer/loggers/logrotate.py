@@ -22,6 +22,7 @@ from containerizer.linux import users
 from containerizer.loggers import logrotate_program
 from containerizer.loggers.base import LoggerContext
 from containerizer.loggers.rotation import MIN_BYTES, RotationPolicy
+from containerizer.sandbox import open_sandbox
 from mesos_compat.base import units
 from mesos_compat.base.errors import ContainerError, FlagError
 from mesos_compat.model.ids import ContainerId
@@ -90,7 +91,7 @@ class LogrotateLogger:
                 # so that the container can open /dev/stdout
                 os.fchown(out, owner, -1)
                 os.fchown(err, owner, -1)
-            await self._start(config.directory, settings, user, out_from, err_from)
+            await self._start(container_id, config.directory, settings, user, (out_from, err_from))
         except BaseException:
             os.close(out)
             os.close(err)
@@ -102,11 +103,11 @@ class LogrotateLogger:
 
     async def _start(
         self,
+        container_id: ContainerId,
         directory: str,
         settings: LogrotateSettings,
         user: str | None,
-        out_from: int,
-        err_from: int,
+        sources: tuple[int, int],
     ) -> None:
         assert self._context.helpers is not None
         paths = os.path.join(directory, "stdout"), os.path.join(directory, "stderr")
@@ -116,15 +117,23 @@ class LogrotateLogger:
                 (3, paths[1], settings.max_stderr_bytes, settings.stderr_options),
             ),
             user,
+            folder=4,
         )
+        try:
+            sandbox = open_sandbox(container_id, directory)
+        except OSError as error:
+            raise ContainerError(
+                f"Failed to open '{directory}': {error.strerror or error}"
+            ) from error
         null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         try:
             started = await self._context.helpers.start_helper(
                 HelperRequest(_PROGRAM, arguments, self._context.cgroups),
-                (out_from, null, 2, err_from),
+                (sources[0], null, 2, sources[1], sandbox.fd),
             )
         finally:
             os.close(null)
+            sandbox.close()
         try:
             # it ends with the last writer of its pipes; nobody has to wait for it
             os.close(started.pidfd)

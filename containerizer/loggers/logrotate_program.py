@@ -26,11 +26,14 @@ _CHUNK_BYTES = 64 << 10
 _DEFAULT_BYTES = 10 << 20
 #: Flags of the second stream have this in front.
 _SECOND = "second_"
+#: Descriptor of the directory of all files, in place of the way there.
+_FOLDER = "folder_fd"
 _STREAM_FLAGS = ("log_filename", "max_size", "logrotate_options")
 _KNOWN = {
     *_STREAM_FLAGS,
     *(f"{_SECOND}{name}" for name in _STREAM_FLAGS),
     f"{_SECOND}fd",
+    _FOLDER,
     "user",
     "logrotate_path",
     "help",
@@ -60,7 +63,8 @@ def main(argv: list[str], environ: dict[str, str]) -> int:
         if f"{_SECOND}log_filename" in given:
             streams.append(_stream(given, _SECOND, int(given[f"{_SECOND}fd"])))
         # The way there may be closed to the user.
-        folders = [_open_folder(stream.path) for stream in streams]
+        folder = given.get(_FOLDER)
+        folders = [_open_folder(s.path) if folder is None else int(folder) for s in streams]
         if given.get("user"):
             _become(given["user"])
         os.umask(0o022)
@@ -79,12 +83,16 @@ def run() -> int:
     return main(sys.argv, dict(os.environ))
 
 
-def arguments(streams: Sequence[tuple[int, str, int, str]], user: str | None) -> tuple[str, ...]:
+def arguments(
+    streams: Sequence[tuple[int, str, int, str]], user: str | None, folder: int
+) -> tuple[str, ...]:
     """Return the command line for streams (descriptor, file, largest size, options).
 
-    The first descriptor is 0.
+    The first descriptor is 0; ``folder`` is that of the directory of all files.
     """
-    made = [] if user is None else [f"--user={user}"]
+    made = [f"--{_FOLDER}={folder}"]
+    if user is not None:
+        made.append(f"--user={user}")
     for prefix, (source, path, max_bytes, options) in zip(("", _SECOND), streams, strict=False):
         made.append(f"--{prefix}log_filename={path}")
         made.append(f"--{prefix}max_size={max_bytes}B")

@@ -13,9 +13,11 @@ Source: spec ``containerizer`` 15.2; logrotate(8).
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,7 +26,16 @@ MIN_BYTES = os.sysconf("SC_PAGE_SIZE")
 #: Old files beyond this are removed, whatever ``rotate`` says.
 _MAX_KEPT = 1000
 _MODE = 0o644
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
+_APPEND = (
+    os.O_WRONLY
+    | os.O_APPEND
+    | os.O_CREAT
+    | os.O_NOFOLLOW
+    | os.O_NONBLOCK
+    | os.O_CLOEXEC
+    | os.O_NOCTTY
+)
+_PLAIN = "it is not a plain file"
 _COPY_BYTES = 64 << 10
 #: Directives that are followed by lines of a script, up to ``endscript``.
 _SCRIPTS = ("postrotate", "prerotate", "firstaction", "lastaction", "preremove")
@@ -125,11 +136,22 @@ class RotatingFile:
 
     def _open(self) -> None:
         try:
-            self._fd = os.open(self._name, _APPEND, _MODE, dir_fd=self._folder)
+            self._fd = self._open_plain()
             self._size = os.fstat(self._fd).st_size
         except OSError as error:
             self._failed("open", self._name, error)
             self._size = 0
+
+    def _open_plain(self) -> int:
+        """Open our file, but nothing that a task has put in its place.
+
+        A FIFO would hold us up, a device be written to from outside of the container.
+        """
+        fd = os.open(self._name, _APPEND, _MODE, dir_fd=self._folder)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise OSError(errno.EPERM, _PLAIN, self._name)
+        return fd
 
     def _append(self, view: memoryview) -> None:
         self._size += len(view)
@@ -204,6 +226,8 @@ class RotatingFile:
             return
         try:
             with open(source, "rb") as plain:
+                if not stat.S_ISREG(os.fstat(source).st_mode):
+                    raise OSError(errno.EPERM, _PLAIN, name)
                 target = os.open(made, flags, _MODE, dir_fd=self._folder)
                 with open(target, "wb") as raw, gzip.GzipFile("", "wb", 6, raw, 0) as packed:
                     shutil.copyfileobj(plain, packed, _COPY_BYTES)

@@ -18,6 +18,8 @@ import stat
 
 from containerizer.linux import users
 from containerizer.loggers.base import LoggerContext
+from containerizer.sandbox import open_sandbox
+from mesos_compat.base.beneath import Root
 from mesos_compat.base.errors import ContainerError
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -34,12 +36,18 @@ class SandboxLogger:
     ) -> tuple[int, int]:
         """Open both files of the container's sandbox, owned by the container's user."""
         owner = _owner(config.user) if config.HasField("user") else None
-        stdout = _open(config.directory, "stdout", owner)
         try:
-            return stdout, _open(config.directory, "stderr", owner)
-        except ContainerError:
-            os.close(stdout)
-            raise
+            sandbox = open_sandbox(container_id, config.directory)
+        except OSError as error:
+            path = os.path.join(config.directory, "stdout")
+            raise ContainerError(f"Failed to open '{path}': {error.strerror or error}") from error
+        with sandbox:
+            stdout = _open(sandbox, "stdout", owner)
+            try:
+                return stdout, _open(sandbox, "stderr", owner)
+            except ContainerError:
+                os.close(stdout)
+                raise
 
 
 def create(context: LoggerContext) -> SandboxLogger:
@@ -57,13 +65,12 @@ def _owner(user: str) -> tuple[int, int] | None:
     return identity.uid, identity.gid
 
 
-def _open(directory: str, name: str, owner: tuple[int, int] | None) -> int:
-    path = os.path.join(directory, name)
+def _open(sandbox: Root, name: str, owner: tuple[int, int] | None) -> int:
     try:
         try:
-            descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE)
+            descriptor = os.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE, dir_fd=sandbox.fd)
         except FileExistsError:
-            descriptor = _open_existing(path)
+            descriptor = _open_existing(sandbox, name)
         try:
             if owner is not None:
                 os.fchown(descriptor, *owner)
@@ -71,16 +78,17 @@ def _open(directory: str, name: str, owner: tuple[int, int] | None) -> int:
             os.close(descriptor)
             raise
     except OSError as error:
+        path = os.path.join(sandbox.path, name)
         raise ContainerError(f"Failed to open '{path}': {error.strerror or error}") from error
     return descriptor
 
 
-def _open_existing(path: str) -> int:
+def _open_existing(sandbox: Root, name: str) -> int:
     """Open a file that was there before: no link, device or FIFO, and of one name only."""
-    descriptor = os.open(path, _FLAGS | os.O_NONBLOCK)
+    descriptor = os.open(name, _FLAGS | os.O_NONBLOCK, dir_fd=sandbox.fd)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
         os.close(descriptor)
-        raise OSError(errno.EPERM, "is not a plain file", path)
+        raise OSError(errno.EPERM, "is not a plain file", name)
     os.set_blocking(descriptor, True)
     return descriptor

@@ -188,7 +188,7 @@ class IOSwitchboard(Isolator):
         if self._config.local:
             self._io[container_id] = ContainerIO(os.dup(0), os.dup(1), os.dup(2))
             return None
-        out, err = await self._logger.prepare(container_id, config)
+        out, err = _opened(await self._logger.prepare(container_id, config))
         tty = config.container_info.HasField("tty_info")
         if not tty and not is_debug(config):
             try:
@@ -343,15 +343,44 @@ class IOSwitchboard(Isolator):
     async def _end(self, server: _Server, process: TrackedInit) -> None:
         """Wait for a server whose container is gone; first politely."""
         if not server.awaited:
-            process.signal(signal.SIGTERM)
+            _send(process, signal.SIGTERM)
         if await _ended(process.wait(), self._config.patience_s):
             return
-        process.signal(signal.SIGTERM)
+        _send(process, signal.SIGTERM)
         if await _ended(process.wait(), self._config.kill_after_s):
             return
         log.warning("Killing an I/O switchboard (pid %d) that does not end", process.pid)
-        process.signal(signal.SIGKILL)
+        _send(process, signal.SIGKILL)
         await process.wait()
+
+
+def _send(process: TrackedInit, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.signal(number)
+
+
+def _opened(answer: object) -> tuple[int, int]:
+    """Check what a logger, which may be a plug-in, answered. Raises ContainerError.
+
+    We are going to close both, so they have to be two, and none of our own.
+    """
+    given = list(answer) if isinstance(answer, tuple | list) else []
+    if len(given) != 2 or not all(type(fd) is int and _is_open(fd) for fd in given):
+        raise ContainerError(
+            "The container logger did not return open descriptors for stdout and stderr, but "
+            f"{str(answer)[:100]}"
+        )
+    out, err = given
+    return out, os.dup(err) if err == out else err
+
+
+def _is_open(descriptor: int) -> bool:
+    """Whether a number is a descriptor, and none of 0, 1 and 2."""
+    try:
+        os.fstat(descriptor)
+    except (OSError, OverflowError):
+        return False
+    return descriptor > 2
 
 
 def _launch_info(wires: _Wires, config: slave.ContainerConfig) -> slave.ContainerLaunchInfo | None:

@@ -47,6 +47,13 @@ class Root:
         self.path = os.fsdecode(path)
         self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
+    def below(self, path: str) -> Root:
+        """Return the directory ``path`` as a root of its own, which the caller closes."""
+        made = object.__new__(Root)
+        made.path = os.path.join(self.path, path)
+        made.fd = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        return made
+
     def __enter__(self) -> Root:
         return self
 

@@ -8,6 +8,7 @@ Every step of a fake can be held (``steps.hold``), be waited for (``steps.reache
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
@@ -133,6 +134,9 @@ class FakeLauncher:
     def pid(self, container_id: ContainerId) -> int | None:
         init = self.inits.get(container_id)
         return None if init is None else init.pid
+
+    def signal(self, container_id: ContainerId, number: int) -> None:
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
 
     async def close(self) -> None:
         self.closed = True

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
+import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,6 +126,35 @@ def test_links_are_not_followed(tmp_path: Path, folder: int) -> None:
     assert (tmp_path / "target").read_bytes() == b""
     assert (tmp_path / "out").read_bytes() == b"bbb\n"
     assert said.texts == ["Failed to open 'out': Too many levels of symbolic links"]
+    file.close()
+
+
+@pytest.mark.parametrize("trap", ["fifo", "fifo with reader", "device", "socket"])
+def test_special_files_are_not_written_to(tmp_path: Path, folder: int, trap: str) -> None:
+    reader = -1
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as server:
+        if trap == "device":
+            try:
+                os.mknod(tmp_path / "out", 0o666 | stat.S_IFCHR, os.makedev(1, 7))
+            except PermissionError:
+                pytest.skip("needs root")
+        elif trap == "socket":
+            server.bind(os.fspath(tmp_path / "out"))
+        else:
+            os.mkfifo(tmp_path / "out")
+            if trap == "fifo with reader":
+                reader = os.open(tmp_path / "out", os.O_RDONLY | os.O_NONBLOCK)
+    said = Said()
+    file = RotatingFile(folder, "out", 4, RotationPolicy(keep=1, compress=True), said)
+    file.write(b"aaa\n")
+    assert said.texts[0].startswith("Failed to open 'out': ")
+    if reader >= 0:
+        assert os.read(reader, 4) == b""
+        os.close(reader)
+    # it is put away like any other file, but nobody reads from it
+    file.write(b"bbb\n")
+    assert (tmp_path / "out").read_bytes() == b"bbb\n"
+    assert not stat.S_ISREG((tmp_path / "out.1").lstat().st_mode)
     file.close()
 
 
