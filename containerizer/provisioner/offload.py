@@ -10,9 +10,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import IO, Any, ParamSpec, TypeVar
 
 from containerizer.provisioner.unpack import UnpackLimits
 from mesos_compat.base import procs
@@ -29,9 +29,16 @@ _KINDS = {"manifest": ManifestError, "unpack": UnpackError}
 
 
 async def run_operation(
-    operation: str, request: dict[str, object], limits: UnpackLimits, *, subject: str
+    operation: str,
+    request: dict[str, object],
+    limits: UnpackLimits,
+    *,
+    subject: str,
+    pass_files: Sequence[IO[bytes]] = (),
 ) -> dict[str, Any]:
     """Do ``operation`` of ``program`` and return its answer. Cancelling the caller kills it.
+
+    The program inherits ``pass_files``, which are closed here.
 
     Raises ManifestError, UnpackError or, if the program did not survive, ProvisionError; their
     texts name the file, ``subject`` the image where the program could not.
@@ -44,6 +51,7 @@ async def run_operation(
             stdin=json.dumps(whole).encode(),
             cwd="/",
             env={"PATH": os.environ.get("PATH", os.defpath)},
+            pass_files=pass_files,
         )
     except procs.ProgramError as error:
         raise ProvisionError(f"Failed to unpack {subject}: {error}") from error

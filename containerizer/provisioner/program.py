@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from containerizer.provisioner.documents import check_layer_id
+from containerizer.provisioner.documents import check_digest, check_layer_id
 from containerizer.provisioner.reference import Reference
 from containerizer.provisioner.stores.archive import (
     FoundLayer,
@@ -29,7 +29,7 @@ from containerizer.provisioner.stores.archive import (
     find_image,
     open_image,
 )
-from containerizer.provisioner.streams import BlobContent, FileRegion
+from containerizer.provisioner.streams import BlobContent, FileRegion, PipeSource
 from containerizer.provisioner.trees import copy_layers
 from containerizer.provisioner.unpack import (
     Extraction,
@@ -72,14 +72,14 @@ def pull_archive(request: dict[str, Any]) -> dict[str, Any]:
             for name, data in layer.files:
                 _write(os.path.join(made, name), data)
             try:
-                warnings += _unpack_layer(files, layer, os.path.join(made, tree), limits)
+                result = _unpack_found(files, layer, os.path.join(made, tree), limits)
             except UnpackError as error:
                 raise UnpackError(
                     f"Collect failed: Failed to extract layer '{layer.layer_id}' of image"
                     f" '{request['reference']}' from '{request['path']}': {error}"
                 ) from error
-            if tree == _OVERLAY_TREE:
-                _convert(os.path.join(made, tree))
+            _convert(os.path.join(made, tree), result)
+            warnings += _told(result)
         if image.config is not None:
             _write(os.path.join(staging, image.config[0]), image.config[1])
     return {
@@ -87,6 +87,40 @@ def pull_archive(request: dict[str, Any]) -> dict[str, Any]:
         "config_digest": None if image.config is None else image.config[0],
         "warnings": warnings,
     }
+
+
+def unpack_layer(request: dict[str, Any]) -> dict[str, Any]:
+    """Unpack a layer that comes through a pipe into a staging directory.
+
+    Request: ``blob_fd`` (the pipe), ``layer_id``, ``digest``, ``diff_id`` and ``size`` (or null),
+    ``staging``, ``tree``, ``limits``. Answer: ``warnings``.
+    """
+    limits = UnpackLimits(**request["limits"])
+    layer_id = check_layer_id(str(request["layer_id"]))
+    digest, diff_id = str(request["digest"]), request["diff_id"]
+    made = os.path.join(str(request["staging"]), layer_id)
+    tree = os.path.join(made, str(request["tree"]))
+    source = PipeSource(int(request["blob_fd"]), request["size"])
+    try:
+        content = BlobContent(
+            source,
+            most=limits.size_bytes,
+            content_hash=None if diff_id in (None, digest) else check_digest(diff_id)[0],
+            blob_hash=check_digest(digest)[0],
+        )
+        os.mkdir(made, 0o755)
+        result = _unpack_tree(content, tree, limits)
+        if diff_id not in (None, digest):
+            _expect("content", diff_id, content.content_digest())
+        _expect("blob", digest, content.blob_digest())
+    except UnpackError as error:
+        raise UnpackError(
+            f"Collect failed: Failed to extract layer '{layer_id}': {error}"
+        ) from error
+    finally:
+        source.close()
+    _convert(tree, result)
+    return {"warnings": _told(result)}
 
 
 def unpack_aci(request: dict[str, Any]) -> dict[str, Any]:
@@ -129,6 +163,7 @@ def copy_tree(request: dict[str, Any]) -> dict[str, Any]:
 _OPERATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "pull_archive": pull_archive,
     "unpack_aci": unpack_aci,
+    "unpack_layer": unpack_layer,
     "copy_tree": copy_tree,
 }
 
@@ -165,11 +200,21 @@ def _confine() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 
 
-def _unpack_layer(
+def _unpack_found(
     files: ImageFiles, layer: FoundLayer, tree: str, limits: UnpackLimits
-) -> list[str]:
-    os.mkdir(tree, 0o755)
+) -> Extraction:
     content = contents(files, layer, limits)
+    result = _unpack_tree(content, tree, limits)
+    if layer.diff_id is not None:
+        _expect("content", layer.diff_id, content.content_digest())
+    if layer.digest is not None:
+        _expect("blob", layer.digest, content.blob_digest())
+    return result
+
+
+def _unpack_tree(content: BlobContent, tree: str, limits: UnpackLimits) -> Extraction:
+    """Unpack ``content`` and read it to its end."""
+    os.mkdir(tree, 0o755)
     root = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         result = unpack_tar(content, root, limits)
@@ -177,26 +222,25 @@ def _unpack_layer(
     finally:
         content.close()
         os.close(root)
-    if layer.diff_id is not None:
-        _expect("content", layer.diff_id, content.content_digest())
-    if layer.digest is not None:
-        _expect("blob", layer.digest, content.blob_digest())
-    return _told(result)
+    return result
+
+
+def _convert(tree: str, result: Extraction) -> None:
+    """Give whiteouts the form that the backend of this tree knows."""
+    if os.path.basename(tree) != _OVERLAY_TREE:
+        return
+    try:
+        convert_whiteouts(tree, result.whiteouts)
+    except (UnpackError, OSError) as error:
+        raise UnpackError(
+            f"Collect failed: Failed to convert the whiteout files under '{tree}': {error}"
+        ) from error
 
 
 def _expect(what: str, wanted: str, found: str) -> None:
     algorithm, _, encoded = wanted.partition(":")
     if found != encoded:
         raise UnpackError(f"the {what} is {algorithm}:{found} instead of {wanted}")
-
-
-def _convert(tree: str) -> None:
-    try:
-        convert_whiteouts(tree)
-    except (UnpackError, OSError) as error:
-        raise UnpackError(
-            f"Collect failed: Failed to convert the whiteout files under '{tree}': {error}"
-        ) from error
 
 
 def _appc_place(parts: list[bytes]) -> list[bytes] | None:

@@ -16,10 +16,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from containerizer.provisioner.streams import CHUNK, ByteStream
+from containerizer.provisioner.streams import ByteStream
 from containerizer.provisioner.tarstream import MemberKind, TarMember, TarReader
 from containerizer.provisioner.trees import remove_entry
 from mesos_compat.base.errors import UnpackError
@@ -32,6 +32,11 @@ _BOOKKEEPING = b".wh..wh."
 #: Most warnings that are reported; the rest is only counted.
 _MAX_WARNINGS = 20
 
+#: Last components of a name that need a closer look.
+_NO_NAMES = (b"", b".", b"..")
+_SET_ID = stat.S_ISUID | stat.S_ISGID
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -56,6 +61,8 @@ class Extraction:
     members: int = 0
     warnings: list[str] = field(default_factory=list)
     omitted_warnings: int = 0
+    #: Names that may be whiteouts, by the components of the path of their directory.
+    whiteouts: dict[tuple[bytes, ...], set[bytes]] = field(default_factory=dict)
 
     def warn(self, text: str) -> None:
         """Remember something that was left out."""
@@ -69,8 +76,19 @@ class Extraction:
 class _Finish:
     """What a directory gets once everything in it is there."""
 
-    mode: int
+    #: ``None`` if it has it already.
+    mode: int | None
     mtime_ns: int
+
+
+@dataclass(slots=True)
+class _Open:
+    """An open directory."""
+
+    name: bytes
+    fd: int
+    #: Whether what is made in it belongs to root at once.
+    of_root: bool
 
 
 def unpack_tar(
@@ -120,7 +138,11 @@ def hidden_name(whiteout: bytes) -> bytes:
 
 
 class _Extractor:
-    """Writes members below one directory."""
+    """Writes members below one directory.
+
+    The common case, a file of root's in the directory of the last member, takes four calls of
+    the system: open, write, utime, close.
+    """
 
     def __init__(
         self,
@@ -129,14 +151,21 @@ class _Extractor:
         place: Callable[[list[bytes]], list[bytes] | None] | None,
     ) -> None:
         self.result = Extraction()
-        self._root_fd = root_fd
+        self._root = _Open(b"", root_fd, False)
         self._limits = limits
         self._place = place
         self._privileged = os.geteuid() == 0
+        #: Whether a file gets just the mode that it is made with.
+        self._exact_modes = b"system.posix_acl_default" not in _attribute_names(root_fd)
+        self._umask = os.umask(0)
         #: Open directories from the root to that of the last member.
-        self._open: list[tuple[bytes, int]] = []
+        self._open: list[_Open] = []
+        #: The same path, as it was spelled by the last member; ``None`` if that is unknown.
+        self._spelled: bytes | None = None
+        self._parent: tuple[bytes, ...] = ()
         #: Directories of the archive by the components of their paths.
         self._directories: dict[tuple[bytes, ...], _Finish] = {}
+        self._look_at_root()
 
     def add(self, member: TarMember, reader: TarReader) -> None:
         """Write one member."""
@@ -152,116 +181,158 @@ class _Extractor:
             raise UnpackError(f"member '{shown(member.name)}': {why}") from error
 
     def finish(self) -> None:
-        """Set the modes and times of directories, the deepest first."""
-        for path in sorted(self._directories, key=len, reverse=True):
+        """Set the times and, where they are not right yet, the modes of directories."""
+        root = self._directories.pop((), None)
+        for path in sorted(self._directories):
             wanted = self._directories[path]
+            times = (wanted.mtime_ns, wanted.mtime_ns)
             try:
-                fd = self._directory(path, create=False)
+                parent = self._directory(path[:-1], create=False)
+                if wanted.mode is not None:
+                    os.fchmod(self._directory(path, create=False).fd, wanted.mode)
+                os.utime(path[-1], ns=times, dir_fd=parent.fd, follow_symlinks=False)
             except (OSError, UnpackError):
                 continue  # replaced by a later member
-            os.fchmod(fd, wanted.mode)
-            os.utime(fd, ns=(wanted.mtime_ns, wanted.mtime_ns))
+        if root is not None:
+            if root.mode is not None:
+                os.fchmod(self._root.fd, root.mode)
+            os.utime(self._root.fd, ns=(root.mtime_ns, root.mtime_ns))
 
     def close(self) -> None:
         """Close all directories."""
         self._forget(0)
+        os.umask(self._umask)
 
     def _add(self, member: TarMember, reader: TarReader) -> None:
-        parts: list[bytes] | None = components(member.name)
-        if self._place is not None and parts is not None:
-            parts = self._place(parts)
-        if parts is None:
-            return
-        if len(parts) > self._limits.depth:
-            raise UnpackError(f"deeper than {self._limits.depth} directories")
-        if not parts:
-            if member.kind is not MemberKind.DIRECTORY:
-                raise UnpackError(f"the root is a {member.kind.value}")
-            self._attributes(self._root_fd, member)
-            self._directories[()] = _Finish(member.mode, member.mtime_ns)
-            return
-        parent = self._directory(parts[:-1], create=True)
-        name = parts[-1]
-        whiteout = name.startswith(WHITEOUT) and not name.startswith(_BOOKKEEPING)
-        if whiteout and member.kind in (MemberKind.FILE, MemberKind.HARDLINK):
-            hidden_name(name)
-        match member.kind:
-            case MemberKind.DIRECTORY:
-                self._make_directory(parts, member)
-            case MemberKind.FILE:
-                self._clear(parent, parts)
-                self._make_file(parent, name, member, reader)
-            case MemberKind.HARDLINK:
-                self._make_link(parts, member)
-            case MemberKind.SYMLINK:
-                if not member.link:
-                    raise UnpackError("a symbolic link without target")
-                self._clear(parent, parts)
-                os.symlink(member.link, name, dir_fd=parent)
-                self._name_attributes(parent, name, member)
-            case MemberKind.CHARACTER | MemberKind.BLOCK | MemberKind.FIFO:
-                self._clear(parent, parts)
-                self._make_node(parent, name, member)
+        spelled, _, name = member.name.rstrip(b"/").rpartition(b"/")
+        if spelled == self._spelled and name not in _NO_NAMES:
+            parent = self._open[-1] if self._open else self._root
+        else:
+            parts: list[bytes] | None = components(member.name)
+            if self._place is not None and parts is not None:
+                parts = self._place(parts)
+            if parts is None:
+                return
+            if len(parts) > self._limits.depth:
+                raise UnpackError(f"deeper than {self._limits.depth} directories")
+            if not parts:
+                self._set_root(member)
+                return
+            name = parts[-1]
+            self._spelled = None
+            self._parent = tuple(parts[:-1])
+            parent = self._directory(self._parent, create=True)
+            if self._place is None and name == member.name.rstrip(b"/").rpartition(b"/")[2]:
+                self._spelled = spelled
+        kind = member.kind
+        if name.startswith(WHITEOUT) and kind in (MemberKind.FILE, MemberKind.HARDLINK):
+            if not name.startswith(_BOOKKEEPING):
+                hidden_name(name)
+            self.result.whiteouts.setdefault(self._parent, set()).add(name)
+        if kind is MemberKind.FILE:
+            self._make_file(parent, name, member, reader)
+        elif kind is MemberKind.DIRECTORY:
+            self._make_directory(parent, name, member)
+        elif kind is MemberKind.HARDLINK:
+            self._make_link(name, member)
+        elif kind is MemberKind.SYMLINK:
+            if not member.link:
+                raise UnpackError("a symbolic link without target")
+            try:
+                os.symlink(member.link, name, dir_fd=parent.fd)
+            except FileExistsError:
+                os.symlink(member.link, name, dir_fd=self._cleared(name).fd)
+                parent = self._directory(self._parent, create=False)
+            self._name_attributes(parent, name, member)
+        else:
+            self._make_node(self._cleared(name), name, member)
 
-    def _directory(self, parts: Sequence[bytes], *, create: bool) -> int:
-        """Open a directory below the root. The descriptor stays ours."""
+    def _set_root(self, member: TarMember) -> None:
+        if member.kind is not MemberKind.DIRECTORY:
+            raise UnpackError(f"the root is a {member.kind.value}")
+        self._owner(self._root, self._root.fd, member)
+        self._user_attributes(self._root.fd, member)
+        self._look_at_root()
+        self._directories[()] = _Finish(member.mode, member.mtime_ns)
+
+    def _look_at_root(self) -> None:
+        self._root.of_root = _of_root(self._root.fd)
+
+    def _directory(self, parts: Sequence[bytes], *, create: bool) -> _Open:
+        """Open a directory below the root. It stays ours."""
         same = 0
-        while same < min(len(parts), len(self._open)) and parts[same] == self._open[same][0]:
+        for known, part in zip(self._open, parts, strict=False):
+            if known.name != part:
+                break
             same += 1
         self._forget(same)
-        fd = self._open[-1][1] if self._open else self._root_fd
+        found = self._open[-1] if self._open else self._root
         for part in parts[same:]:
             try:
-                inner = os.open(part, _OPEN_DIRECTORY, dir_fd=fd)
+                inner = os.open(part, _OPEN_DIRECTORY, dir_fd=found.fd)
             except FileNotFoundError:
                 if not create:
                     raise
-                os.mkdir(part, 0o755, dir_fd=fd)
-                inner = os.open(part, _OPEN_DIRECTORY, dir_fd=fd)
+                os.mkdir(part, 0o755, dir_fd=found.fd)
+                inner = os.open(part, _OPEN_DIRECTORY, dir_fd=found.fd)
             except OSError as error:
                 if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                     raise
-                found = os.stat(part, dir_fd=fd, follow_symlinks=False).st_mode
-                what = "a symbolic link" if stat.S_ISLNK(found) else "no directory"
+                mode = os.stat(part, dir_fd=found.fd, follow_symlinks=False).st_mode
+                what = "a symbolic link" if stat.S_ISLNK(mode) else "no directory"
                 raise UnpackError(f"'{shown(part)}' is {what}") from error
-            self._open.append((part, inner))
-            fd = inner
-        return fd
+            found = _Open(part, inner, False)
+            self._open.append(found)
+            found.of_root = _of_root(inner)
+        return found
 
     def _forget(self, count: int) -> None:
         """Close the directories beyond the first ``count``."""
         while len(self._open) > count:
-            os.close(self._open.pop()[1])
+            os.close(self._open.pop().fd)
+            self._spelled = None
 
-    def _clear(self, parent: int, parts: list[bytes]) -> None:
-        """Remove what has the name of a new member: the last member of a name wins."""
+    def _cleared(self, name: bytes) -> _Open:
+        """Remove what has the name of the new member (the last one wins); return its directory."""
+        parent = self._directory(self._parent, create=True)
         try:
-            found = os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)
+            found = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
         except FileNotFoundError:
-            return
-        self._forget(len(parts) - 1)
-        self._directories.pop(tuple(parts), None)
+            return parent
         if stat.S_ISDIR(found.st_mode):
-            remove_entry(parent, parts[-1])
+            self._directories.pop((*self._parent, name), None)
+            remove_entry(parent.fd, name)
         else:
-            os.unlink(parts[-1], dir_fd=parent)
+            os.unlink(name, dir_fd=parent.fd)
+        return parent
 
-    def _make_directory(self, parts: list[bytes], member: TarMember) -> None:
-        parent = self._directory(parts[:-1], create=True)
+    def _make_directory(self, parent: _Open, name: bytes, member: TarMember) -> None:
+        early = self._privileged and self._exact_modes and not member.mode & _SET_ID
+        mode = member.mode if early else 0o700
         try:
-            found = os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)
-        except FileNotFoundError:
-            os.mkdir(parts[-1], 0o700, dir_fd=parent)
-        else:
-            if not stat.S_ISDIR(found.st_mode):
-                os.unlink(parts[-1], dir_fd=parent)
-                os.mkdir(parts[-1], 0o700, dir_fd=parent)
-        self._attributes(self._directory(parts, create=False), member)
-        self._directories[tuple(parts)] = _Finish(member.mode, member.mtime_ns)
+            os.mkdir(name, mode, dir_fd=parent.fd)
+        except FileExistsError:
+            found = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
+            if stat.S_ISDIR(found.st_mode):
+                early = False
+            else:
+                os.unlink(name, dir_fd=parent.fd)
+                os.mkdir(name, mode, dir_fd=parent.fd)
+        path = (*self._parent, name)
+        made = self._directory(path, create=False)
+        self._owner(parent if early else None, made.fd, member)
+        self._user_attributes(made.fd, member)
+        made.of_root = _of_root(made.fd)
+        self._directories[path] = _Finish(None if early else member.mode, member.mtime_ns)
+        self._parent, self._spelled = path, member.name.rstrip(b"/")
 
-    def _make_file(self, parent: int, name: bytes, member: TarMember, reader: TarReader) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(name, flags, 0o600, dir_fd=parent)
+    def _make_file(self, parent: _Open, name: bytes, member: TarMember, reader: TarReader) -> None:
+        mode = member.mode
+        try:
+            fd = os.open(name, _CREATE, mode & 0o777, dir_fd=parent.fd)
+        except FileExistsError:
+            parent = self._cleared(name)
+            fd = os.open(name, _CREATE, mode & 0o777, dir_fd=parent.fd)
         try:
             if member.extents is None:
                 _write(fd, reader, member.size)
@@ -270,21 +341,24 @@ class _Extractor:
                     os.lseek(fd, offset, os.SEEK_SET)
                     _write(fd, reader, length)
                 os.ftruncate(fd, member.size)
-            self._attributes(fd, member)
-            os.fchmod(fd, member.mode)
-            self._capabilities(fd, member)
+            self._owner(parent, fd, member)  # before the mode: it clears setuid
+            if not self._exact_modes or mode & 0o7000:
+                os.fchmod(fd, mode)
+            if member.xattrs:
+                self._user_attributes(fd, member)
+                self._capabilities(fd, member)
             os.utime(fd, ns=(member.mtime_ns, member.mtime_ns))
         finally:
             os.close(fd)
 
-    def _make_link(self, parts: list[bytes], member: TarMember) -> None:
+    def _make_link(self, name: bytes, member: TarMember) -> None:
         target = components(member.link)
         if not target or len(target) > self._limits.depth:
             raise UnpackError(f"hard link to '{shown(member.link)}'")
-        if target == parts:
+        if target == [*self._parent, name]:
             return
         try:
-            source = os.dup(self._directory(target[:-1], create=False))
+            source = os.dup(self._directory(target[:-1], create=False).fd)
         except (FileNotFoundError, UnpackError) as error:
             raise UnpackError(
                 f"hard link to '{shown(member.link)}', which is not in this layer"
@@ -293,10 +367,9 @@ class _Extractor:
             found = os.stat(target[-1], dir_fd=source, follow_symlinks=False)
             if stat.S_ISDIR(found.st_mode):
                 raise UnpackError(f"hard link to the directory '{shown(member.link)}'")
-            parent = self._directory(parts[:-1], create=True)
-            self._clear(parent, parts)
+            parent = self._cleared(name)
             os.link(
-                target[-1], parts[-1], src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False
+                target[-1], name, src_dir_fd=source, dst_dir_fd=parent.fd, follow_symlinks=False
             )
         except FileNotFoundError as error:
             raise UnpackError(
@@ -305,9 +378,9 @@ class _Extractor:
         finally:
             os.close(source)
 
-    def _make_node(self, parent: int, name: bytes, member: TarMember) -> None:
+    def _make_node(self, parent: _Open, name: bytes, member: TarMember) -> None:
         if member.kind is MemberKind.FIFO:
-            os.mkfifo(name, 0o600, dir_fd=parent)
+            os.mkfifo(name, 0o600, dir_fd=parent.fd)
         elif not self._privileged:
             self.result.warn(f"'{shown(member.name)}': a {member.kind.value} needs root")
             return
@@ -316,22 +389,24 @@ class _Extractor:
             major, minor = member.device
             if major > 0xFFF or minor > 0xFFFFF:
                 raise UnpackError(f"device {major}:{minor} does not exist on Linux")
-            os.mknod(name, kind | 0o600, os.makedev(major, minor), dir_fd=parent)
+            os.mknod(name, kind | 0o600, os.makedev(major, minor), dir_fd=parent.fd)
         self._name_attributes(parent, name, member)
 
-    def _name_attributes(self, parent: int, name: bytes, member: TarMember) -> None:
+    def _name_attributes(self, parent: _Open, name: bytes, member: TarMember) -> None:
         """Set owner, mode and time of what cannot be opened."""
-        if self._privileged:
-            os.chown(name, member.uid, member.gid, dir_fd=parent, follow_symlinks=False)
+        if self._privileged and (member.uid or member.gid or not parent.of_root):
+            os.chown(name, member.uid, member.gid, dir_fd=parent.fd, follow_symlinks=False)
         if member.kind is not MemberKind.SYMLINK:
-            os.chmod(name, member.mode, dir_fd=parent)
+            os.chmod(name, member.mode, dir_fd=parent.fd)
         times = (member.mtime_ns, member.mtime_ns)
-        os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)
+        os.utime(name, ns=times, dir_fd=parent.fd, follow_symlinks=False)
 
-    def _attributes(self, fd: int, member: TarMember) -> None:
-        """Set the owner (before the mode: it clears setuid) and user attributes."""
-        if self._privileged:
+    def _owner(self, parent: _Open | None, fd: int, member: TarMember) -> None:
+        """Set the owner; what is new in ``parent`` may have the right one already."""
+        if self._privileged and (member.uid or member.gid or parent is None or not parent.of_root):
             os.fchown(fd, member.uid, member.gid)
+
+    def _user_attributes(self, fd: int, member: TarMember) -> None:
         for key, value in member.xattrs.items():
             if key.startswith(b"user."):
                 self._xattr(fd, member, key, value)
@@ -350,10 +425,23 @@ class _Extractor:
             self.result.warn(f"'{shown(member.name)}': attribute {shown(key)}: {why}")
 
 
+def _of_root(fd: int) -> bool:
+    """Whether what root makes in a directory is of root's group, too."""
+    status = os.fstat(fd)
+    return status.st_gid == 0 and not status.st_mode & stat.S_ISGID
+
+
+def _attribute_names(fd: int) -> list[bytes]:
+    try:
+        return [os.fsencode(name) for name in os.listxattr(fd)]
+    except OSError:
+        return []
+
+
 def _write(fd: int, reader: TarReader, size: int) -> None:
     left = size
     while left:
-        data = reader.read(min(left, CHUNK))
+        data = reader.view(left)
         if not data:
             raise UnpackError("truncated")
         left -= len(data)
@@ -361,34 +449,64 @@ def _write(fd: int, reader: TarReader, size: int) -> None:
             data = data[os.write(fd, data) :]
 
 
-def convert_whiteouts(root: str) -> None:
+def convert_whiteouts(root: str, whiteouts: Mapping[tuple[bytes, ...], Iterable[bytes]]) -> None:
     """Turn the whiteouts of a tree into those of overlayfs. Raises UnpackError.
 
-    An opaque marker becomes an attribute of its directory, any other a character device 0:0, but
-    beside an opaque marker it is dropped: it says nothing more, and the kernel would list it.
-    Directories keep their times. A name that has a whiteout and an entry in the same layer is
-    refused, as upstream does.
+    ``whiteouts`` has the names that may be some, by directory. An opaque marker becomes an
+    attribute of its directory, any other a character device 0:0, but beside an opaque marker it is
+    dropped: it says nothing more, and the kernel would list it. Directories keep their times. A
+    name that has a whiteout and an entry in the same layer is refused, as upstream does.
     """
-    for top, _, names, fd in os.fwalk(os.fsencode(root), follow_symlinks=False):
-        marks = [
-            name
-            for name in names
-            if name.startswith(WHITEOUT)
-            and stat.S_ISREG(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
-        ]
-        if not marks:
-            continue
-        before = os.fstat(fd)
-        opaque = OPAQUE in marks
-        if opaque:
-            _make_opaque(top, fd)
-        for name in marks:
-            if not name.startswith(_BOOKKEEPING):
-                _hide(top, fd, hidden_name(name))
-                if opaque:
-                    os.unlink(hidden_name(name), dir_fd=fd)
-            os.unlink(name, dir_fd=fd)
-        os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+    root_fd = os.open(root, _OPEN_DIRECTORY)
+    try:
+        for parts, names in whiteouts.items():
+            try:
+                fd = _open_below(root_fd, parts)
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    continue  # replaced by a later member
+                raise
+            try:
+                _convert_directory(os.path.join(os.fsencode(root), *parts), fd, names)
+            finally:
+                os.close(fd)
+    finally:
+        os.close(root_fd)
+
+
+def _open_below(root_fd: int, parts: tuple[bytes, ...]) -> int:
+    fd = os.dup(root_fd)
+    for part in parts:
+        try:
+            inner = os.open(part, _OPEN_DIRECTORY, dir_fd=fd)
+        finally:
+            os.close(fd)
+        fd = inner
+    return fd
+
+
+def _convert_directory(top: bytes, fd: int, names: Iterable[bytes]) -> None:
+    marks = [name for name in names if _is_file(fd, name)]
+    if not marks:
+        return
+    before = os.fstat(fd)
+    opaque = OPAQUE in marks
+    if opaque:
+        _make_opaque(top, fd)
+    for name in marks:
+        if not name.startswith(_BOOKKEEPING):
+            _hide(top, fd, hidden_name(name))
+            if opaque:
+                os.unlink(hidden_name(name), dir_fd=fd)
+        os.unlink(name, dir_fd=fd)
+    os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _is_file(fd: int, name: bytes) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _make_opaque(top: bytes, fd: int) -> None:

@@ -14,7 +14,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import IO, Final
 
 from mesos_compat.base.errors import MesosCompatError
 from mesos_compat.base.scope import Scope
@@ -72,9 +72,11 @@ async def run(
     env: Mapping[str, str] | None = None,
     limits: Mapping[int, int] | None = None,
     max_output_bytes: int = MAX_OUTPUT_BYTES,
+    pass_files: Sequence[IO[bytes]] = (),
 ) -> Completed:
     """Run ``argv`` to its end.
 
+    It inherits ``pass_files`` under their numbers; they are closed here once it has them.
     ``limits`` maps ``resource.RLIMIT_*`` to soft and hard limit; they are set just after the
     start. When it takes longer than ``timeout_s``, or the caller is cancelled, its process group is
     killed. Raises ProgramError if it cannot be started or did not end in time.
@@ -89,10 +91,14 @@ async def run(
             env=None if env is None else dict(env),
             start_new_session=True,
             bufsize=0,
+            pass_fds=[file.fileno() for file in pass_files],
         )
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise ProgramError(f"Failed to start '{argv[0]}': {why}") from error
+    finally:
+        for file in pass_files:
+            file.close()
     try:
         for limit, value in (limits or {}).items():
             try:

@@ -35,11 +35,15 @@ def unpack_layers(base: Path, layers: Sequence[Sequence[Entry]], tree: str) -> l
         root.mkdir(parents=True)
         source = os.open(archive, os.O_RDONLY)
         target = os.open(root, os.O_RDONLY)
-        unpack_tar(BlobContent(FileRegion(source), most=1 << 30), target, UnpackLimits())
-        os.close(source)
-        os.close(target)
+        content = BlobContent(FileRegion(source), most=1 << 30)
+        try:
+            found = unpack_tar(content, target, UnpackLimits())
+        finally:
+            content.close()
+            os.close(source)
+            os.close(target)
         if tree == OVERLAY_TREE:
-            convert_whiteouts(str(root))
+            convert_whiteouts(str(root), found.whiteouts)
         made.append(str(root))
     return made
 

@@ -30,6 +30,9 @@ class Memory:
         self.position += len(found)
         return found
 
+    def view(self, most: int) -> memoryview:
+        return memoryview(self.some(most))
+
     def skip(self, count: int) -> None:
         if self.position + count > len(self._data):
             raise UnpackError("truncated")
@@ -41,7 +44,7 @@ def members(data: bytes) -> list[tuple[TarMember, bytes]]:
     found = []
     while (member := reader.next()) is not None:
         body = b""
-        while part := reader.read(100):
+        while part := reader.view(100):
             body += part
         found.append((member, body))
     return found

@@ -32,11 +32,11 @@ def unpack(
     source = os.open(archive, os.O_RDONLY)
     target = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     before = len(os.listdir("/proc/self/fd"))
+    content = BlobContent(FileRegion(source), most=1 << 30)
     try:
-        return unpack_tar(
-            BlobContent(FileRegion(source), most=1 << 30), target, limits or UnpackLimits()
-        )
+        return unpack_tar(content, target, limits or UnpackLimits())
     finally:
+        content.close()
         assert len(os.listdir("/proc/self/fd")) == before
         os.close(source)
         os.close(target)
@@ -265,9 +265,8 @@ def test_order_of_whiteouts_does_not_matter(tmp_path: Path) -> None:
     for number, entries in enumerate((before, before[::-1])):
         base = tmp_path / str(number)
         base.mkdir()
-        unpack(base, entries)
         root = base / "outer" / "root"
-        convert_whiteouts(str(root))
+        convert_whiteouts(str(root), unpack(base, entries).whiteouts)
         assert tree(root) == {"d": "dir", "d/new": "n", "gone": "0o20000"}
         assert os.getxattr(root / "d", "trusted.overlay.opaque") == b"y"
         assert (root / "gone").lstat().st_rdev == 0
@@ -277,8 +276,8 @@ def test_order_of_whiteouts_does_not_matter(tmp_path: Path) -> None:
 def test_whiteout_beside_its_name(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    unpack(tmp_path, [Entry("q", b"1"), Entry(".wh.q")])
+    found = unpack(tmp_path, [Entry("q", b"1"), Entry(".wh.q")])
     root = tmp_path / "outer" / "root"
     with pytest.raises(UnpackError) as error:
-        convert_whiteouts(str(root))
+        convert_whiteouts(str(root), found.whiteouts)
     assert str(error.value) == f"Failed to create character device '{root}/q': File exists"
