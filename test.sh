@@ -43,6 +43,7 @@ prepare_integration() {
     need_library libevent_openssl-2.1.so.7 libevent-openssl-2.1-7
     need_library libevent_pthreads-2.1.so.7 libevent-pthreads-2.1-7
     [ "$(id -u)" = 0 ] && need_debian is_static_busybox busybox-static
+    [ "$(id -u)" = 0 ] && need_debian "command -v tmux" tmux
     say "pymesos, a framework library that the tests use"
     "$bin/mesos-compat" pymesos install || exit 1
     say "Real Mesos masters (downloaded once)"

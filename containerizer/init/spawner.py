@@ -27,6 +27,7 @@ import os
 import pwd
 import select
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import NoReturn
@@ -38,7 +39,8 @@ from containerizer.init.helper import MAX_HELPER_FDS, HelperRequest, become_help
 from containerizer.init.launch import InitTask, LaunchPlace, run_init
 from containerizer.init.pid1 import Init, StatusFile
 from containerizer.init.spec import LaunchSpec, MountStep
-from containerizer.linux import cgroup1, fds, namespaces, signals
+from containerizer.linux import cgroup1, cgroup2, fds, namespaces, signals
+from containerizer.linux.cgroup1 import CgroupLayout
 from containerizer.linux.mount import MS_BIND, MS_RDONLY, MS_REC
 from containerizer.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER
 from containerizer.linux.prctl import ProcessTitle, set_child_subreaper, set_dumpable, set_name
@@ -52,6 +54,8 @@ REQUEST_FDS = 5
 TITLE_ROOM = "MESOS_CONTAINERIZER_TITLE_ROOM"
 #: Launches tell nothing but failures.
 QUIET = "--quiet"
+#: What is forked ends with whoever asked for it.
+MORTAL = "--mortal"
 _FLAGS = ("--program=", "--helper=", "--rehearse=")
 _INIT_TITLE = "mesos-containerizer launch"
 _INIT_NAME = "mesos-containerizer"
@@ -112,7 +116,8 @@ def main(arguments: Sequence[str]) -> int:
     os.environ.pop(TITLE_ROOM, None)
     if QUIET in arguments:
         be_silent()
-        arguments = [argument for argument in arguments if argument != QUIET]
+    mortal = MORTAL in arguments
+    arguments = [argument for argument in arguments if argument not in (QUIET, MORTAL)]
     try:
         programs = _programs(arguments, "--program=")
         programs = {os.path.realpath(path): run for path, run in programs.items()}
@@ -131,9 +136,7 @@ def main(arguments: Sequence[str]) -> int:
     # Orphans of containers without a pid namespace come to us: pid 1 of a host that is a
     # container itself may reap nobody.
     set_child_subreaper(True)
-    spawner = _Spawner(
-        agent, {os.path.realpath(path): run for path, run in programs.items()}, helpers
-    )
+    spawner = _Spawner(agent, programs, helpers, mortal)
     _warm_up()
     for rehearse in rehearsals:
         rehearse()
@@ -143,6 +146,7 @@ def main(arguments: Sequence[str]) -> int:
     gc.freeze()
     agent.send(b"{}")
     spawner.serve()
+    spawner.end()
     return 0
 
 
@@ -208,8 +212,11 @@ class _Spawner:
         agent: socket.socket,
         programs: Mapping[str, InitProgram],
         helpers: Mapping[str, Program],
+        mortal: bool,
     ) -> None:
+        """With ``mortal`` what was forked ends with the agent."""
         self._agent = agent
+        self._mortal: list[SpawnRequest] | None = [] if mortal else None
         self._programs = programs
         self._helpers = helpers
         self._title = ProcessTitle()
@@ -231,6 +238,17 @@ class _Spawner:
             if self._agent.fileno() in ready and not self._serve_one():
                 return
 
+    def end(self) -> None:
+        """Kill what has to end with the agent; nothing of it is left if the agent lived."""
+        for request in self._mortal or ():
+            for cgroup in request.cgroups:
+                with contextlib.suppress(OSError):
+                    _destroy(cgroup)
+            with contextlib.suppress(OSError):
+                for name in os.listdir(request.runtime_directory):
+                    os.unlink(os.path.join(request.runtime_directory, name))
+                os.rmdir(request.runtime_directory)
+
     def _reap(self) -> None:
         while signals.read_signalfd(self._signals) is not None:
             pass
@@ -250,7 +268,10 @@ class _Spawner:
                 return True
             if len(descriptors) != REQUEST_FDS:
                 raise ValueError(f"{len(descriptors)} descriptors")
-            self._spawn(SpawnRequest.decode(data), _Descriptors(*descriptors))
+            request = SpawnRequest.decode(data)
+            if self._mortal is not None:
+                self._mortal.append(request)
+            self._spawn(request, _Descriptors(*descriptors))
         except (ValueError, TypeError, KeyError) as error:
             say(f"mesos-containerizer spawner: unusable request: {error}")
         finally:
@@ -341,6 +362,16 @@ class _Spawner:
         program = None if request.program is None else self._programs[request.program]
         task = InitTask(read_spec, descriptors.control, place, program, self._title)
         run_init(init, task)
+
+
+def _destroy(cgroup: str) -> None:
+    """Kill all in a cgroup that inits join, and remove what is the container's of it."""
+    if cgroup1.layout() is CgroupLayout.V2:
+        steps = cgroup2.destroy(os.path.dirname(cgroup))
+    else:
+        steps = cgroup1.destroy(cgroup)
+    for delay_s in steps:
+        time.sleep(delay_s)
 
 
 def _receive(agent: socket.socket) -> tuple[bytes, list[int]] | None:

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from containerizer.init.helper import HelperRequest
-from containerizer.init.spawner import QUIET, TITLE_ROOM, SpawnRequest
+from containerizer.init.spawner import MORTAL, QUIET, TITLE_ROOM, SpawnRequest
 from containerizer.launcher.base import Stdio
 from mesos_compat.base.errors import LaunchError
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -70,6 +70,8 @@ class SpawnerConfig:
     open_files: tuple[int, int] | None = None
     #: Launches tell nothing but failures on the stderr of their containers.
     quiet: bool = False
+    #: What is in cgroups of a launcher is killed when this process dies.
+    mortal: bool = False
 
 
 class SpawnedInit:
@@ -212,6 +214,7 @@ class Spawner:
         arguments += [f"--rehearse={ref}={ref}" for ref in self._config.rehearsals]
         arguments += [f"--helper={name}={ref}" for name, ref in _HELPERS.items()]
         arguments += [QUIET] if self._config.quiet else []
+        arguments += [MORTAL] if self._config.mortal else []
         command = [self._config.python, "-I", "-c", _BOOT, *_module_path(), "--", *arguments]
         try:
             with theirs:

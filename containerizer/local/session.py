@@ -2,7 +2,8 @@
 """A command that joins a running container which another process looks after, or nobody.
 
 Only a launcher is needed: the command gets the container's namespaces, cgroups, environment and
-user, and a cgroup of its own below, by which alone it can be killed.
+user, and a cgroup of its own below, by which alone it can be killed. It ends with the process that
+started it: the spawner notices should that one be killed.
 
 Source: spec ``containerizer`` 12.4.
 """
@@ -69,7 +70,7 @@ class LocalSession:
         assert attachment.stdio is not None
         session = ContainerId(secrets.token_hex(_ID_BYTES), record.container_id)
         folder = os.path.join(registry.places.sessions(record.id), session.value)
-        spawner = Spawner(SpawnerConfig({}, quiet=True))
+        spawner = Spawner(SpawnerConfig({}, quiet=True, mortal=True))
         launcher: Launcher | None = None
         try:
             os.makedirs(folder, 0o700)

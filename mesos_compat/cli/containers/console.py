@@ -74,6 +74,8 @@ class Console:
             self._let_go()
         elif self.interactive:
             self._raw = RawTerminal(True, self._resize, self._stdin).__enter__()
+            # The size may have changed while the container was made.
+            self._resize()
         for source, sink, copy in self._copies:
             # Whoever waits for input cannot be stopped; the end of the program ends it.
             thread = threading.Thread(target=copy, args=(source, sink), daemon=True)
