@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from containerizer import sandbox, usage
 from containerizer.api import InputAnswer, LaunchOutcome, OutputStream
+from containerizer.isolators.base import is_command_task
 from containerizer.isolators.caller import IsolatorCaller, NamedIsolator
 from containerizer.isolators.context import ContainerizerConfig
 from containerizer.launcher.base import ForkedInit, ForkRequest, Launcher, Stdio
@@ -400,8 +401,13 @@ class MesosContainerizer:
             raise ContainerError("Unknown parent container")
         if parent.pid is None:
             raise ContainerError("Unknown parent container pid")
-        command_task = parent.config is not None and parent.config.HasField("task_info")
-        return mount_namespace_target(parent.pid, command_task)
+        config = parent.config
+        image_of_task = (
+            config is not None
+            and is_command_task(config)
+            and config.container_info.mesos.HasField("image")
+        )
+        return mount_namespace_target(parent.pid, image_of_task=image_of_task)
 
     def _outermost_sandbox(self, container: Container) -> str | None:
         root = self._table.get(container.id.root)

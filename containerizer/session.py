@@ -13,13 +13,15 @@ from containerizer.linux.namespaces import CLONE_NEWNS, identity
 from mesos_compat.base.errors import ContainerError
 
 
-def mount_namespace_target(init: int, command_task: bool) -> int:
+def mount_namespace_target(init: int, *, image_of_task: bool) -> int:
     """Return the pid whose mount namespace a session in the container of ``init`` enters.
 
-    That of a command task with an image is the task's own, below the executor's, unless the
-    executor is the init and went into the image itself. Raises ContainerError.
+    Where the image is the command task's and not the container's (``image_of_task``), it is the
+    task's own namespace, below the executor's, unless the executor is the init and went into the
+    image itself. Without an image executor and task share one, whatever processes there are.
+    Raises ContainerError.
     """
-    if not command_task or _has_own_root(init):
+    if not image_of_task or _has_own_root(init):
         return init
     try:
         namespace = identity(init, CLONE_NEWNS)

@@ -395,6 +395,18 @@ def test_a_session_with_a_terminal(scene: Scene, agent: OurAgent) -> None:
         assert '"exit_status":0}' in ended(api, container)
 
 
+def test_a_session_in_a_task_of_one_process(scene: Scene, agent: OurAgent) -> None:
+    """There is no process below the task's own."""
+    api = Api(agent.address)
+    with task(scene, agent, "cmd", "--command=exec sleep 9999") as root:
+        stream = api.stream(
+            "LAUNCH_NESTED_CONTAINER_SESSION",
+            container_id=container_id(root, "echo"),
+            command=shell("echo hi"),
+        )
+        assert stream.output() == {"STDOUT": b"hi\n"}
+
+
 def test_a_session_in_a_task_with_an_image(scene: Scene, agent: OurAgent) -> None:
     api = Api(agent.address)
     script = "touch /made-by-task; sleep 9999"

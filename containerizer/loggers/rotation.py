@@ -35,6 +35,8 @@ _APPEND = (
     | os.O_CLOEXEC
     | os.O_NOCTTY
 )
+#: File systems without hard links, or too many of them: the file is renamed instead.
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _PLAIN = "it is not a plain file"
 _COPY_BYTES = 64 << 10
 #: Directives that are followed by lines of a script, up to ``endscript``.
@@ -162,26 +164,51 @@ class RotatingFile:
             self._failed("write to", self._name, error)
 
     def _rotate(self) -> None:
+        """Put the file away and begin a new one; readers always find a file under the name."""
         self.close()
         policy = self._policy
-        oldest = policy.start + policy.keep - 1
-        if policy.keep == 0:
-            self._remove(self._name)
-        else:
-            free = self._first_free(policy.start, oldest)
-            self._remove(f"{self._name}.{oldest}")
-            self._remove(f"{self._name}.{oldest}.gz")
-            for number in range(free - 1, policy.start - 1, -1):
-                self._rename(f"{self._name}.{number}", f"{self._name}.{number + 1}")
-                self._rename(f"{self._name}.{number}.gz", f"{self._name}.{number + 1}.gz")
-            self._rename(self._name, f"{self._name}.{policy.start}")
-            if policy.compress:
-                age = policy.start + int(policy.delay_compress)
-                if age <= oldest:
-                    self._compress(f"{self._name}.{age}")
+        if policy.keep == 0 or self._put_away(policy):
+            self._begin_anew()
+        if policy.keep and policy.compress:
+            age = policy.start + int(policy.delay_compress)
+            if age < policy.start + policy.keep:
+                self._compress(f"{self._name}.{age}")
         self._open()
         # A file that could not be put away grows on, as upstream lets it.
         self._size = 0
+
+    def _put_away(self, policy: RotationPolicy) -> bool:
+        """Give the file its number as a second name, after the older ones have moved on."""
+        oldest = policy.start + policy.keep - 1
+        free = self._first_free(policy.start, oldest)
+        self._remove(f"{self._name}.{oldest}")
+        self._remove(f"{self._name}.{oldest}.gz")
+        for number in range(free - 1, policy.start - 1, -1):
+            self._rename(f"{self._name}.{number}", f"{self._name}.{number + 1}")
+            self._rename(f"{self._name}.{number}.gz", f"{self._name}.{number + 1}.gz")
+        old, new = self._name, f"{self._name}.{policy.start}"
+        folder = self._folder
+        try:
+            os.link(old, new, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                self._failed("rename", old, error)
+                return False
+            self._rename(old, new)
+        return True
+
+    def _begin_anew(self) -> None:
+        """Put an empty file in the place of the one under the name."""
+        fresh = f".{self._name}.new"
+        self._remove(fresh)
+        try:
+            os.close(os.open(fresh, _APPEND | os.O_EXCL, _MODE, dir_fd=self._folder))
+        except OSError as error:
+            self._failed("open", fresh, error)
+            return
+        self._rename(fresh, self._name)
 
     def _first_free(self, start: int, oldest: int) -> int:
         """Return the number up to which old files have to move on."""

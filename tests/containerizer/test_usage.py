@@ -86,12 +86,12 @@ def test_the_mount_namespace_of_a_session(
     monkeypatch.setattr(session, "identity", lambda pid, flag: namespaces[pid])
     entered: set[int] = set()
     monkeypatch.setattr(session, "_has_own_root", entered.__contains__)
-    assert session.mount_namespace_target(1, command_task=False) == 1
+    assert session.mount_namespace_target(1, image_of_task=False) == 1
     if isinstance(expected, int):
-        assert session.mount_namespace_target(1, command_task=True) == expected
+        assert session.mount_namespace_target(1, image_of_task=True) == expected
     else:
         with pytest.raises(ContainerError) as caught:
-            session.mount_namespace_target(1, command_task=True)
+            session.mount_namespace_target(1, image_of_task=True)
         assert str(caught.value).startswith(expected)
     entered.add(1)
-    assert session.mount_namespace_target(1, command_task=True) == 1
+    assert session.mount_namespace_target(1, image_of_task=True) == 1

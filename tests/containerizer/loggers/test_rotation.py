@@ -52,6 +52,31 @@ def test_old_files_are_kept_in_order(tmp_path: Path, folder: int) -> None:
     file.close()
 
 
+def test_readers_always_find_a_file(
+    tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is done to the folder, the name leads to a file afterwards."""
+    changes = 0
+    for name in ("link", "rename", "unlink"):
+        change = getattr(os, name)
+
+        def checked(*args: object, change: object = change, **kwargs: object) -> None:
+            nonlocal changes
+            changes += 1
+            try:
+                change(*args, **kwargs)  # type: ignore[operator]
+            finally:
+                assert (tmp_path / "out").exists()
+
+        monkeypatch.setattr(os, name, checked)
+    for keep in (0, 1, 2):
+        file = RotatingFile(folder, "out", 4, RotationPolicy(keep=keep), Said())
+        file.write(b"aaa\nbbb\nccc\nddd\n")
+        file.close()
+    assert changes > 20
+    assert not (tmp_path / ".out.new").exists()
+
+
 def test_without_rotate_nothing_old_is_kept(tmp_path: Path, folder: int) -> None:
     file = RotatingFile(folder, "out", 10, RotationPolicy(), Said())
     file.write(b"1234567890")
@@ -113,7 +138,7 @@ def test_obstacles_are_reported_and_nothing_hangs(tmp_path: Path, folder: int) -
     file = RotatingFile(folder, "out", 4, RotationPolicy(keep=1), said)
     file.write(b"aaa\nbbb\nccc\n")
     assert (tmp_path / "out").read_bytes() == b"aaa\nbbb\nccc\n"
-    assert "Failed to rename 'out': Is a directory" in said.texts
+    assert "Failed to rename 'out': File exists" in said.texts
     file.close()
 
 
