@@ -115,7 +115,7 @@ async def engine(folder: str) -> AsyncIterator[Engine]:
     async with AsyncExitStack() as stack:
         spawner = Spawner(SpawnerConfig({}))
         stack.push_async_callback(spawner.close)
-        launcher = create_launcher(config, spawner, systemd=False)
+        launcher = create_launcher(config, spawner, systemd=None)
         containerizer = open_engine(config, images, launcher, spawner, Metrics(), stack)
         await spawner.start()
         await containerizer.recover([])

@@ -53,15 +53,17 @@ class FreezerCgroups:
         self._hierarchies = tuple(hierarchies)
 
     @classmethod
-    def prepare(cls, base: str, root: str, *, systemd: bool) -> FreezerCgroups:
-        """Find or mount the hierarchies below ``base`` and make our root. Raises OSError."""
+    def prepare(cls, base: str, root: str, systemd: str | None) -> FreezerCgroups:
+        """Find or mount the hierarchies below ``base`` and make our root; ``systemd`` is where
+        systemd's is, if that has to be used, too. Raises OSError.
+        """
         freezer = cgroup1.prepare(base, _FREEZER, root)
         if cgroup1.attached(freezer) != {_FREEZER}:
             raise OSError(0, f"Unexpected subsystems found attached to the hierarchy {freezer}")
         hierarchies = [freezer]
-        if systemd:
-            hierarchies.append(os.path.join(base, "systemd"))
-            cgroup1.create(os.path.join(hierarchies[-1], root))
+        if systemd is not None:
+            hierarchies.append(systemd)
+            cgroup1.create(os.path.join(systemd, root))
         return cls(root, hierarchies)
 
     @property

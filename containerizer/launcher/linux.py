@@ -10,6 +10,7 @@ Source: spec ``containerizer`` 6.3-6.9.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -20,6 +21,7 @@ from containerizer.init.spawner import SpawnRequest
 from containerizer.launcher.base import ForkRequest
 from containerizer.launcher.cgroups import ContainerCgroups, FreezerCgroups, UnifiedCgroups
 from containerizer.launcher.spawn import SpawnedInit, Spawner
+from containerizer.launcher.systemd import SLICE, Systemd
 from containerizer.launcher.tracked import TrackedInit
 from containerizer.linux import cgroup1
 from containerizer.linux.cgroup1 import CgroupLayout
@@ -42,9 +44,8 @@ class LinuxLauncherConfig:
     #: Cgroup that holds ours in every hierarchy; no other agent of the host may use it.
     cgroups_root: str = "mesos"
     destroy_timeout_s: float = 60.0
-    #: Whether systemd runs this host and containers have to be in its hierarchy too. Has no
-    #: meaning with version 2, where systemd leaves us alone below a unit with Delegate=yes.
-    systemd: bool = False
+    #: Set if systemd runs this host: containers have to be in its hierarchy, too.
+    systemd: Systemd | None = None
 
 
 class LinuxLauncher:
@@ -76,7 +77,8 @@ class LinuxLauncher:
                 cgroups = UnifiedCgroups.prepare(root, cgroup1.V2_MOUNT_POINT)
             else:
                 base = config.cgroups_hierarchy
-                cgroups = FreezerCgroups.prepare(base, root, systemd=config.systemd)
+                systemd = config.systemd.hierarchy if config.systemd is not None else None
+                cgroups = FreezerCgroups.prepare(base, root, systemd)
         except OSError as error:
             raise FlagError(f"{failed}: {_text(error)}") from error
         return cls(config, spawner, cgroups)
@@ -89,8 +91,7 @@ class LinuxLauncher:
     @property
     def helper_cgroups(self) -> tuple[str, ...]:
         """Cgroups of helper programs, which shall survive the agent's service."""
-        root = self._config.cgroups_root.strip("/")
-        return tuple(os.path.join(each, root) for each in self.hierarchies[1:])
+        return () if self._config.systemd is None else self._config.systemd.helper_cgroups
 
     def cgroup(self, container_id: ContainerId) -> str:
         """Return the absolute path of the cgroup that holds all of a container."""
@@ -106,6 +107,8 @@ class LinuxLauncher:
             self._inits[container_id] = (
                 TrackedInit.gone(state.pid) if gone else self._adopted(container_id, state.pid)
             )
+            if not gone:
+                self._check_survival(container_id, state.pid)
         orphans = frozenset(set(self._cgroups.containers()) - self._inits.keys())
         self._inits.update(dict.fromkeys(orphans))
         return orphans
@@ -117,12 +120,13 @@ class LinuxLauncher:
         if self._cgroups.is_reserved(container_id):
             raise LaunchError(f"Container id '{container_id}' is the name of another cgroup")
         parent = self._parent_pid(container_id, request)
+        systemd = self._config.systemd
         try:
             cgroups = self._cgroups.create(container_id)
             init = await self._spawner.fork(
                 SpawnRequest(
                     runtime_directory=request.runtime_directory,
-                    cgroups=cgroups,
+                    cgroups=cgroups + (systemd.container_cgroups if systemd is not None else ()),
                     clone_namespaces=request.clone_namespaces,
                     enter_namespaces=request.enter_namespaces,
                     # With nothing to enter a nested init is as any other, and we reap it.
@@ -210,6 +214,19 @@ class LinuxLauncher:
             return init
         init.close()
         return TrackedInit.gone(pid)
+
+    def _check_survival(self, container_id: ContainerId, pid: int) -> None:
+        """Tell of a container of an agent without systemd support that systemd may kill."""
+        systemd = self._config.systemd
+        with contextlib.suppress(OSError):
+            if systemd is not None and not systemd.keeps(pid, self._config.cgroups_root):
+                log.warning(
+                    "Container %s with pid %d is neither in our cgroup nor in '%s' of systemd's"
+                    " hierarchy: it may end together with the agent's service",
+                    container_id,
+                    pid,
+                    SLICE,
+                )
 
     async def _sweep(self, container_id: ContainerId) -> None:
         """Leave nothing of a container that could not be started."""

@@ -17,6 +17,7 @@ from time import monotonic
 from containerizer.init.spawner import SpawnRequest
 from containerizer.launcher.base import ForkRequest
 from containerizer.launcher.spawn import SpawnedInit, Spawner
+from containerizer.launcher.systemd import Systemd
 from containerizer.launcher.tracked import TrackedInit
 from containerizer.linux import proc
 from containerizer.linux.proc import ProcessStat
@@ -39,8 +40,11 @@ class PosixLauncher:
     What leaves its session and its parents behind survives: only ``LinuxLauncher`` finds it.
     """
 
-    def __init__(self, spawner: Spawner) -> None:
+    def __init__(self, spawner: Spawner, systemd: Systemd | None = None) -> None:
+        """With ``systemd`` containers outlive the agent's service."""
         self._spawner = spawner
+        #: Cgroups of inits and of helper programs.
+        self.helper_cgroups: tuple[str, ...] = () if systemd is None else systemd.helper_cgroups
         self._inits: dict[ContainerId, TrackedInit] = {}
 
     async def recover(
@@ -72,6 +76,7 @@ class PosixLauncher:
         init = await self._spawner.fork(
             SpawnRequest(
                 request.runtime_directory,
+                cgroups=self.helper_cgroups,
                 terminal=request.launch_info.HasField("tty_slave_path"),
                 program=self._spawner.program(request.launch_info),
                 sandbox=request.sandbox,

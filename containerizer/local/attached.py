@@ -53,7 +53,7 @@ class AttachedLauncher:
     @property
     def helper_cgroups(self) -> tuple[str, ...]:
         """Cgroups of helper programs."""
-        return self._launcher.helper_cgroups if isinstance(self._launcher, LinuxLauncher) else ()
+        return tuple(getattr(self._launcher, "helper_cgroups", ()))
 
     async def recover(
         self, states: Sequence[slave.ContainerState], exited: Collection[ContainerId] = ()

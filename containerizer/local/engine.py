@@ -6,7 +6,6 @@ Source: spec ``containerizer`` 1.2; the order of refusals is upstream's.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
@@ -17,6 +16,7 @@ from containerizer.launcher.base import Launcher
 from containerizer.launcher.linux import LinuxLauncher, LinuxLauncherConfig
 from containerizer.launcher.posix import PosixLauncher
 from containerizer.launcher.spawn import Spawner
+from containerizer.launcher.systemd import SystemdConfig, prepare_systemd
 from containerizer.loggers.base import HelperStarter
 from containerizer.provisioner.config import ProvisionerConfig
 from containerizer.provisioner.create import create_provisioner
@@ -24,22 +24,24 @@ from containerizer.secrets import SecretResolver
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.model.ids import ContainerId
 
-_SYSTEMD = "/run/systemd/system"
 
-
-def create_launcher(config: ContainerizerConfig, spawner: Spawner, *, systemd: bool) -> Launcher:
+def create_launcher(
+    config: ContainerizerConfig, spawner: Spawner, systemd: SystemdConfig | None
+) -> Launcher:
     """Make the launcher that ``config`` names.
 
-    With ``systemd`` containers are in its hierarchy, too, where it runs the host. Raises FlagError.
+    With ``systemd`` containers survive the agent's service where systemd runs the host. Raises
+    FlagError.
     """
+    running = None if systemd is None else prepare_systemd(systemd)
     if config.launcher == "posix":
-        return PosixLauncher(spawner)
+        return PosixLauncher(spawner, running)
     return LinuxLauncher.create(
         LinuxLauncherConfig(
             cgroups_hierarchy=config.cgroups_hierarchy,
             cgroups_root=config.cgroups_root,
             destroy_timeout_s=config.cgroups_destroy_timeout_s,
-            systemd=systemd and os.path.isdir(_SYSTEMD),
+            systemd=running,
         ),
         spawner,
     )

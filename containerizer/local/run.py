@@ -15,6 +15,7 @@ from containerizer.api import Containerizer
 from containerizer.isolators.context import ContainerizerConfig
 from containerizer.launcher.base import Launcher
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
+from containerizer.launcher.systemd import SystemdConfig
 from containerizer.linux import users
 from containerizer.local.attached import AttachedLauncher, Attachment
 from containerizer.local.engine import create_launcher, open_engine
@@ -156,7 +157,7 @@ class LocalRun:
             spawner = Spawner(SpawnerConfig({}, quiet=True))
             stack.push_async_callback(spawner.close)
             config = engine_config(registry, record)
-            launcher: Launcher = create_launcher(config, spawner, systemd=True)
+            launcher: Launcher = create_launcher(config, spawner, SystemdConfig())
             stack.push_async_callback(launcher.close)
             containerizer = open_engine(
                 config,

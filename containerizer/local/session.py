@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from containerizer.launcher.base import ForkRequest, Launcher, Stdio
 from containerizer.launcher.linux import LinuxLauncher
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
+from containerizer.launcher.systemd import SystemdConfig
 from containerizer.linux import cgroup1
 from containerizer.linux.cgroup1 import CgroupLayout
 from containerizer.linux.namespaces import CLONE_NEWNS
@@ -74,7 +75,7 @@ class LocalSession:
         launcher: Launcher | None = None
         try:
             os.makedirs(folder, 0o700)
-            launcher = create_launcher(engine_config(registry, record), spawner, systemd=True)
+            launcher = create_launcher(engine_config(registry, record), spawner, SystemdConfig())
             started = cls(launcher, session, folder)
             state = slave.ContainerState(
                 container_id=record.container_id.message(), pid=container.pid, directory=""

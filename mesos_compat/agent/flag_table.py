@@ -138,8 +138,6 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     Flag("perf_events", STRING, "Perf events to sample."),
     Flag("perf_interval", DURATION, "Time between two samples.", 60.0),
     Flag("perf_duration", DURATION, "Length of a sample.", 10.0),
-    Flag("systemd_enable_support", BOOL, "Keep containers in a systemd slice.", True),
-    Flag("systemd_runtime_directory", PATH, "Where that slice is written.", "/run/systemd/system"),
     Flag("volume_gid_range", STRING, "Group ids for shared volumes."),
     Flag("container_disk_watch_interval", DURATION, "How often sandboxes are measured.", 15.0),
     Flag("enforce_container_disk_quota", BOOL, "End containers over their disk.", False),
@@ -178,6 +176,5 @@ WITHOUT_EFFECT: Final[Mapping[str, Any]] = {
     **{one.name: one.default for one in OTHER_FLAGS if one.name not in PROTECTING},
     **_TYPED,
     "initialize_driver_logging": False,
-    "systemd_enable_support": False,
     "docker_kill_orphans": False,
 }

@@ -288,6 +288,12 @@ class AgentFlags:
     cgroups_hierarchy: str = flag(
         PATH, "Folder below which cgroup hierarchies are mounted.", default="/sys/fs/cgroup"
     )
+    systemd_enable_support: bool = flag(
+        BOOL, "Keep containers when systemd ends the agent's service.", default=True
+    )
+    systemd_runtime_directory: str = flag(
+        PATH, "Where the unit of their slice is written.", default="/run/systemd/system"
+    )
     cgroups_root: str = flag(STRING, "Cgroup that holds those of containers.", default="mesos")
     agent_subsystems: str | None = optional(
         STRING,

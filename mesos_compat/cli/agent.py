@@ -28,6 +28,7 @@ from containerizer.launcher.agent_cgroups import place_agent
 from containerizer.launcher.base import Launcher
 from containerizer.launcher.linux import LinuxLauncher
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
+from containerizer.launcher.systemd import SystemdConfig
 from containerizer.local.engine import create_launcher, open_engine
 from containerizer.provisioner.config import ProvisionerConfig
 from containerizer.secrets import SecretResolver, create_secret_resolver
@@ -431,8 +432,8 @@ def _launcher(
     if flags.agent_subsystems is not None:
         subsystems = [name for name in flags.agent_subsystems.split(",") if name]
         place_agent(subsystems, flags.cgroups_hierarchy, flags.cgroups_root)
-    systemd = bool(flags.values["systemd_enable_support"])
-    launcher = create_launcher(config, spawner, systemd=systemd)
+    systemd = SystemdConfig(flags.systemd_runtime_directory, flags.cgroups_hierarchy)
+    launcher = create_launcher(config, spawner, systemd if flags.systemd_enable_support else None)
     if isinstance(launcher, LinuxLauncher):
         cgroup = os.path.join(launcher.hierarchies[0], flags.cgroups_root.strip("/"))
         stack.callback(DirectoryLock("cgroups_root", cgroup).release)

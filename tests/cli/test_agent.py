@@ -70,7 +70,7 @@ def engine_of(
         isolation="filesystem/posix,posix/cpu,posix/mem",
     )
     images = ProvisionerConfig(work_dir=work_dir, image_provisioner_backend=backend)
-    launcher = create_launcher(config, spawner, systemd=False)
+    launcher = create_launcher(config, spawner, None)
     return open_engine(config, images, launcher, spawner, metrics, stack)
 
 
