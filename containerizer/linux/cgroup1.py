@@ -16,7 +16,7 @@ import enum
 import errno
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -26,6 +26,9 @@ from containerizer.linux.mountinfo import MountEntry
 V2_MOUNT_POINT = "/sys/fs/cgroup"
 SEPARATOR = "mesos"
 
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: So many cgroups are looked at, or removed, before somebody else may run.
+_AT_ONCE = 256
 _FREEZE_ATTEMPT_S = 10.0
 _LONGEST_DELAY_S = 0.1
 _FIRST_DELAY_S = 0.001
@@ -200,7 +203,10 @@ def processes(cgroup: str) -> set[int]:
 
 
 def descendants(cgroup: str) -> list[str]:
-    """Return all cgroups below this one, deepest first; none if it is gone."""
+    """Return all cgroups below this one, deepest first; none if it is gone.
+
+    Without those whose path is too long for the kernel, which only a task can have made.
+    """
     found: list[str] = []
     pending = [cgroup]
     while pending:
@@ -208,19 +214,80 @@ def descendants(cgroup: str) -> list[str]:
         try:
             with os.scandir(parent) as entries:
                 below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-        except FileNotFoundError:
-            continue
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
+                continue
+            raise
         found += below
         pending += below
     return sorted(found, key=lambda path: (-path.count("/"), path))
 
 
+def walk(cgroup: str) -> Iterator[tuple[int, str]]:
+    """Give all cgroups below this one, deepest first, then itself; none if it is gone.
+
+    Each is a descriptor of the directory that holds it, good until the next one is asked for, and
+    its name: a task may nest cgroups until no path is long enough, and no number of descriptors
+    sufficient.
+    """
+    try:
+        here = os.open(os.path.dirname(cgroup), _FOLDER)
+    except FileNotFoundError:
+        return
+    try:
+        to_enter = [[os.path.basename(cgroup)]]
+        entered: list[str] = []
+        while to_enter:
+            if to_enter[-1]:
+                name = to_enter[-1].pop()
+                try:
+                    inner = os.open(name, _FOLDER, dir_fd=here)
+                except FileNotFoundError:
+                    continue
+                os.close(here)
+                here = inner
+                entered.append(name)
+                to_enter.append(_folders(here))
+            else:
+                to_enter.pop()
+                if entered:
+                    outer = os.open("..", _FOLDER, dir_fd=here)
+                    os.close(here)
+                    here = outer
+                    yield here, entered.pop()
+    finally:
+        os.close(here)
+
+
+def _folders(folder: int) -> list[str]:
+    # all but the common case of a cgroup with none in it; each counts as a link
+    if os.fstat(folder).st_nlink == 2:
+        return []
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
 def all_processes(cgroup: str) -> set[int]:
     """Return the pids in this cgroup and in those below it."""
-    pids = processes(cgroup)
-    for below in descendants(cgroup):
-        pids |= processes(below)
+    pids: set[int] = set()
+    for folder, name in walk(cgroup):
+        pids |= processes_at(folder, name)
     return pids
+
+
+def processes_at(folder: int, name: str) -> set[int]:
+    """Return the pids in the cgroup ``name`` of an open directory; none if it is gone.
+
+    A version 2 cgroup that was made threaded has none of its own: the one above tells them.
+    """
+    try:
+        fd = os.open(f"{name}/cgroup.procs", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+        with open(fd, "rb", buffering=0) as file:
+            return {int(word) for word in file.read().split()}
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
+            return set()
+        raise
 
 
 def container_path(root: str, path: Sequence[str]) -> str:
@@ -254,23 +321,35 @@ def kill(cgroup: str) -> Iterator[float]:
 
     Ends when none is left in any of them.
     """
-    while all_processes(cgroup):
+    while (yield from _all_processes(cgroup)):
         yield from _freeze(cgroup)
         # Nobody can fork now, and a frozen parent freezes all below it.
-        killed = _signal_all(cgroup)
-        _thaw(cgroup)
+        killed = yield from _signal_all(cgroup)
+        yield from _thaw(cgroup)
         # Freezing again too early would keep the dying from dying.
         delays = _delays()
-        while (left := all_processes(cgroup)) and left <= killed:
+        while (left := (yield from _all_processes(cgroup))) and left <= killed:
             yield next(delays)
+
+
+def _all_processes(cgroup: str) -> Generator[float, None, set[int]]:
+    """Return the same as ``all_processes`` without keeping the caller from anything else."""
+    pids: set[int] = set()
+    for count, (folder, name) in enumerate(walk(cgroup), 1):
+        pids |= processes_at(folder, name)
+        if count % _AT_ONCE == 0:
+            yield 0.0
+    return pids
 
 
 def remove(cgroup: str) -> Iterator[float]:
     """Remove a cgroup and all below it, deepest first, as often as they are busy."""
-    for path in [*descendants(cgroup), cgroup]:
+    for count, (folder, name) in enumerate(walk(cgroup), 1):
         delays = _delays()
-        while not _removed(path):
+        while not _removed(folder, name):
             yield next(delays)
+        if count % _AT_ONCE == 0:
+            yield 0.0
 
 
 def remove_empty(hierarchy: str, root: str) -> None:
@@ -287,9 +366,9 @@ def remove_empty(hierarchy: str, root: str) -> None:
         root = os.path.dirname(root)
 
 
-def _removed(path: str) -> bool:
+def _removed(folder: int, name: str) -> bool:
     try:
-        os.rmdir(path)
+        os.rmdir(name, dir_fd=folder)
     except FileNotFoundError:
         return True
     except OSError as error:
@@ -307,16 +386,19 @@ def _freeze(cgroup: str) -> Iterator[float]:
         if _set_state(cgroup, "FROZEN") in ("FROZEN", None):
             return
         if monotonic() - started > _FREEZE_ATTEMPT_S:
-            _signal_all(cgroup)
-            _thaw(cgroup)
+            yield from _signal_all(cgroup)
+            yield from _thaw(cgroup)
             started = monotonic()
         yield next(delays)
 
 
-def _thaw(cgroup: str) -> None:
+def _thaw(cgroup: str) -> Iterator[float]:
     """Thaw the cgroup and those below, which a process may have frozen on its own."""
-    for path in [cgroup, *reversed(descendants(cgroup))]:
-        _set_state(path, "THAWED")
+    for count, (folder, name) in enumerate(walk(cgroup), 1):
+        # by way of the descriptor: the path may be too long
+        _set_state(f"/proc/self/fd/{folder}/{name}", "THAWED")
+        if count % _AT_ONCE == 0:
+            yield 0.0
 
 
 def _set_state(cgroup: str, state: str) -> str | None:
@@ -330,8 +412,8 @@ def _set_state(cgroup: str, state: str) -> str | None:
         raise
 
 
-def _signal_all(cgroup: str) -> set[int]:
-    pids = all_processes(cgroup)
+def _signal_all(cgroup: str) -> Generator[float, None, set[int]]:
+    pids = yield from _all_processes(cgroup)
     for pid in pids:
         # 0 stands for processes that our pid namespace does not see: never signal our own group.
         if pid > 0:

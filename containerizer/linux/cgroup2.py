@@ -91,10 +91,7 @@ def processes(cgroup: str) -> set[int]:
 
 def all_processes(cgroup: str) -> set[int]:
     """Return the pids in this cgroup and in those below it."""
-    pids = processes(cgroup)
-    for below in descendants(cgroup):
-        pids |= processes(below)
-    return pids
+    return cgroup1.all_processes(cgroup)
 
 
 def populated(cgroup: str) -> bool:

@@ -11,19 +11,32 @@ component is opened by itself with ``O_NOFOLLOW``, which refuses the same.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import secrets
 import stat
+import struct
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
-from typing import Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 _SYS_OPENAT2: Final = 437
 _RESOLVE_NO_XDEV: Final = 0x01
 _RESOLVE_NO_MAGICLINKS: Final = 0x02
 _RESOLVE_NO_SYMLINKS: Final = 0x04
 _RESOLVE_BENEATH: Final = 0x08
+
+#: linux/fs.h; the value is an int, whatever the numbers say.
+_FS_IOC_GETFLAGS: Final = 0x80086601
+_FS_IOC_SETFLAGS: Final = 0x40086602
+#: FS_IMMUTABLE_FL, FS_APPEND_FL
+_LOCKED: Final = 0x10 | 0x20
 
 _MISSING: Final = (errno.ENOSYS, errno.EPERM)
 
@@ -154,7 +167,8 @@ class Root:
     def remove(self, path: str) -> None:
         """Remove a file, link or whole directory tree; nothing there is fine.
 
-        A mount point in the tree stops it with OSError: what is mounted is never emptied.
+        What cannot be removed is an OSError when all else is gone. That is so with a mount point:
+        what is mounted is never emptied.
         """
         try:
             folder, name = self.parent(path)
@@ -222,33 +236,60 @@ def _remove(folder: int, name: str) -> None:
     """Remove a file or a tree, stopping at mount points."""
     if _remove_flat(folder, name):
         return
-    top = _open_same_mount(folder, name)
+    top = _insist(lambda: _open_same_mount(folder, name), folder, name)
     try:
         _empty(top)
     finally:
         os.close(top)
-    os.rmdir(name, dir_fd=folder)
+    _insist(lambda: os.rmdir(name, dir_fd=folder), folder, name)
 
 
 def _empty(top: int) -> None:
-    """Remove all below a directory.
+    """Remove all below a directory; what resists does not keep the rest. Raises the first OSError.
 
     Depth is the attacker's choice: a folder that is not empty is moved up to ``top`` and emptied
     there later, so that neither the stack nor the number of descriptors grows with it.
     """
-    pending = [name for name in os.listdir(top) if not _remove_flat(top, name)]
+    failures: list[OSError] = []
+    pending = _empty_folder(top, failures)
     while pending:
         current = pending.pop()
-        below = _open_same_mount(top, current)
         try:
-            for name in os.listdir(below):
-                if not _remove_flat(below, name):
-                    moved = f".removing-{secrets.token_hex(8)}"
-                    os.rename(name, moved, src_dir_fd=below, dst_dir_fd=top)
-                    pending.append(moved)
+            below = _insist(partial(_open_same_mount, top, current), top, current)
+        except OSError as error:
+            failures.append(error)
+            continue
+        try:
+            for name in _empty_folder(below, failures):
+                moved = f".removing-{secrets.token_hex(8)}"
+                _insist(partial(_move_up, below, name, top, moved), below, name)
+                pending.append(moved)
+        except OSError as error:
+            failures.append(error)
         finally:
             os.close(below)
-        os.rmdir(current, dir_fd=top)
+        try:
+            os.rmdir(current, dir_fd=top)
+        except OSError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+def _empty_folder(folder: int, failures: list[OSError]) -> list[str]:
+    """Remove what can be removed at once; return the names of directories with content."""
+    left = []
+    for name in os.listdir(folder):
+        try:
+            if not _remove_flat(folder, name):
+                left.append(name)
+        except OSError as error:
+            failures.append(error)
+    return left
+
+
+def _move_up(folder: int, name: str, top: int, moved: str) -> None:
+    os.rename(name, moved, src_dir_fd=folder, dst_dir_fd=top)
 
 
 def _remove_flat(folder: int, name: str) -> bool:
@@ -260,14 +301,65 @@ def _remove_flat(folder: int, name: str) -> bool:
         return True
     except (IsADirectoryError, PermissionError):
         if not stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode):
-            raise
+            _unlock(folder, name)
+            os.unlink(name, dir_fd=folder)
+            return True
     try:
-        os.rmdir(name, dir_fd=folder)
+        _insist(lambda: os.rmdir(name, dir_fd=folder), folder, name)
         return True
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
     return False
+
+
+def _insist(action: Callable[[], T], folder: int, name: str) -> T:
+    """Do ``action``, once more after taking away what its owner put in the way of it."""
+    try:
+        return action()
+    except PermissionError:
+        _unlock(folder, name)
+        return action()
+
+
+def _unlock(folder: int, name: str) -> None:
+    """Take the permissions and attributes of a file and its folder that keep it from removal.
+
+    Root is kept by chattr(1) only, somebody else by modes of directories, too.
+    """
+    _unlock_open(folder)
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        status = os.fstat(fd)
+        path = f"/proc/self/fd/{fd}"
+        if stat.S_ISDIR(status.st_mode):
+            with contextlib.suppress(OSError):
+                os.chmod(path, 0o700)
+        # what has other names may be somebody else's
+        elif not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+            return
+        with contextlib.suppress(OSError):
+            readable = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                _unlock_open(readable)
+            finally:
+                os.close(readable)
+    finally:
+        os.close(fd)
+
+
+def _unlock_open(fd: int) -> None:
+    with contextlib.suppress(OSError):
+        flags = bytearray(struct.calcsize("l"))
+        fcntl.ioctl(fd, _FS_IOC_GETFLAGS, flags)
+        (value,) = struct.unpack_from("i", flags)
+        if value & _LOCKED:
+            struct.pack_into("i", flags, 0, value & ~_LOCKED)
+            fcntl.ioctl(fd, _FS_IOC_SETFLAGS, flags)
+    with contextlib.suppress(OSError):
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
+            os.fchmod(fd, 0o700)
 
 
 _openat2_usable: bool | None = None

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from containerizer.linux import prctl
 from mesos_compat.base import beneath
 from mesos_compat.base.beneath import Root
+
+NOBODY = 65534
 
 
 @pytest.fixture(params=["openat2", "walk"])
@@ -106,3 +109,46 @@ def test_remove_is_not_recursive_in_depth(root: Root) -> None:
 def test_closing_again_is_harmless(root: Root) -> None:
     root.close()
     root.close()
+
+
+def test_what_resists_does_not_keep_the_rest(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    root.makedirs("tree/a/b")
+    for path in ("tree/first", "tree/a/kept", "tree/a/b/other"):
+        os.close(root.create(path))
+    unlink = os.unlink
+
+    def refuse(path: str, *, dir_fd: int | None = None) -> None:
+        if path == "kept":
+            raise OSError(errno.EIO, "refused")
+        unlink(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(OSError, match="refused"):
+        root.remove("tree")
+    left = [names for _, _, names in os.walk(root.path)]
+    assert [name for names in left for name in names] == ["kept"]
+    monkeypatch.undo()
+    root.remove("tree")
+    assert os.listdir(root.path) == []
+
+
+@pytest.mark.root
+def test_modes_that_forbid_removal_to_others_than_root(root: Root) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to be somebody else")
+    os.fchown(root.fd, NOBODY, NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        prctl.set_dumpable(True)  # or else /proc/self stays root's
+        for path in ("tree/a/b", "tree/c"):
+            root.makedirs(path)
+            os.close(root.create(f"{path}/file"))
+        for path, mode in (("tree/a/b", 0), ("tree/a", 0o500), ("tree/c", 0o600)):
+            folder, name = root.parent(path)
+            os.chmod(name, mode, dir_fd=folder)
+            os.close(folder)
+        root.remove("tree")
+        assert os.listdir(root.fd) == []
+    finally:
+        os.seteuid(0)
+        prctl.set_dumpable(True)

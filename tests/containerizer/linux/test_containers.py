@@ -66,7 +66,7 @@ class Host:
             cgroups_enable_cfs=True,
             cgroups_destroy_timeout_s=10.0,
         )
-        spawner = Spawner(SpawnerConfig(programs={}))
+        self.spawner = spawner = Spawner(SpawnerConfig(programs={}))
         self.launcher = (
             LinuxLauncher.create(LinuxLauncherConfig(cgroups_root=self.root), spawner)
             if launcher == "linux"
