@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The layout of the work directory: one function per path. Pure.
 
+What lies below ``slaves`` has its counterpart below ``meta/slaves``: give these functions the meta
+directory for it.
+
 ::
 
     <work_dir>/
-    ├─ meta/                                          checkpoints, none in this version
+    ├─ meta/                                          checkpoints: agent.meta.layout
     ├─ containers/<container>/                        sandbox of a standalone container
     └─ slaves/<agent>/frameworks/<framework>/
        └─ executors/<executor>/runs/
@@ -19,6 +22,11 @@ Source: spec ``state-and-recovery`` 4.1, ``executors`` 3.6.
 from __future__ import annotations
 
 from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId
+
+
+def meta(work_dir: str) -> str:
+    """The directory of all checkpoints."""
+    return f"{work_dir}/meta"
 
 
 def agents(work_dir: str) -> str:

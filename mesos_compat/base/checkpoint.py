@@ -22,6 +22,9 @@ from mesos_compat.base.errors import CheckpointError
 #: Length prefix of a record: host byte order; all hosts we run on are little-endian.
 _LENGTH: Final = struct.Struct("<I")
 
+#: Bytes in front of each record.
+PREFIX_BYTES: Final = _LENGTH.size
+
 #: Largest record that is believed; a longer length is corruption.
 MAX_RECORD_BYTES: Final = 1 << 30
 
@@ -146,6 +149,14 @@ class Records:
 def scan_records(path: str) -> Records:
     """Return all complete records, ignoring a torn tail; empty if there is no file."""
     return _scan(_read(path) or b"")
+
+
+def truncate(path: str, end: int) -> None:
+    """Cut the file off at ``end`` bytes."""
+    try:
+        os.truncate(path, end)
+    except OSError as error:
+        raise _failed(path, "Failed to truncate", error) from error
 
 
 class AppendedRecords:
