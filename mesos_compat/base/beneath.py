@@ -299,9 +299,11 @@ def _remove_flat(folder: int, name: str) -> bool:
         return True
     except FileNotFoundError:
         return True
-    except (IsADirectoryError, PermissionError):
+    except IsADirectoryError:
+        pass
+    except PermissionError:
+        _unlock(folder, name)
         if not stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode):
-            _unlock(folder, name)
             os.unlink(name, dir_fd=folder)
             return True
     try:
