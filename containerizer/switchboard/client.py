@@ -15,10 +15,10 @@ from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 from types import TracebackType
 
-from containerizer.switchboard import http1, records
+from containerizer.switchboard import records
 from containerizer.switchboard.records import RECORDIO, AttachTarget, Encoding
 from containerizer.switchboard.server import ACKNOWLEDGE_PATH
-from mesos_compat.base import recordio
+from mesos_compat.base import http1, recordio
 from mesos_compat.base.errors import ContainerError, WireError
 from mesos_compat.base.scope import Scope
 from mesos_compat.model.ids import ContainerId

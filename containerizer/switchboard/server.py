@@ -32,7 +32,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from containerizer.linux import signals
-from containerizer.switchboard import http1, records
+from containerizer.switchboard import records
 from containerizer.switchboard.records import (
     RECORDIO,
     AttachTarget,
@@ -43,7 +43,7 @@ from containerizer.switchboard.records import (
     StreamHeartbeat,
     WindowSize,
 )
-from mesos_compat.base import recordio, units
+from mesos_compat.base import http1, recordio, units
 from mesos_compat.base.errors import WireError
 
 #: Where the agent says that it has the answer to an input request.

@@ -20,9 +20,9 @@ from typing import Protocol
 
 from google.protobuf.message import DecodeError
 
+from mesos_compat.base import http1
 from mesos_compat.base.errors import FlagError, WireError
 from mesos_compat.base.recordio import Decoder
-from mesos_compat.executor import http1
 from mesos_compat.executor.connection import Connection, Endpoint
 from mesos_compat.executor.log import SandboxLog
 from mesos_compat.executor.loop import Loop, Timer
@@ -140,11 +140,11 @@ class AgentClient:
         self._stream: Connection | None = None
         self._calls: Connection | None = None
         self._decoder = Decoder(_MAX_EVENT_BYTES)
-        self._head: http1.Head | None = None
+        self._head: http1.MessageHead | None = None
         self._error_body = b""
         #: Calls sent and not yet answered, oldest first, with the uuid of an update.
         self._in_flight: deque[tuple[str, bytes]] = deque()
-        self._call_head: http1.Head | None = None
+        self._call_head: http1.MessageHead | None = None
         self._call_body = b""
         self._subscribing = False
         self._subscribed = False
@@ -278,8 +278,8 @@ class AgentClient:
             self._told.add(uuid)
         self._stream.send(self._request(call))
 
-    def _stream_received(self, part: http1.Head | bytes | http1.End) -> None:
-        if isinstance(part, http1.Head):
+    def _stream_received(self, part: http1.Part) -> None:
+        if isinstance(part, http1.MessageHead):
             self._head = part
             self._error_body = b""
         elif self._head is not None and self._head.status == 200:
@@ -291,8 +291,8 @@ class AgentClient:
             self._told.clear()
             self._refused("SUBSCRIBE", self._head, self._error_body)
 
-    def _stream_data(self, part: bytes | http1.End) -> None:
-        if isinstance(part, http1.End):
+    def _stream_data(self, part: bytes | http1.MessageEnd) -> None:
+        if isinstance(part, http1.MessageEnd):
             self._disconnected("the agent ended the subscription")
             return
         try:
@@ -346,8 +346,8 @@ class AgentClient:
         self._in_flight.append((name, uuid))
         self._calls.send(self._request(call))
 
-    def _calls_received(self, part: http1.Head | bytes | http1.End) -> None:
-        if isinstance(part, http1.Head):
+    def _calls_received(self, part: http1.Part) -> None:
+        if isinstance(part, http1.MessageHead):
             self._call_head = part
             self._call_body = b""
         elif isinstance(part, bytes):
@@ -368,7 +368,7 @@ class AgentClient:
             self._loop.later(RETRY_S, self._tell_updates)
         self._refused(name, self._call_head, self._call_body)
 
-    def _refused(self, name: str, head: http1.Head | None, body: bytes) -> None:
+    def _refused(self, name: str, head: http1.MessageHead | None, body: bytes) -> None:
         assert head is not None
         text = body.decode("utf-8", "replace")
         why = f"'{head.status} {head.reason}' ({text}) for {name}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mesos_compat.base.errors import FlagError, WireError
-from mesos_compat.executor.http1 import End, Head, ResponseParser
+from mesos_compat.base.http1 import MessageReader, Part
 from mesos_compat.executor.loop import READ, WRITE, Loop
 
 #: Longest path of a Unix socket, its final NUL not counted.
@@ -72,7 +72,7 @@ class Connection:
         endpoint: Endpoint,
         *,
         opened: Callable[[], None],
-        received: Callable[[Head | bytes | End], None],
+        received: Callable[[Part], None],
         closed: Callable[[str], None],
     ) -> None:
         self._loop = loop
@@ -80,7 +80,7 @@ class Connection:
         self._received = received
         self._closed = closed
         self._out = bytearray()
-        self._parser = ResponseParser()
+        self._reader = MessageReader(responses=True)
         self.is_open = False
         self._socket: socket.socket | None = socket.socket(endpoint.family, socket.SOCK_STREAM)
         self._socket.setblocking(False)
@@ -149,7 +149,7 @@ class Connection:
             return
         try:
             data = self._socket.recv(_READ_BYTES)
-            parts = self._parser.feed(data) if data else []
+            parts = self._reader.feed(data) if data else []
         except BlockingIOError:
             return
         except (OSError, WireError) as error:

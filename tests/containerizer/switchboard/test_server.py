@@ -19,8 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from containerizer.switchboard import http1, records, server
-from containerizer.switchboard.http1 import LAST_CHUNK, MessageEnd, MessageHead, MessageReader
+from containerizer.switchboard import records, server
 from containerizer.switchboard.records import (
     RECORDIO,
     AttachTarget,
@@ -31,7 +30,8 @@ from containerizer.switchboard.records import (
     StreamHeartbeat,
     WindowSize,
 )
-from mesos_compat.base import recordio
+from mesos_compat.base import http1, recordio
+from mesos_compat.base.http1 import LAST_CHUNK, MessageEnd, MessageHead, MessageReader
 
 JSON = Encoding.JSON
 CONTAINER = AttachTarget(("c",))

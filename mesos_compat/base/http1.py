@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP/1.1 as it is spoken on the socket of an IO switchboard, by both sides. Pure.
+"""HTTP/1.1 as executors and IO switchboards speak it, for loops of any kind. Pure.
 
-Source: RFC 9112; spec ``containerizer`` 14.5.
+Source: RFC 9112; spec ``executors`` 1.4, 1.8; spec ``containerizer`` 14.5.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ _MAX_HEAD_BYTES = 64 << 10
 _MAX_LINE_BYTES = 8 << 10
 #: Hexadecimal digits of a chunk's size.
 _MAX_DIGITS = 15
+
+#: Answers that have no body whatever their headers say.
+_WITHOUT_BODY = (204, 304)
 
 #: What ends a chunked body.
 LAST_CHUNK = b"0\r\n\r\n"
@@ -49,9 +52,15 @@ class MessageHead:
     def status(self) -> int:
         """The status code of a response. Raises WireError if this is none."""
         version, code, _ = self.words
-        if not version.startswith("HTTP/1.") or len(code) != 3 or not code.isdigit():
+        valid = len(code) == 3 and code.isascii() and code.isdigit()
+        if not version.startswith("HTTP/1.") or not valid:
             raise WireError(f"unusable status line '{self.start[:100]}'")
         return int(code)
+
+    @property
+    def reason(self) -> str:
+        """What a response says about its status code."""
+        return self.words[2]
 
 
 class MessageEnd:
@@ -65,9 +74,11 @@ Part = MessageHead | bytes | MessageEnd
 
 
 def request(path: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
-    """Return a POST request; without a body, the start of one whose body comes in chunks."""
-    lines = [f"POST {path} HTTP/1.1", "Host: "]
-    return _head(lines, headers, body)
+    """Return a POST request; without a body, the start of one whose body comes in chunks.
+
+    ``Host`` is empty unless it is one of ``headers``.
+    """
+    return _head([f"POST {path} HTTP/1.1"], {"Host": "", **headers}, body)
 
 
 def response(status: int, body: bytes | None, headers: Mapping[str, str] | None = None) -> bytes:
@@ -109,10 +120,12 @@ def _refuses(parameters: list[str]) -> bool:
 class MessageReader:
     """Turns any split of a connection's bytes into heads, pieces of bodies and ends.
 
-    Pieces are as large as what is fed; whoever collects them sets the limit.
+    Pieces are as large as what is fed; whoever collects them sets the limit. With ``responses``
+    all that comes are answers: informational ones are left out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, responses: bool = False) -> None:
+        self._responses = responses
         self._buffer = bytearray()
         self._step = self._start
         self._left = 0
@@ -139,7 +152,13 @@ class MessageReader:
         lines = self._buffer[:end].decode("latin-1").split("\r\n")
         del self._buffer[: end + 4]
         head = MessageHead(lines[0], _headers(lines[1:]))
+        if self._responses and head.status < 200:
+            return True
         found.append(head)
+        self._left = 0
+        if self._responses and head.status in _WITHOUT_BODY:
+            self._step = self._plain
+            return True
         if "chunked" in head.headers.get("transfer-encoding", "").lower():
             self._step = self._chunk_size
             return True

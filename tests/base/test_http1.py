@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP of the switchboard's socket."""
+"""HTTP/1.1 of executors and switchboards."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from containerizer.switchboard import http1
-from containerizer.switchboard.http1 import LAST_CHUNK, MessageEnd, MessageHead, MessageReader
+from mesos_compat.base import http1
 from mesos_compat.base.errors import WireError
+from mesos_compat.base.http1 import LAST_CHUNK, MessageEnd, MessageHead, MessageReader
 
 
-def _read(stream: bytes, cuts: list[int]) -> list[tuple[str, bytes]]:
+def _read(
+    stream: bytes, cuts: list[int], reader: MessageReader | None = None
+) -> list[tuple[str, bytes]]:
     """Return start line and body of each message of a stream that comes in pieces."""
-    reader = MessageReader()
+    reader = reader or MessageReader()
     found: list[tuple[str, bytes]] = []
     start = ""
     body = b""
@@ -43,6 +45,42 @@ def test_any_split_gives_the_same(pieces: list[bytes], cuts: list[int]) -> None:
         ("POST /x HTTP/1.1", b"".join(pieces)),
         ("HTTP/1.1 404 Not Found", b"gone"),
     ]
+
+
+#: Answers of an agent, one of which is informational.
+ANSWERS = (
+    b"HTTP/1.1 100 Continue\r\n\r\n"
+    b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+    b"HTTP/1.1 400 Bad Request\r\ncontent-length: 5\r\n\r\nwrong"
+    b"HTTP/1.1 204 No Content\r\ncontent-length: 7\r\n\r\n"
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n"
+    b"3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nT: x\r\n\r\n"
+    b"HTTP/1.1 202 Accepted\r\n\r\n"
+)
+
+
+@given(st.lists(st.integers(0, len(ANSWERS))))
+def test_any_split_gives_the_same_answers(cuts: list[int]) -> None:
+    reader = MessageReader(responses=True)
+    assert [(start[9:12], body) for start, body in _read(ANSWERS, cuts, reader)] == [
+        ("202", b""),
+        ("400", b"wrong"),
+        ("204", b""),
+        ("200", b"abc0123456789"),
+        ("202", b""),
+    ]
+
+
+@pytest.mark.parametrize("start", [b"SSH-2.0-x", b"HTTP/1.1 2 OK", b"POST / HTTP/1.1"])
+def test_what_is_no_answer_is_refused(start: bytes) -> None:
+    with pytest.raises(WireError):
+        MessageReader(responses=True).feed(start + b"\r\n\r\n")
+
+
+def test_bytes_of_a_request() -> None:
+    assert http1.request("/a(1)", {"Host": "h:1", "Accept": "x"}, b"body") == (
+        b"POST /a(1) HTTP/1.1\r\nHost: h:1\r\nAccept: x\r\nContent-Length: 4\r\n\r\nbody"
+    )
 
 
 @given(st.binary(max_size=300))
