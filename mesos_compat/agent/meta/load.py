@@ -4,8 +4,9 @@
 A pure read but for two things: after a reboot the pids of containers are removed, and a torn or
 unusable tail of ``task.updates`` is cut off, since records are appended behind it later.
 
-Directory names are authoritative for ids; names that are no ids are passed over. Of an executor
-only the latest run is read. Unlike upstream, an empty ``resources.target`` is no target.
+Directory names are authoritative for ids; names that are no ids are passed over.
+
+Deviations: of an executor only the latest run is read; an empty ``resources.target`` is no target.
 
 Source: spec ``state-and-recovery`` 10.2.
 """
@@ -22,7 +23,7 @@ from mesos_compat.agent import paths
 from mesos_compat.agent.meta import layout
 from mesos_compat.agent.meta.recovered import (
     AgentFound,
-    Connection,
+    ExecutorProtocol,
     ExecutorFound,
     Found,
     FrameworkFound,
@@ -208,7 +209,7 @@ class _Loader:
             for name in _names(layout.tasks(directory))
         ]
         pid: int | None = None
-        connection = Connection.UNKNOWN
+        connection = ExecutorProtocol.UNKNOWN
         upid = ""
         if not self._rebooted:
             pid = self._forked_pid(layout.forked_pid(directory))
@@ -228,13 +229,13 @@ class _Loader:
             return None
         return _integer(path, text)
 
-    def _connection(self, directory: str) -> tuple[Connection, str]:
+    def _connection(self, directory: str) -> tuple[ExecutorProtocol, str]:
         text = self._text(layout.libprocess_pid(directory))
         if text is None:
             marked = os.path.lexists(layout.http_marker(directory))
-            return (Connection.HTTP if marked else Connection.UNKNOWN), ""
+            return (ExecutorProtocol.HTTP if marked else ExecutorProtocol.UNKNOWN), ""
         upid = UPID.parse(text.strip())
-        return (Connection.LIBPROCESS, str(upid)) if upid else (Connection.UNKNOWN, "")
+        return (ExecutorProtocol.LIBPROCESS, str(upid)) if upid else (ExecutorProtocol.UNKNOWN, "")
 
     def _task(self, directory: str, task_id: TaskId) -> TaskFound | None:
         info = self._message(layout.task_info(directory), pb.Task)

@@ -18,7 +18,7 @@ from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from mesos_compat.pb.mesos.internal.slave import state_pb2
 
 
-class Connection(enum.Enum):
+class ExecutorProtocol(enum.Enum):
     """How an executor talked to the agent."""
 
     LIBPROCESS = "libprocess"
@@ -46,7 +46,7 @@ class RunFound:
     #: Over, and all its updates were acknowledged.
     completed: bool
     forked_pid: int | None
-    connection: Connection
+    connection: ExecutorProtocol
     #: UPID text of an executor that is connected by libprocess; empty for others.
     libprocess_pid: str
     tasks: tuple[TaskFound, ...]

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from mesos_compat.agent.meta import layout
 from mesos_compat.agent.meta.load import load
-from mesos_compat.agent.meta.recovered import Connection, ExecutorFound, Found, TaskFound
+from mesos_compat.agent.meta.recovered import ExecutorProtocol, ExecutorFound, Found, TaskFound
 from mesos_compat.base import checkpoint
 from mesos_compat.base.errors import CheckpointError
 from mesos_compat.model.ids import ContainerId
@@ -119,7 +119,7 @@ def test_everything_is_there(tree: Tree) -> None:
     assert latest.container_id == ContainerId("c")
     assert (latest.forked_pid, latest.connection, latest.completed) == (
         123,
-        Connection.HTTP,
+        ExecutorProtocol.HTTP,
         False,
     )
     task = task_of(found)
@@ -139,13 +139,13 @@ def test_libprocess_wins_over_the_marker(tree: Tree) -> None:
     latest = executor_of(tree.load()).latest
     assert latest is not None
     assert (latest.connection, latest.libprocess_pid) == (
-        Connection.LIBPROCESS,
+        ExecutorProtocol.LIBPROCESS,
         "executor(1)@1.2.3.4:5",
     )
     checkpoint.write_text(layout.libprocess_pid(tree.run), "")
     latest = executor_of(tree.load()).latest
     assert latest is not None
-    assert latest.connection is Connection.UNKNOWN
+    assert latest.connection is ExecutorProtocol.UNKNOWN
 
 
 def test_after_a_reboot_no_pid_counts(tree: Tree) -> None:
@@ -156,7 +156,7 @@ def test_after_a_reboot_no_pid_counts(tree: Tree) -> None:
     executor = executor_of(found)
     assert executor.old_runs == ("old",)
     assert executor.latest is not None
-    assert (executor.latest.forked_pid, executor.latest.connection) == (None, Connection.UNKNOWN)
+    assert (executor.latest.forked_pid, executor.latest.connection) == (None, ExecutorProtocol.UNKNOWN)
     assert not list(Path(tree.work).rglob("forked.pid"))
     assert task_of(found).acknowledged == {UUIDS[0]}
 
@@ -255,7 +255,7 @@ def test_a_file_cannot_be_read(tree: Tree, path: Callable[[Tree], str], check: C
     assert check(found)
 
 
-@pytest.mark.parametrize(("path", "check"), FILES)
+@pytest.mark.parametrize(("path", "check"), RECORDS)
 @pytest.mark.parametrize(
     "content", [b"\x05", b"\x05\0\0\0\x08", b"\x02\0\0\0\xff\xff", b"\0\0\0\0"]
 )
@@ -412,7 +412,7 @@ def test_what_another_agent_wrote_while_tasks_ran(tmp_path: Path) -> None:
     (executor,) = single.executors
     assert (executor.executor_id, executor.generated) == ("ckpt", True)
     assert executor.latest is not None
-    assert executor.latest.connection is Connection.LIBPROCESS
+    assert executor.latest.connection is ExecutorProtocol.LIBPROCESS
     assert executor.latest.libprocess_pid == "executor(1)@127.0.0.1:46195"
     (task,) = executor.latest.tasks
     states = [pb.TaskState.Name(u.status.state) for u in task.updates]
@@ -421,7 +421,7 @@ def test_what_another_agent_wrote_while_tasks_ran(tmp_path: Path) -> None:
     (executor,) = group.executors
     assert (executor.executor_id, executor.generated) == ("default-executor", False)
     assert executor.latest is not None
-    assert executor.latest.connection is Connection.HTTP
+    assert executor.latest.connection is ExecutorProtocol.HTTP
     assert {t.task_id for t in executor.latest.tasks} == {"tg-a", "tg-b"}
     assert not any(resource.HasField("role") for resource in task.info.resources)
 
