@@ -23,8 +23,8 @@ from mesos_compat.agent import paths
 from mesos_compat.agent.meta import layout
 from mesos_compat.agent.meta.recovered import (
     AgentFound,
-    ExecutorProtocol,
     ExecutorFound,
+    ExecutorProtocol,
     Found,
     FrameworkFound,
     ResourcesFound,

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from mesos_compat.agent.meta import layout
 from mesos_compat.agent.meta.load import load
-from mesos_compat.agent.meta.recovered import ExecutorProtocol, ExecutorFound, Found, TaskFound
+from mesos_compat.agent.meta.recovered import ExecutorFound, ExecutorProtocol, Found, TaskFound
 from mesos_compat.base import checkpoint
 from mesos_compat.base.errors import CheckpointError
 from mesos_compat.model.ids import ContainerId
@@ -156,7 +156,10 @@ def test_after_a_reboot_no_pid_counts(tree: Tree) -> None:
     executor = executor_of(found)
     assert executor.old_runs == ("old",)
     assert executor.latest is not None
-    assert (executor.latest.forked_pid, executor.latest.connection) == (None, ExecutorProtocol.UNKNOWN)
+    assert (executor.latest.forked_pid, executor.latest.connection) == (
+        None,
+        ExecutorProtocol.UNKNOWN,
+    )
     assert not list(Path(tree.work).rglob("forked.pid"))
     assert task_of(found).acknowledged == {UUIDS[0]}
 
