@@ -26,6 +26,8 @@ esac
 
 make_venv test
 
+[ "$what" = lint ] || need_library libseccomp.so.2 libseccomp2
+
 lint() {
     local failed=0
     "$bin/ruff" check . || failed=1

@@ -21,9 +21,11 @@ from typing import TypeVar
 
 from containerizer import sandbox, usage
 from containerizer.api import InputAnswer, LaunchOutcome, OutputStream
+from containerizer.init.seccomp import Filters
 from containerizer.isolators.base import is_command_task
 from containerizer.isolators.caller import IsolatorCaller, NamedIsolator
 from containerizer.isolators.context import ContainerizerConfig
+from containerizer.isolators.linux_seccomp import filters_of
 from containerizer.launcher.base import ForkedInit, ForkRequest, Launcher, Stdio
 from containerizer.machine import DUTIES, Container, ContainerTable, Duties, State
 from containerizer.merge import Parent, complete, merged
@@ -388,12 +390,21 @@ class MesosContainerizer:
                     clone_namespaces=sum(set(info.clone_namespaces)),
                     namespace_mnt_target=target,
                     sandbox=self._outermost_sandbox(container),
+                    seccomp_filters=self._filters(container.id, info),
                 ),
             )
         except (LaunchError, OSError) as error:
             raise LaunchError(f"Failed to fork: {error}") from error
         finally:
             stdio.close()
+
+    def _filters(
+        self, container_id: ContainerId, info: slave.ContainerLaunchInfo
+    ) -> Filters | None:
+        if not info.HasField("seccomp_profile"):
+            return None
+        with _checkpointing("Failed to read the Seccomp filters"):
+            return filters_of(self._rundir.path(container_id))
 
     def _mount_namespace(self, container: Container) -> int:
         parent = self._table.get(container.id.parent) if container.id.parent else None

@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -78,12 +79,14 @@ def run_init(init: Init, task: InitTask) -> NoReturn:
             init.await_release(task.control)
         if task.program is not None:
             _be_init_and_command(init, task, task.program)
-        told, telling = os.pipe()
+        told, telling = socket.socketpair()
         own_pid = os.getpid()
         pid = fork()
         if pid == 0:
+            told.close()
             _be_command(task, telling, own_pid)
-        fds.close_all_but({told, *init.fds})
+        telling.close()
+        fds.close_all_but({told.fileno(), *init.fds})
         # Our executable, libraries and status file are the host's: a container's root that was
         # left with few capabilities must not reach them by /proc/1.
         set_dumpable(False)
@@ -91,7 +94,7 @@ def run_init(init: Init, task: InitTask) -> NoReturn:
             # If it fails it does so for the command, too, which says it.
             with contextlib.suppress(LaunchFailure):
                 _enter_mounts(task.place.namespace_mnt_target)
-        init.supervise(pid, told, _follow)
+        init.supervise(pid, told.detach(), _follow)
     except (LaunchFailure, SpecError) as error:
         say(str(error))
     except BaseException:
@@ -202,6 +205,9 @@ def _be_init_and_command(init: Init, task: InitTask, program: InitProgram) -> No
     spec = task.read_spec()
     to_give_up = _enter(spec, task.place)
     _settle(spec, task.place.sandbox)
+    if to_give_up.filters is not None and to_give_up.filters.by_program:
+        init.filters = to_give_up.filters
+        to_give_up = to_give_up.without_filters()
     privileges.give_up(to_give_up)
     execution = command.execution(spec)
     fds.close_all_but(init.fds)
@@ -210,7 +216,7 @@ def _be_init_and_command(init: Init, task: InitTask, program: InitProgram) -> No
     command.run_init_program(program, execution, init, task.title)
 
 
-def _be_command(task: InitTask, telling: int, init_pid: int) -> NoReturn:
+def _be_command(task: InitTask, telling: socket.socket, init_pid: int) -> NoReturn:
     """Do the steps and become the command; init's status file is none of our business."""
     try:
         # Without init there is to be no command; once it runs it is on its own.
@@ -224,7 +230,11 @@ def _be_command(task: InitTask, telling: int, init_pid: int) -> NoReturn:
         to_give_up = _enter(spec, task.place)
         _settle(spec, task.place.sandbox)
         if to_give_up:
-            os.write(telling, to_give_up.encode())
+            telling.sendall(to_give_up.of_init().encode())
+        if to_give_up.filters is not None:
+            # Before there is a command, init is filtered: it closes its end then.
+            telling.shutdown(socket.SHUT_WR)
+            telling.recv(1)
         privileges.give_up(to_give_up)
         set_parent_death_signal(0)
         execution = command.execution(spec)

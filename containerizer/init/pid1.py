@@ -19,6 +19,7 @@ from collections.abc import Callable, Container
 from typing import NoReturn
 
 from containerizer.init.failure import LaunchFailure
+from containerizer.init.seccomp import Filters
 from containerizer.linux import signals
 
 _MAX_TOLD = 64 * 1024
@@ -85,6 +86,8 @@ class Init:
         self._pid = os.getpid()
         #: Whether the mount namespace is the container's own.
         self.own_mounts = False
+        #: What a program that is init and command in one puts on its task and then on itself.
+        self.filters: Filters | None = None
 
     @property
     def signals(self) -> int:
@@ -143,8 +146,8 @@ class Init:
     def supervise(self, command: int, told: int, on_told: Callable[[bytes], None]) -> NoReturn:
         """Pass signals on to ``command`` and reap orphans until it ends.
 
-        ``told`` is the read end of a pipe from the command: all that came through it goes to
-        ``on_told`` once the command has closed it.
+        ``told`` is a socket whose other end the command has: all that came through it goes to
+        ``on_told`` once the command has shut it down; then ``told`` is closed.
         """
         poll = select.poll()
         poll.register(self._signals, select.POLLIN)
@@ -158,9 +161,9 @@ class Init:
                 message += more
                 if not more:
                     poll.unregister(told)
-                    os.close(told)
                     if message:
                         on_told(message)
+                    os.close(told)
             if self._pass_on(command):
                 wait_status = _reap(command)
         if self._status is not None:

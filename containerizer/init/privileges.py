@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who the command runs as: resource limits, user, capabilities.
+"""Who the command runs as: resource limits, system call filter, user, capabilities.
 
 Everything about users is looked up on the host, before the root is entered.
 
-Source: spec ``containerizer`` 8.2 (13, 14, 17, 20-22); ``isolators-resources`` 10.1, 15.
+Source: spec ``containerizer`` 8.2 (13, 14, 17, 19-22); ``isolators-resources`` 10.1, 15.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from containerizer.init.failure import LaunchFailure, failure
+from containerizer.init.seccomp import Filters, translate_apart
 from containerizer.init.spec import LaunchSpec, ResourceLimit
-from containerizer.linux import caps, prctl, users
+from containerizer.linux import caps, prctl, seccomp, users
 from containerizer.linux.users import Identity
 
 #: Numbers of the kernel's common architectures; Python does not name all of them.
@@ -51,6 +52,7 @@ class Privileges:
     bounding: int | None
     last_capability: int
     no_new_privileges: bool | None
+    filters: Filters | None = None
 
     @property
     def restricted(self) -> bool:
@@ -59,11 +61,19 @@ class Privileges:
 
     def __bool__(self) -> bool:
         """Whether anything changes at all."""
-        return self.identity is not None or self.restricted or self.no_new_privileges is not None
+        return (
+            self.identity is not None
+            or self.restricted
+            or self.no_new_privileges is not None
+            or self.filters is not None
+        )
 
     def encode(self) -> bytes:
         """Write it for another process of the same container."""
-        return json.dumps(asdict(self)).encode()
+        fields = asdict(replace(self, filters=None))
+        if self.filters is not None:
+            fields["filters"] = self.filters.document()
+        return json.dumps(fields).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Privileges:
@@ -73,14 +83,23 @@ class Privileges:
             fields["identity"] = Identity(
                 identity["uid"], identity["gid"], tuple(identity["groups"])
             )
+        if (filters := fields["filters"]) is not None:
+            fields["filters"] = Filters.of(filters)
         return cls(**fields)
+
+    def of_init(self) -> Privileges:
+        """Return what the init of the command gives up."""
+        if self.filters is None:
+            return self
+        return replace(self, filters=replace(self.filters, command=self.filters.init))
+
+    def without_filters(self) -> Privileges:
+        """Return the rest."""
+        return replace(self, filters=None)
 
 
 def gather(spec: LaunchSpec) -> Privileges:
     """Look up the user and the kernel's capabilities. Raises LaunchFailure."""
-    if spec.seccomp:
-        # To run without the filter that was asked for would be worse than not to run.
-        raise LaunchFailure("Failed to load Seccomp filter: Seccomp profiles are not supported")
     made = Privileges(
         identity=_identity(spec),
         effective=spec.effective_capabilities,
@@ -88,12 +107,20 @@ def gather(spec: LaunchSpec) -> Privileges:
         last_capability=0,
         no_new_privileges=spec.no_new_privileges,
     )
-    if not made.restricted:
-        return made
+    if made.restricted or spec.seccomp_profile is not None:
+        try:
+            made = replace(made, last_capability=caps.last())
+        except OSError as error:
+            raise failure("Failed to initialize capabilities manager", error) from error
+    return replace(made, filters=_filters(spec, made))
+
+
+def confine(program: bytes) -> None:
+    """Put a system call filter on this process for ever. Raises LaunchFailure."""
     try:
-        return replace(made, last_capability=caps.last())
+        seccomp.install(program)
     except OSError as error:
-        raise failure("Failed to initialize capabilities manager", error) from error
+        raise failure("Failed to load Seccomp filter", error) from error
 
 
 def set_limits(limits: Sequence[ResourceLimit]) -> None:
@@ -114,7 +141,12 @@ def set_limits(limits: Sequence[ResourceLimit]) -> None:
 
 
 def give_up(privileges: Privileges) -> None:
-    """Switch the user, then restrict capabilities. Raises LaunchFailure."""
+    """Filter system calls, switch the user, restrict capabilities. Raises LaunchFailure.
+
+    The filter comes first because it needs CAP_SYS_ADMIN; it has to allow the rest.
+    """
+    if privileges.filters is not None:
+        confine(privileges.filters.command)
     if privileges.identity is not None:
         if privileges.restricted:
             prctl.set_keep_capabilities(True)
@@ -147,6 +179,15 @@ def settle_without_exec(privileges: Privileges) -> None:
         prctl.set_dumpable(False)
     except OSError as error:
         raise failure("Failed to set process capabilities", error) from error
+
+
+def _filters(spec: LaunchSpec, made: Privileges) -> Filters | None:
+    if spec.seccomp_filters is not None or spec.seccomp_profile is None:
+        return spec.seccomp_filters
+    bounding = made.effective if made.bounding is None else made.bounding
+    if bounding is None:
+        bounding = caps.get(made.last_capability).bounding
+    return translate_apart(spec.seccomp_profile, bounding)
 
 
 def _identity(spec: LaunchSpec) -> Identity | None:

@@ -15,8 +15,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from containerizer.init.seccomp import Filters
 from containerizer.linux.caps import NUMBERS
 from containerizer.linux.namespaces import ALL
+from containerizer.linux.seccomp import (
+    ACTIONS,
+    ARCHITECTURES,
+    MAX_ARGUMENTS,
+    OPERATORS,
+    Comparison,
+    Profile,
+    Rule,
+)
 
 _T = TypeVar("_T")
 
@@ -113,8 +123,9 @@ class LaunchSpec:
     effective_capabilities: int | None = None
     bounding_capabilities: int | None = None
     rlimits: tuple[ResourceLimit, ...] = ()
-    #: Whether a system call filter is asked for.
-    seccomp: bool = False
+    seccomp_profile: Profile | None = None
+    #: The profile's translation by the agent; not a field of the message.
+    seccomp_filters: Filters | None = None
     no_new_privileges: bool | None = None
     #: Only its presence counts: fds 0 to 2 are the terminal.
     tty: bool = False
@@ -243,6 +254,7 @@ _FIELDS = frozenset(
         "pre_exec_commands",
         "rlimits",
         "rootfs",
+        "seccomp_filters",
         "seccomp_profile",
         "supplementary_groups",
         "task_environment",
@@ -276,7 +288,8 @@ def _spec(reader: _Reader) -> LaunchSpec:
         effective_capabilities=_capabilities(reader.child("effective_capabilities")),
         bounding_capabilities=_capabilities(reader.child("bounding_capabilities")),
         rlimits=_rlimits(reader.child("rlimits")),
-        seccomp=reader.has("seccomp_profile"),
+        seccomp_profile=_seccomp_profile(reader.child("seccomp_profile")),
+        seccomp_filters=_seccomp_filters(reader.child("seccomp_filters")),
         no_new_privileges=reader.boolean("no_new_privileges"),
         tty=reader.has("tty_slave_path"),
     )
@@ -361,3 +374,53 @@ def _rlimits(reader: _Reader | None) -> tuple[ResourceLimit, ...]:
         ResourceLimit(limit.required("type"), limit.number("soft"), limit.number("hard"))
         for limit in reader.children("rlimits")
     )
+
+
+def _seccomp_filters(reader: _Reader | None) -> Filters | None:
+    if reader is None:
+        return None
+    document = {name: reader.required(name) for name in ("command", "init")}
+    try:
+        return Filters.of({**document, "by_program": reader.boolean("by_program")})
+    except ValueError as error:
+        raise SpecError(f"Failed to load Seccomp filter: {error}") from error
+
+
+def _seccomp_profile(reader: _Reader | None) -> Profile | None:
+    if reader is None:
+        return None
+    reader.known(frozenset({"default_action", "architectures", "syscalls"}))
+    return Profile(
+        default_action=_one_of(ACTIONS, reader.required("default_action"), "action"),
+        architectures=tuple(
+            _one_of(ARCHITECTURES, name, "architecture") for name in reader.texts("architectures")
+        ),
+        rules=tuple(_seccomp_rule(rule) for rule in reader.children("syscalls")),
+    )
+
+
+def _seccomp_rule(reader: _Reader) -> Rule:
+    reader.known(frozenset({"names", "action", "args", "includes", "excludes"}))
+    return Rule(
+        names=reader.texts("names"),
+        action=_one_of(ACTIONS, reader.required("action"), "action"),
+        arguments=tuple(_seccomp_comparison(argument) for argument in reader.children("args")),
+        includes=_capabilities(reader.child("includes")) or 0,
+        excludes=_capabilities(reader.child("excludes")) or 0,
+    )
+
+
+def _seccomp_comparison(reader: _Reader) -> Comparison:
+    index, value, value_two = (reader.number(name) for name in ("index", "value", "value_two"))
+    if index is None or value is None or value_two is None:
+        raise SpecError("A comparison of the Seccomp profile is incomplete")
+    if not (0 <= index < MAX_ARGUMENTS and 0 <= value < 1 << 64 and 0 <= value_two < 1 << 64):
+        raise SpecError("A comparison of the Seccomp profile is out of range")
+    operator = _one_of(OPERATORS, reader.required("op"), "operator")
+    return Comparison(index, operator, value, value_two)
+
+
+def _one_of(known: Mapping[str, object], name: str, what: str) -> str:
+    if name not in known:
+        raise SpecError(f"Unknown Seccomp {what} '{name}'")
+    return name

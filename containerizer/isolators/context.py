@@ -44,6 +44,8 @@ class ContainerizerConfig:
     allowed_devices: pb.DeviceWhitelist | None = None
     effective_capabilities: pb.CapabilityInfo | None = None
     bounding_capabilities: pb.CapabilityInfo | None = None
+    seccomp_config_dir: str | None = None
+    seccomp_profile_name: str | None = None
     disallow_sharing_agent_pid_namespace: bool = False
     disallow_sharing_agent_ipc_namespace: bool = False
     default_container_shm_size_bytes: int | None = None

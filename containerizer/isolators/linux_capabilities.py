@@ -49,17 +49,9 @@ class CapabilitiesIsolator(Isolator):
         self, container_id: ContainerId, config: slave.ContainerConfig
     ) -> slave.ContainerLaunchInfo | None:
         """Return the sets of the container; of the task, if its executor is to keep its own."""
-        asked = config.container_info.linux_info
-        effective, bounding = self._asked_effective(asked), self._asked_bounding(asked)
-        if bounding is None:
-            bounding = self._bounding if self._bounding is not None else effective
+        effective, bounding = self.sets(config.container_info.linux_info)
         if bounding is None:
             return None
-        if effective is not None and not _within(effective, bounding):
-            raise IsolatorError(
-                f"Requested capabilities '{_text(effective)}', but only '{_text(bounding)}' are"
-                " allowed"
-            )
         made = slave.ContainerLaunchInfo()
         if config.HasField("task_info") and config.HasField("rootfs"):
             arguments = [executor_argument("bounding_capabilities", bounding)]
@@ -71,6 +63,23 @@ class CapabilitiesIsolator(Isolator):
         if effective is not None:
             made.effective_capabilities.CopyFrom(effective)
         return made
+
+    def sets(
+        self, asked: pb.LinuxInfo
+    ) -> tuple[pb.CapabilityInfo | None, pb.CapabilityInfo | None]:
+        """Return the effective and the bounding set of who asks; ``None``: they stay as they are.
+
+        Raises IsolatorError if it is too much.
+        """
+        effective, bounding = self._asked_effective(asked), self._asked_bounding(asked)
+        if bounding is None:
+            bounding = self._bounding if self._bounding is not None else effective
+        if effective is not None and bounding is not None and not _within(effective, bounding):
+            raise IsolatorError(
+                f"Requested capabilities '{_text(effective)}', but only '{_text(bounding)}' are"
+                " allowed"
+            )
+        return effective, bounding
 
     def _asked_effective(self, asked: pb.LinuxInfo) -> pb.CapabilityInfo | None:
         if asked.HasField("capability_info"):

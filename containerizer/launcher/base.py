@@ -10,7 +10,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from containerizer.init.seccomp import Filters
 from mesos_compat.model.ids import ContainerId
+from mesos_compat.model.jsonpb import dumps, print_message, to_value
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
 
@@ -44,6 +46,18 @@ class ForkRequest:
     namespace_mnt_target: int | None = None
     #: Sandbox of the outermost container: tasks may have changed every name in it.
     sandbox: str | None = None
+    #: What stands for the profile of ``launch_info``.
+    seccomp_filters: Filters | None = None
+
+    def document(self) -> bytes:
+        """Return the launch info as init reads it."""
+        if self.seccomp_filters is None:
+            return print_message(self.launch_info)
+        document = to_value(self.launch_info)
+        assert isinstance(document, dict)
+        document.pop("seccomp_profile", None)
+        document["seccomp_filters"] = self.seccomp_filters.document()
+        return dumps(document)
 
 
 class ForkedInit(Protocol):

@@ -29,7 +29,6 @@ from mesos_compat.base.errors import FlagError, LaunchError
 from mesos_compat.base.scope import Scope
 from mesos_compat.base.units import format_duration
 from mesos_compat.model.ids import ContainerId
-from mesos_compat.model.jsonpb import print_message
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
 log = logging.getLogger(__name__)
@@ -136,7 +135,7 @@ class LinuxLauncher:
                     program=self._spawner.program(request.launch_info),
                     sandbox=request.sandbox,
                 ),
-                print_message(request.launch_info),
+                request.document(),
                 request.stdio,
             )
         except BaseException as error:

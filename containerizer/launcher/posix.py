@@ -23,7 +23,6 @@ from containerizer.linux import proc
 from containerizer.linux.proc import ProcessStat
 from mesos_compat.base.errors import LaunchError
 from mesos_compat.model.ids import ContainerId
-from mesos_compat.model.jsonpb import print_message
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
 log = logging.getLogger(__name__)
@@ -81,7 +80,7 @@ class PosixLauncher:
                 program=self._spawner.program(request.launch_info),
                 sandbox=request.sandbox,
             ),
-            print_message(request.launch_info),
+            request.document(),
             request.stdio,
         )
         self._inits[container_id] = TrackedInit(init.pid, init.pidfd, init)

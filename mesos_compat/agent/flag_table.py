@@ -144,8 +144,6 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     Flag("xfs_project_range", STRING, "XFS project ids to use."),
     Flag("xfs_kill_containers", BOOL, "End containers over their XFS quota."),
     Flag("xfs_quota_headroom", BYTES, "Room between soft and hard XFS quota."),
-    Flag("seccomp_config_dir", PATH, "Directory of seccomp profiles."),
-    Flag("seccomp_profile_name", STRING, "Seccomp profile of tasks that name none."),
 )
 
 #: Flags that protect something, and the value with which there is nothing to protect.

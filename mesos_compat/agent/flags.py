@@ -324,6 +324,12 @@ class AgentFlags:
     bounding_capabilities: Mapping[str, Any] | None = optional(
         JSON_OBJECT, "Most capabilities that tasks can have."
     )
+    seccomp_config_dir: str | None = optional(
+        PATH, "Directory with the seccomp profiles that containers can name."
+    )
+    seccomp_profile_name: str | None = optional(
+        STRING, "Seccomp profile of containers that name none, in --seccomp_config_dir."
+    )
     disallow_sharing_agent_pid_namespace: bool = flag(
         BOOL, "Give each top-level container an own pid namespace.", default=False
     )

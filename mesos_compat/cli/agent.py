@@ -404,6 +404,8 @@ def _containerizer_config(
         bounding_capabilities=from_json(
             "bounding_capabilities", flags.bounding_capabilities, pb.CapabilityInfo
         ),
+        seccomp_config_dir=flags.seccomp_config_dir,
+        seccomp_profile_name=flags.seccomp_profile_name,
         disallow_sharing_agent_pid_namespace=flags.disallow_sharing_agent_pid_namespace,
         disallow_sharing_agent_ipc_namespace=flags.disallow_sharing_agent_ipc_namespace,
         default_container_shm_size_bytes=flags.default_container_shm_size,

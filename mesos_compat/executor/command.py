@@ -140,7 +140,13 @@ class CommandExecutor:
         for name in changed:
             self._log.info(f"Overwriting environment variable '{name}'")
         try:
-            self._pid = launch_task(self._options, task, merged, enter=self._may_enter())
+            self._pid = launch_task(
+                self._options,
+                task,
+                merged,
+                enter=self._may_enter(),
+                filters=None if self._init is None else self._init.filters,
+            )
         except (OSError, LaunchError) as error:
             self._log.error(f"Failed to launch the command: {error}")
             self._end(v1.TASK_FAILED, f"Failed to launch the command: {error}")

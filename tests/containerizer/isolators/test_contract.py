@@ -15,6 +15,7 @@ from containerizer.isolators.filesystem_linux import LinuxFilesystemIsolator
 from containerizer.isolators.filesystem_posix import PosixFilesystemIsolator
 from containerizer.isolators.linux_capabilities import CapabilitiesIsolator
 from containerizer.isolators.linux_nnp import NoNewPrivilegesIsolator
+from containerizer.isolators.linux_seccomp import SeccompIsolator
 from containerizer.isolators.namespaces_ipc import IpcNamespaceIsolator
 from containerizer.isolators.namespaces_pid import PidNamespaceIsolator
 from containerizer.isolators.network_cni.isolator import CniIsolator
@@ -106,6 +107,20 @@ class TestNoNewPrivileges(IsolatorSuite):
 
     def make(self, folder: Path) -> Isolator:
         return NoNewPrivilegesIsolator.create(context(folder))
+
+
+class TestSeccomp(IsolatorSuite):
+    nesting = True
+    standalone = True
+
+    def make(self, folder: Path) -> Isolator:
+        around = context(folder)
+        (folder / "allow").write_text(
+            '{"defaultAction": "SCMP_ACT_ALLOW", "archMap": [], "syscalls": []}'
+        )
+        return SeccompIsolator(
+            str(folder), "allow", None, around.container_directory, around.container_config
+        )
 
 
 class TestIpcNamespace(IsolatorSuite):

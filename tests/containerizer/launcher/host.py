@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from containerizer.init.seccomp import Filters
 from containerizer.launcher.base import ForkedInit, ForkRequest, Launcher, Stdio
 from containerizer.launcher.cgroups import UnifiedCgroups
 from containerizer.launcher.linux import LinuxLauncher, LinuxLauncherConfig
@@ -132,6 +133,7 @@ class Host:
         terminal: int | None = None,
         namespace_mnt_target: int | None = None,
         sandbox: str | None = None,
+        filters: Filters | None = None,
     ) -> tuple[ContainerId, ForkedInit]:
         """Fork an init, and release it."""
         container_id = ContainerId(str(uuid.uuid4()), parent)
@@ -156,6 +158,7 @@ class Host:
                     clone_namespaces=sum(info.clone_namespaces),
                     namespace_mnt_target=namespace_mnt_target,
                     sandbox=sandbox,
+                    seccomp_filters=filters,
                 ),
             )
         finally:
@@ -166,9 +169,11 @@ class Host:
             init.release()
         return container_id, init
 
-    async def run(self, info: slave.ContainerLaunchInfo) -> Outcome:
+    async def run(
+        self, info: slave.ContainerLaunchInfo, *, filters: Filters | None = None
+    ) -> Outcome:
         """Run a container to its end."""
-        container_id, _ = await self.start(info)
+        container_id, _ = await self.start(info, filters=filters)
         return await self.finish(container_id)
 
     async def finish(self, container_id: ContainerId) -> Outcome:
