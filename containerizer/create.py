@@ -20,6 +20,7 @@ from containerizer.loggers.load import create_logger
 from containerizer.mesos import MesosContainerizer
 from containerizer.provisioner.base import Provisioner
 from containerizer.rundir import RuntimeDirectory
+from containerizer.sandbox import SandboxCollector
 from containerizer.secrets import SecretResolver, ValueSecretResolver
 from containerizer.switchboard.isolator import IOSwitchboard, SwitchboardConfig
 from mesos_compat.base.errors import FlagError, IsolatorError
@@ -59,13 +60,15 @@ def create_containerizer(
     helpers: HelperStarter | None = None,
     secrets: SecretResolver | None = None,
     fetched: Callable[[ContainerId, str], None] | None = None,
+    sandboxes: SandboxCollector | None = None,
 ) -> Containerizer:
     """Make the containerizer that ``config`` describes; on the event loop.
 
     ``provisioner`` may be ``None``: then nothing has an image. ``logger`` replaces the one
     that ``config`` names. ``helpers`` (the launcher's spawner) starts I/O switchboards and loggers;
     without it there are no terminals and no sessions. ``fetched`` is called with the sandbox of
-    each container when all its files are there, and raises nothing. Raises FlagError with the line
+    each container when all its files are there, and raises nothing; ``sandboxes`` removes those of
+    nested containers some time after their end. Raises FlagError with the line
     that upstream prints.
     """
     names = [name for name in config.containerizers.split(",") if name]
@@ -119,7 +122,7 @@ def create_containerizer(
         helpers,
     )
     return MesosContainerizer(
-        config, launcher, provisioner, switchboard, isolators, metrics, fetched
+        config, launcher, provisioner, switchboard, isolators, metrics, fetched, sandboxes
     )
 
 

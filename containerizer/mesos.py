@@ -32,6 +32,7 @@ from containerizer.merge import Parent, complete, merged
 from containerizer.provisioner.base import Provisioner
 from containerizer.recover import FoundContainer, found_containers
 from containerizer.rundir import RuntimeDirectory
+from containerizer.sandbox import SandboxCollector
 from containerizer.session import mount_namespace_target
 from containerizer.switchboard.client import attach_input, attach_output
 from containerizer.switchboard.isolator import NAME as SWITCHBOARD
@@ -107,7 +108,7 @@ class MesosContainerizer:
 
     ``isolators`` are in order; the switchboard comes after them. Made by ``create.py``.
     ``fetched`` is called with the sandbox of each container when all its files are there, and
-    raises nothing.
+    raises nothing. ``sandboxes`` removes those of nested containers some time after their end.
     """
 
     def __init__(
@@ -119,9 +120,11 @@ class MesosContainerizer:
         isolators: Sequence[NamedIsolator],
         metrics: Metrics,
         fetched: Callable[[ContainerId, str], None] | None = None,
+        sandboxes: SandboxCollector | None = None,
     ) -> None:
         self._config = config
         self._fetched = fetched
+        self._sandboxes = sandboxes
         self._launcher = launcher
         self._provisioner = provisioner
         self._switchboard = switchboard
@@ -184,6 +187,7 @@ class MesosContainerizer:
         )
         if self._provisioner is not None:
             await self._provisioner.recover(self._table.ids())
+        self._let_go_of_sandboxes()
         for handle in list(self._handles.values()):
             container = handle.container
             if container.id in going_on:
@@ -266,6 +270,7 @@ class MesosContainerizer:
         if not config.HasField("user") and inherited is not None and inherited.HasField("user"):
             config.user = inherited.user
         user = config.user if config.HasField("user") else None
+        self._keep_sandbox(container_id, root.config.directory)
         config.directory = sandbox.make_nested(root.config.directory, container_id, user)
         if root.config.HasField("executor_info"):
             config.executor_info.CopyFrom(root.config.executor_info)
@@ -568,6 +573,28 @@ class MesosContainerizer:
                 self._rundir.write_termination(container.id, termination)
         except CheckpointError as error:
             log.error("Container %s: %s", container.id, error)
+        self._let_go_of_sandbox(container.id)
+
+    def _let_go_of_sandboxes(self) -> None:
+        """Do so for nested containers that ended under an earlier agent."""
+        if self._sandboxes is not None:
+            for container_id in self._rundir.ids():
+                if container_id not in self._table:
+                    self._let_go_of_sandbox(container_id)
+
+    def _let_go_of_sandbox(self, container_id: ContainerId) -> None:
+        """Have the sandbox of a nested container that has ended removed when it is old enough."""
+        root = self._table.get(container_id.root)
+        if container_id.parent is None or root is None or root.config is None:
+            return
+        if self._sandboxes is not None and root.config.directory:
+            self._sandboxes.schedule_aged(root.config.directory, sandbox.nested_path(container_id))
+
+    def _keep_sandbox(self, container_id: ContainerId, root_sandbox: str) -> None:
+        if self._sandboxes is not None:
+            self._sandboxes.unschedule(
+                os.path.join(root_sandbox, sandbox.nested_path(container_id))
+            )
 
     # The rest.
 
@@ -679,6 +706,7 @@ class MesosContainerizer:
         if container_id in self._removing:
             raise ContainerError(f"Container {container_id} is being removed")
         self._removing.add(container_id)
+        self._keep_sandbox(container_id, root.config.directory)
         removing = self._remove(container_id, root.config.directory)
         try:
             failure = await asyncio.shield(self._scope.spawn(removing, f"remove {container_id}"))
@@ -704,10 +732,10 @@ class MesosContainerizer:
         return None
 
     async def prune_images(self, excluded: Sequence[pb.Image]) -> None:
-        """Remove cached images that no container uses and that are not in ``excluded``."""
+        """Remove cached images that no container uses and that nobody wants kept."""
         if self._provisioner is None:
             return
-        images = list(excluded)
+        images = [*excluded, *self._config.kept_images]
         for container in self._table:
             if container.config is None:
                 raise ContainerError(

@@ -9,6 +9,7 @@ Source: spec ``containerizer`` 12.2.
 from __future__ import annotations
 
 import os
+from typing import Protocol
 
 from containerizer.linux import users
 from mesos_compat.base.beneath import Root
@@ -16,6 +17,19 @@ from mesos_compat.base.errors import ContainerError
 from mesos_compat.model.ids import ContainerId
 
 _MODE = 0o750
+
+
+class SandboxCollector(Protocol):
+    """Removes sandboxes of nested containers that have ended."""
+
+    def schedule_aged(self, root: str, relative: str) -> None:
+        """Remove a folder below ``root`` when its last change is long enough ago.
+
+        What is in ``root`` belongs to a task: no link in it is followed.
+        """
+
+    def unschedule(self, path: str) -> None:
+        """Keep a folder after all."""
 
 
 def nested_path(container_id: ContainerId) -> str:

@@ -32,6 +32,8 @@ class ContainerizerConfig:
     containerizers: str = "mesos"
     isolation: str = "posix/cpu,posix/mem"
     image_providers: tuple[str, ...] = ()
+    #: Images that are never pruned.
+    kept_images: tuple[pb.Image, ...] = ()
     sandbox_directory: str = "/mnt/mesos/sandbox"
     switch_user: bool = True
     cgroups_hierarchy: str = "/sys/fs/cgroup"

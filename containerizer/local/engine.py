@@ -20,6 +20,7 @@ from containerizer.launcher.systemd import SystemdConfig, prepare_systemd
 from containerizer.loggers.base import HelperStarter
 from containerizer.provisioner.config import ProvisionerConfig
 from containerizer.provisioner.create import create_provisioner
+from containerizer.sandbox import SandboxCollector
 from containerizer.secrets import SecretResolver
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.model.ids import ContainerId
@@ -57,6 +58,7 @@ def open_engine(
     *,
     secrets: SecretResolver | None = None,
     fetched: Callable[[ContainerId, str], None] | None = None,
+    sandboxes: SandboxCollector | None = None,
 ) -> Containerizer:
     """Make provisioner and containerizer, on the event loop; ``stack`` closes both.
 
@@ -73,6 +75,7 @@ def open_engine(
         helpers=helpers,
         secrets=secrets,
         fetched=fetched,
+        sandboxes=sandboxes,
     )
     stack.push_async_callback(containerizer.close)
     return containerizer

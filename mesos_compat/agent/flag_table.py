@@ -81,10 +81,8 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     ),
     Flag("http_executor_domain_sockets", BOOL, "Offer executors a unix socket.", False),
     Flag("domain_socket_location", STRING, "Path of that socket.", check=_socket),
-    Flag("gc_non_executor_container_sandboxes", BOOL, "Remove nested sandboxes, too.", False),
     # images, Docker
     Flag("hadoop_home", PATH, "Where Hadoop is installed."),
-    Flag("image_gc_config", JSON_OBJECT, "When to remove unused images."),
     Flag(
         "docker_volume_checkpoint_dir",
         PATH,

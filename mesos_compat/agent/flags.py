@@ -203,6 +203,9 @@ class AgentFlags:
         check=_launcher,
     )
     image_providers: str | None = optional(STRING, "Kinds of images: APPC, DOCKER or both.")
+    image_gc_config: Mapping[str, Any] | None = optional(
+        JSON_OBJECT, "When to remove unused images, and which never."
+    )
     image_provisioner_backend: str | None = optional(
         STRING, "How root file systems are made: overlay, copy, bind or aufs. Chosen if not given."
     )
@@ -257,6 +260,11 @@ class AgentFlags:
     )
     gc_delay: float = flag(
         DURATION, "Age at which sandboxes and meta directories are removed.", default=604800.0
+    )
+    gc_non_executor_container_sandboxes: bool = flag(
+        BOOL,
+        "Remove sandboxes of ended nested containers before that of their executor.",
+        default=False,
     )
     gc_disk_headroom: float = flag(
         DOUBLE,

@@ -36,6 +36,8 @@ class _Timer:
 
     due: float
     call: PendingCall
+    #: The folder below which no link is followed.
+    root: str
 
 
 class GarbageCollector:
@@ -72,7 +74,7 @@ class GarbageCollector:
             while True:
                 await self._clock.sleep(watch.interval_s)
                 try:
-                    usage = await asyncio.to_thread(_disk_usage, watch.directory)
+                    usage = await asyncio.to_thread(disk_usage, watch.directory)
                 except OSError as error:
                     log.error("Failed to get disk usage of '%s': %s", watch.directory, error)
                     continue
@@ -97,12 +99,28 @@ class GarbageCollector:
         except OSError as error:
             log.debug("Not scheduling '%s' for gc: %s", path, error)
             return
+        self._schedule(path, self._delay_s, os.path.dirname(path))
+
+    def schedule_aged(self, root: str, relative: str) -> None:
+        """Remove what is below ``root`` after the delay from its last change on.
+
+        What is in ``root`` may belong to a task: no link in it is followed, neither now nor then.
+        """
+        path = os.path.join(root, relative)
+        try:
+            with Root(root) as opened:
+                changed = opened.lstat(relative).st_mtime
+        except OSError as error:
+            log.debug("Not scheduling '%s' for gc: %s", path, error)
+            return
+        age_s = max(0.0, self._clock.time() - changed)
+        self._schedule(path, max(0.0, self._delay_s - age_s), root)
+
+    def _schedule(self, path: str, delay_s: float, root: str) -> None:
         self.unschedule(path)
-        log.debug("Scheduling '%s' for gc in %gs", path, self._delay_s)
-        self._timers[path] = _Timer(
-            self._clock.now() + self._delay_s,
-            self._clock.call_later(self._delay_s, lambda: self._start(path)),
-        )
+        log.debug("Scheduling '%s' for gc in %gs", path, delay_s)
+        call = self._clock.call_later(delay_s, lambda: self._start(path))
+        self._timers[path] = _Timer(self._clock.now() + delay_s, call, root)
 
     def schedule_below(self, directory: str) -> None:
         """Schedule all that is in ``directory``: what earlier agents left, when an agent starts."""
@@ -129,14 +147,14 @@ class GarbageCollector:
             await self._removing[path].wait()
 
     def _start(self, path: str) -> None:
-        del self._timers[path]
+        root = self._timers.pop(path).root
         if path not in self._removing:
             self._removing[path] = asyncio.Event()
-            self._scope.spawn(self._remove(path), f"gc {path}")
+            self._scope.spawn(self._remove(path, root), f"gc {path}")
 
-    async def _remove(self, path: str) -> None:
+    async def _remove(self, path: str, root: str) -> None:
         try:
-            await asyncio.to_thread(_remove_tree, path)
+            await asyncio.to_thread(_remove_tree, path, root)
         except OSError as error:
             self._failed.increment()
             log.warning("Failed to delete '%s': %s", path, error)
@@ -148,7 +166,7 @@ class GarbageCollector:
             self._removing.pop(path).set()
 
 
-def _disk_usage(directory: str) -> float:
+def disk_usage(directory: str) -> float:
     """The used share of a file system; what is reserved for root counts as free."""
     found = os.statvfs(directory)
     return (found.f_blocks - found.f_bfree) / found.f_blocks if found.f_blocks else 0.0
@@ -158,11 +176,10 @@ def _max_age_s(delay_s: float, headroom: float, usage: float) -> float:
     return delay_s * max(0.0, 1.0 - headroom - usage)
 
 
-def _remove_tree(path: str) -> None:
+def _remove_tree(path: str, root: str) -> None:
     """Remove ``path`` and all below it, never through a link nor into another mount."""
-    parent, name = os.path.split(path)
     try:
-        with Root(parent) as root:
-            root.remove(name)
+        with Root(root) as opened:
+            opened.remove(os.path.relpath(path, root))
     except FileNotFoundError:
         pass

@@ -31,11 +31,13 @@ from containerizer.launcher.spawn import Spawner, SpawnerConfig
 from containerizer.launcher.systemd import SystemdConfig
 from containerizer.local.engine import create_launcher, open_engine
 from containerizer.provisioner.config import ProvisionerConfig
+from containerizer.sandbox import SandboxCollector
 from containerizer.secrets import SecretResolver, create_secret_resolver
 from mesos_compat.agent import gauges, paths
 from mesos_compat.agent.flags import AgentFlags, listen_options, parse_agent_flags, usage
 from mesos_compat.agent.gc import DiskWatch, GarbageCollector
 from mesos_compat.agent.hooks import Hooks, create_hooks
+from mesos_compat.agent.image_gc import ImageWatch, watch_images
 from mesos_compat.agent.inbox import Inbox
 from mesos_compat.agent.loop import AgentLoop
 from mesos_compat.agent.machine import events
@@ -59,6 +61,7 @@ from mesos_compat.libprocess.server import Server
 from mesos_compat.libprocess.upid import UPID
 from mesos_compat.master.detector import Detector, detect
 from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.internal.messages.flags_pb2 import ImageGcConfig
 from mesos_compat.v1.executor_api import ExecutorStreams
 
 log = logging.getLogger(__name__)
@@ -87,6 +90,8 @@ class _Doors:
     parameters: Mapping[str, Parameters]
     hooks: Hooks
     secrets: SecretResolver
+    #: Set if sandboxes of nested containers go before that of their executor.
+    sandboxes: SandboxCollector | None
 
 
 def main() -> int:
@@ -199,7 +204,17 @@ class _Agent:
         clock, metrics = RealClock(), Metrics()
         parameters = module_parameters(flags.modules, flags.modules_dir)
         hooks = create_hooks(flags.hooks or "", parameters)
-        doors = _Doors(parameters, hooks, create_secret_resolver(flags.secret_resolver, parameters))
+        files = _log_files(flags, logs)
+        scope = Scope("agent")
+        gc = GarbageCollector(
+            scope, clock, flags.gc_delay, metrics, lambda path: _detach(files, path)
+        )
+        doors = _Doors(
+            parameters,
+            hooks,
+            create_secret_resolver(flags.secret_resolver, parameters),
+            gc if flags.gc_non_executor_container_sandboxes else None,
+        )
         spawner = _spawner(open_files)
         containerizer = await _containerizer(
             flags, work_dir, runtime_dir, spawner, metrics, doors, stack
@@ -220,18 +235,16 @@ class _Agent:
                 ended.set_exception(error)
 
         _end_on_broken_invariants(failed)
-        files = _log_files(flags, logs)
         loop = AgentLoop(state, containerizer, flags.display, metrics, files, clock, failed)
         inbox = Inbox(ACTOR_ID, loop.submit)
-        scope = Scope("agent")
         links = Links(
             scope, bound.address, inbox, lambda upid: loop.submit(events.LinkExited(str(upid)))
         )
         executors = ExecutorStreams(clock)
-        gc = GarbageCollector(
-            scope, clock, flags.gc_delay, metrics, lambda path: _detach(files, path)
-        )
         gc.watch(DiskWatch(work_dir, flags.gc_disk_headroom, flags.disk_watch_interval), metrics)
+        images = _image_gc(flags)
+        if images is not None and flags.image_providers:
+            watch_images(scope, clock, _image_watch(flags, images), containerizer)
         around = Surroundings(
             _Peers(links, bound),
             lambda previous: _leader(detector, previous),
@@ -370,6 +383,7 @@ async def _containerizer(
         stack,
         secrets=doors.secrets,
         fetched=doors.hooks.post_fetch if doors.hooks else None,
+        sandboxes=doors.sandboxes,
     )
     # The first task shall not wait for an interpreter.
     await spawner.start()
@@ -380,6 +394,7 @@ def _containerizer_config(
     flags: AgentFlags, work_dir: str, runtime_dir: str
 ) -> ContainerizerConfig:
     force = flags.host_path_volume_force_creation or ""
+    images = _image_gc(flags)
     return ContainerizerConfig(
         work_dir=work_dir,
         runtime_dir=runtime_dir,
@@ -388,6 +403,7 @@ def _containerizer_config(
         containerizers=flags.containerizers,
         isolation=flags.isolation,
         image_providers=_image_providers(flags),
+        kept_images=tuple(images.excluded_images) if images is not None else (),
         sandbox_directory=flags.sandbox_directory,
         switch_user=flags.switch_user,
         cgroups_hierarchy=flags.cgroups_hierarchy,
@@ -453,6 +469,18 @@ def _image_config(flags: AgentFlags, work_dir: str) -> ProvisionerConfig:
         appc_simple_discovery_uri_prefix=flags.appc_simple_discovery_uri_prefix,
         fetcher_stall_timeout_s=flags.fetcher_stall_timeout,
         temporary_dir=os.environ.get("TMPDIR") or "/tmp",
+    )
+
+
+def _image_gc(flags: AgentFlags) -> ImageGcConfig | None:
+    return from_json("image_gc_config", flags.image_gc_config, ImageGcConfig)
+
+
+def _image_watch(flags: AgentFlags, config: ImageGcConfig) -> ImageWatch:
+    return ImageWatch(
+        flags.docker_store_dir,
+        config.image_disk_headroom,
+        config.image_disk_watch_interval.nanoseconds / 1e9,
     )
 
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import stat
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from containerizer.api import Containerizer
 from mesos_compat.agent import discovery, gauges, paths
 from mesos_compat.agent import gc as gc_module
 from mesos_compat.agent.flags import parse_agent_flags
 from mesos_compat.agent.gc import DiskWatch, GarbageCollector
+from mesos_compat.agent.image_gc import ImageWatch, watch_images
 from mesos_compat.agent.machine.state import AgentState
 from mesos_compat.agent.sandbox import SandboxError, make_sandbox
 from mesos_compat.agent.settings import agent_config
 from mesos_compat.agent.workdir import DirectoryLock
 from mesos_compat.base.clock import FakeClock
-from mesos_compat.base.errors import FlagError
+from mesos_compat.base.errors import ContainerError, FlagError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.scope import Scope
 from mesos_compat.libprocess.upid import Address
@@ -216,11 +221,54 @@ async def test_old_directories_go_after_the_delay(tmp_path: Path) -> None:
     assert metrics.snapshot()["gc/path_removals_succeeded"] == 1
 
 
+async def test_age_counts_and_links_of_a_task_lead_nowhere(tmp_path: Path) -> None:
+    clock, metrics = FakeClock(), Metrics(FakeClock())
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for folder in (root / "containers" / "a", root / "links" / "b", outside / "b"):
+        folder.mkdir(parents=True)
+    os.utime(root / "containers" / "a", (0, clock.time() - 60))
+    async with Scope("gc") as scope:
+        gc = GarbageCollector(scope, clock, 100.0, metrics, lambda path: None)
+        for relative in ("containers/a", "links/b", "never/was"):
+            gc.schedule_aged(str(root), relative)
+        shutil.rmtree(root / "links")
+        (root / "links").symlink_to(outside)
+        gc.schedule_aged(str(root), "links/c")
+        clock.advance(39)
+        assert metrics.snapshot()["gc/path_removals_pending"] == 2
+        clock.advance(1)
+        await until(lambda: not (root / "containers" / "a").exists())
+        clock.advance(100)
+        await until(lambda: metrics.snapshot()["gc/path_removals_pending"] == 0)
+    assert (outside / "b").is_dir()
+
+
+async def test_a_full_disk_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage, clock, pruned = 0.5, FakeClock(), list[float]()
+    monkeypatch.setattr("mesos_compat.agent.image_gc.disk_usage", lambda directory: usage)
+
+    class Images:
+        async def prune_images(self, excluded: Sequence[pb.Image]) -> None:
+            pruned.append(clock.now())
+            raise ContainerError("some other time")
+
+    async with Scope("images") as scope:
+        watch = ImageWatch(str(tmp_path), 0.2, 60.0)
+        watch_images(scope, clock, watch, cast(Containerizer, Images()))
+        for used, prunes in ((0.5, 0), (0.9, 1), (0.9, 2), (0.7, 2)):
+            usage = used
+            await until(lambda: len(clock.pending) == 1)
+            clock.advance(60)
+            await until(lambda: len(clock.pending) == 1)
+            assert len(pruned) == prunes
+        await scope.close()
+
+
 async def test_a_full_disk_shortens_the_delay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = 0.5
-    monkeypatch.setattr(gc_module, "_disk_usage", lambda directory: usage)
+    monkeypatch.setattr(gc_module, "disk_usage", lambda directory: usage)
     clock, metrics = FakeClock(), Metrics(FakeClock())
     old, young = tmp_path / "old", tmp_path / "young"
     old.mkdir()
@@ -255,7 +303,7 @@ async def test_a_full_disk_shortens_the_delay(
 
 
 def test_disk_usage_is_a_share(tmp_path: Path) -> None:
-    assert 0 <= gc_module._disk_usage(str(tmp_path)) <= 1
+    assert 0 <= gc_module.disk_usage(str(tmp_path)) <= 1
 
 
 def test_gauges_that_come_later() -> None:

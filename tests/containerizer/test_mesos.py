@@ -42,6 +42,8 @@ N = ContainerId("n", C)
 #: The steps of a launch with an image, in order.
 LAUNCH = ("provision c", "a prepare c", "b prepare c", "fork c", "a isolate c")
 
+ALWAYS_KEPT = pb.Image(type=pb.Image.DOCKER, docker=pb.Image.Docker(name="kept"))
+
 DESTROY_ERRORS = "containerizer/mesos/container_destroy_errors"
 
 
@@ -60,7 +62,10 @@ class World:
         self.rundir = RuntimeDirectory(str(folder / "run"))
         self.mesos = MesosContainerizer(
             ContainerizerConfig(
-                work_dir=str(folder), runtime_dir=str(folder / "run"), launcher="linux"
+                work_dir=str(folder),
+                runtime_dir=str(folder / "run"),
+                launcher="linux",
+                kept_images=(ALWAYS_KEPT,),
             ),
             self.launcher,
             self.provisioner,
@@ -71,7 +76,17 @@ class World:
                 NamedIsolator("top", self.top),
             ],
             self.metrics,
+            sandboxes=self,
         )
+        #: What became of sandboxes of nested containers.
+        self.collected: list[str] = []
+
+    def schedule_aged(self, root: str, relative: str) -> None:
+        assert root == str(self.folder / "sandbox")
+        self.collected.append(relative)
+
+    def unschedule(self, path: str) -> None:
+        self.collected.append(f"keep {os.path.relpath(path, self.folder / 'sandbox')}")
 
     def config(self, image: bool = True) -> slave.ContainerConfig:
         sandbox = self.folder / "sandbox"
@@ -543,8 +558,54 @@ async def test_prune_keeps_what_is_used(world: World) -> None:
     await world.launch()
     kept = pb.Image(type=pb.Image.APPC)
     await world.mesos.prune_images([kept])
-    assert world.provisioner.pruned == [kept, world.config().container_info.mesos.image]
+    used = world.config().container_info.mesos.image
+    assert world.provisioner.pruned == [kept, ALWAYS_KEPT, used]
     await world.mesos.destroy(C)
+    await world.mesos.prune_images([])
+    assert world.provisioner.pruned == [ALWAYS_KEPT]
+
+
+async def test_nothing_is_pruned_while_somebodys_image_is_unknown(world: World) -> None:
+    world.launcher.orphans = frozenset({C})
+    world.steps.hold("kill c")
+    await world.mesos.recover([])
+    with pytest.raises(ContainerError) as caught:
+        await world.mesos.prune_images([])
+    assert str(caught.value) == (
+        "Container c does not have ContainerConfig checkpointed. Image pruning is disabled"
+    )
+    world.steps.release("kill c")
+    await world.mesos.wait(C)
+
+
+async def test_sandboxes_of_ended_nested_containers_are_let_go_of(world: World) -> None:
+    await world.launch()
+    await world.mesos.launch(N, world.nested(), {})
+    assert world.collected == ["keep containers/n"]
+    world.launcher.exit(N)
+    await world.mesos.wait(N)
+    assert world.collected[1:] == ["containers/n"]
+    await world.mesos.remove(N)
+    assert world.collected[2:] == ["keep containers/n"]
+    await world.mesos.destroy(C)
+    assert len(world.collected) == 3
+
+
+async def test_sandboxes_that_an_earlier_agent_kept_are_let_go_of(world: World) -> None:
+    await world.launch()
+    await world.mesos.launch(N, world.nested(), {})
+    world.launcher.exit(N)
+    await world.mesos.wait(N)
+    await world.mesos.close()
+    state = slave.ContainerState(
+        container_id=C.message(), pid=world.launcher.inits[C].pid, directory="/"
+    )
+    state.executor_info.executor_id.value = "e"
+    later = World(world.folder)
+    await later.mesos.recover([state])
+    assert later.collected == ["containers/n"]
+    await later.mesos.destroy(C)
+    await later.mesos.close()
 
 
 async def test_closing_lets_waiters_go(world: World) -> None:
