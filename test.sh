@@ -6,7 +6,7 @@
 #   fast          tests without root and network
 #   root          tests that need root and real kernel features
 #   integration   tests with real masters, downloaded once
-#   crash         agents and spawners killed at each step of a launch or a destroy (root; slow)
+#   crash         agents and spawners killed at each step of a launch or a destroy (root; minutes)
 #   qemu          tests of hosts with cgroups version 2 only, in an emulated one (root; slow)
 #   all           lint, then every test but those of crash and qemu in one run
 #

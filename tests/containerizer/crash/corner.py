@@ -7,31 +7,54 @@ import asyncio
 import os
 import shutil
 import time
+from enum import Enum
+from functools import partial
 from pathlib import Path
 
+from containerizer import create
 from containerizer.api import LaunchOutcome
-from containerizer.create import create_containerizer
 from containerizer.isolators.context import ContainerizerConfig
+from containerizer.launcher.base import Launcher
+from containerizer.launcher.cgroups import UnifiedCgroups
 from containerizer.launcher.linux import LinuxLauncher, LinuxLauncherConfig
+from containerizer.launcher.posix import PosixLauncher
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
 from containerizer.linux import mountinfo, proc
 from containerizer.provisioner.config import ProvisionerConfig
 from containerizer.provisioner.create import create_provisioner
 from containerizer.rundir import RuntimeDirectory
+from containerizer.switchboard import isolator as switchboard
+from containerizer.switchboard.isolator import SwitchboardConfig
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.cli.leftovers import Territory, find, remove
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
-from tests.containerizer.crash import points
 from tests.containerizer.provisioner import images
 
-ISOLATION = "docker/runtime,filesystem/linux,cgroups/cpu,cgroups/mem,namespaces/pid"
+
+class Kind(Enum):
+    """Which launcher, over which cgroups."""
+
+    V1 = "v1"
+    #: The launcher's part of version 2: a host of both versions has no controllers there.
+    V2 = "v2"
+    POSIX = "posix"
+
+
+_ISOLATION = {
+    Kind.V1: "docker/runtime,filesystem/linux,cgroups/cpu,cgroups/mem,namespaces/pid",
+    Kind.V2: "docker/runtime,filesystem/linux,namespaces/pid",
+    Kind.POSIX: "filesystem/posix,posix/cpu,posix/mem",
+}
 #: What a container ends with that was left to itself.
 WAIT_STATUS = 7 << 8
 #: Says that it runs, runs until it is told to end.
 _COMMAND = "touch started; while [ ! -e go ]; do sleep 0.01; done; exit 7"
 _BUSYBOX = "/bin/busybox"
+_SOCKETS = "/tmp"
+#: Nobody attaches to a session here; so long its server waits.
+_PATIENCE_S = 0.1
 
 
 class Corner:
@@ -45,6 +68,9 @@ class Corner:
         self.temporary = self.folder / "tmp"
         self.rundir = RuntimeDirectory(str(self.folder / "run"))
         self.points = self.folder / "points"
+        self.kind = Kind.V1
+        #: Begin of the names of sockets. Those have to be short.
+        self.sockets = f"{_SOCKETS}/{self.cgroups_root}-"
         for made in (self.work, self.temporary):
             made.mkdir(parents=True, exist_ok=True)
 
@@ -85,6 +111,16 @@ class Corner:
             shutil.rmtree(path, ignore_errors=True)
         for path in (self.work, self.temporary):
             path.mkdir()
+        for name in self._socket_files():
+            os.unlink(name)
+
+    def _socket_files(self) -> list[str]:
+        found = (os.path.join(_SOCKETS, name) for name in os.listdir(_SOCKETS))
+        return [path for path in found if path.startswith(self.sockets)]
+
+    def forget_images(self) -> None:
+        """Have an empty store."""
+        shutil.rmtree(self.store, ignore_errors=True)
 
     def left(self) -> list[str]:
         """Return what the kernel and the file system still have of containers."""
@@ -95,9 +131,10 @@ class Corner:
         provisioner = self.work / "provisioner"
         if provisioner.is_dir():
             found += [f"file {provisioner / n}" for n in os.listdir(provisioner) if n[0] == "."]
-        staging = self.store / "staging"
-        if staging.is_dir():
-            found += [f"file {staging / name}" for name in os.listdir(staging)]
+        for path in (self.store / "staging", self.store / "gc"):
+            if path.is_dir():
+                found += [f"file {path / name}" for name in os.listdir(path)]
+        found += [f"socket {name}" for name in self._socket_files()]
         for entry in mountinfo.read():
             if entry.fstype == "nsfs" and str(self.folder) in entry.target:
                 found.append(f"namespace {entry.target}")
@@ -107,38 +144,38 @@ class Corner:
 class Engine:
     """One containerizer in a corner, as an agent has one."""
 
-    def __init__(self, corner: Corner, *, watched_spawner: bool = False) -> None:
+    def __init__(self, corner: Corner) -> None:
         self.corner = corner
+        #: How the containers end that were launched by this engine.
+        self.waiting: dict[ContainerId, asyncio.Future[slave.ContainerTermination | None]] = {}
+        posix = corner.kind is Kind.POSIX
+        providers = () if posix else ("docker",)
         config = ContainerizerConfig(
             work_dir=str(corner.work),
             runtime_dir=str(corner.folder / "run"),
-            launcher="linux",
-            isolation=ISOLATION,
-            image_providers=("docker",),
+            launcher="posix" if posix else "linux",
+            isolation=_ISOLATION[corner.kind],
+            image_providers=providers,
             cgroups_root=corner.cgroups_root,
             cgroups_destroy_timeout_s=20.0,
         )
         metrics = Metrics()
-        self.spawner = Spawner(
-            SpawnerConfig(points.arguments(corner.points) if watched_spawner else {})
-        )
-        launcher = LinuxLauncher.create(
-            LinuxLauncherConfig(cgroups_root=corner.cgroups_root, destroy_timeout_s=20.0),
-            self.spawner,
-        )
+        vars(switchboard)["_SOCKET_PREFIX"] = corner.sockets
+        vars(create)["SwitchboardConfig"] = partial(SwitchboardConfig, patience_s=_PATIENCE_S)
+        self.spawner = Spawner(SpawnerConfig({}))
         self.provisioner = create_provisioner(
             ProvisionerConfig(
                 work_dir=str(corner.work),
-                image_providers=("docker",),
-                image_provisioner_backend="overlay",
+                image_providers=providers,
+                image_provisioner_backend=None if posix else "overlay",
                 docker_registry=str(corner.folder / "registry"),
                 docker_store_dir=str(corner.store),
                 temporary_dir=str(corner.temporary),
             ),
             metrics,
         )
-        self.mesos = create_containerizer(
-            config, launcher, self.provisioner, metrics, helpers=self.spawner
+        self.mesos = create.create_containerizer(
+            config, _launcher(corner, self.spawner), self.provisioner, metrics, helpers=self.spawner
         )
 
     async def launch(
@@ -173,6 +210,18 @@ class Engine:
             config.container_info.tty_info.SetInParent()
         outcome = await self.mesos.launch(container_id, config, {}, pid_checkpoint_path)
         assert outcome is LaunchOutcome.SUCCESS
+        self.waiting[container_id] = asyncio.ensure_future(self.mesos.wait(container_id))
+
+    async def ended(self, container_id: ContainerId) -> int | None:
+        """Let the command of a container end; return the status, if it is known."""
+        waiting = self.waiting.get(container_id)
+        if waiting is None:
+            waiting = asyncio.ensure_future(self.mesos.wait(container_id))
+        self.corner.let_go(container_id)
+        async with asyncio.timeout(20):
+            termination = await asyncio.shield(waiting)
+        known = termination is not None and termination.HasField("status")
+        return termination.status if termination is not None and known else None
 
     async def running(self, *ids: ContainerId) -> None:
         """Wait until the commands run."""
@@ -184,6 +233,22 @@ class Engine:
         """Let go, as an agent does that ends."""
         await self.mesos.close()
         await self.provisioner.close()
+
+
+def _launcher(corner: Corner, spawner: Spawner) -> Launcher:
+    if corner.kind is Kind.POSIX:
+        return PosixLauncher(spawner)
+    config = LinuxLauncherConfig(cgroups_root=corner.cgroups_root, destroy_timeout_s=20.0)
+    if corner.kind is Kind.V1:
+        return LinuxLauncher.create(config, spawner)
+    mount = unified_mount()
+    assert mount is not None
+    return LinuxLauncher(config, spawner, UnifiedCgroups.prepare(corner.cgroups_root, mount))
+
+
+def unified_mount() -> str | None:
+    """Return where version 2 is mounted, if it is."""
+    return next((e.target for e in mountinfo.read() if e.fstype == "cgroup2"), None)
 
 
 def descendants_gone(timeout_s: float = 5.0) -> list[str]:

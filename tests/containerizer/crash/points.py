@@ -5,8 +5,9 @@ A point is a moment before something that others can see: a file made, renamed o
 process forked, a message sent, a call of the C library. Between two of them nothing happens that
 a crash could interrupt. After messages and forks comes another point, because then others act.
 
-``install`` counts the points of this process, of its threads and of all that it forks, and does
-something at one of them. As the program of a spawner (``arguments``) it does so in there.
+``install`` counts the points of this process, of threads that it starts from then on and of all
+that it forks, and does something at one of them. Numbers of processes that run at the same time
+mix: each point has one, but not always the same.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import signal
 import struct
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -35,14 +36,20 @@ _NAMES = frozenset(
 # fmt: on
 #: After these somebody else goes on.
 _HANDING_OVER = frozenset({"fork", "fork_exec", "send", "sendmsg"})
+#: Calls of the C library that change nothing.
+_LOOKING = frozenset({"_resolve", "open_signalfd"})
 _MODULES = frozenset({"posix", "_posixsubprocess", "_signal", None})
 _LIBC = "/containerizer/linux/libc.py"
-#: What wakes up the event loop, and this module.
-_ITSELF = ("/asyncio/selector_events.py", "/crash/points.py")
+#: What wakes up the event loop.
+_LOOP = "/asyncio/selector_events.py"
+#: What tests do is no step of the code.
+_TESTS = "/tests/containerizer/crash/"
 
 #: Number of the last point, at which to act, and what there was (for whoever reads a failure).
 _NUMBERS = struct.Struct("=qq")
 _SIZE = 256
+#: Behind the number of a point: whose it is.
+_OWN, _FORKED = "", "f"
 
 
 class Points:
@@ -53,6 +60,7 @@ class Points:
         self._map = mmap.mmap(self._file.fileno(), _SIZE)
         self._act = act
         self._lock = threading.Lock()
+        self._installer = 0
 
     @staticmethod
     def prepare(path: Path, at: int) -> None:
@@ -78,24 +86,34 @@ class Points:
 
     def install(self) -> None:
         """Watch this thread and those that it will start."""
+        self._installer = os.getpid()
         threading.setprofile(self._profile)
         sys.setprofile(self._profile)
 
+    @staticmethod
+    def uninstall() -> None:
+        """Watch nothing, in a process that inherited it."""
+        threading.setprofile(None)
+        sys.setprofile(None)
+
     def _profile(self, frame: FrameType, event: str, argument: Any) -> None:
-        if frame.f_code.co_filename.endswith(_ITSELF):
-            return
         if event == "c_call" or event == "c_return":
             name = argument.__name__
-            then = event == "c_call" or name in _HANDING_OVER
-            if then and name in _NAMES and argument.__module__ in _MODULES:
+            if name not in _NAMES or not (event == "c_call" or name in _HANDING_OVER):
+                return
+            if argument.__module__ in _MODULES:
                 self._pass(frame, event, name)
-            return
-        code, caller = frame.f_code, frame.f_back
-        libc = code.co_name == "check" and code.co_filename.endswith(_LIBC)
-        if event == "call" and libc and caller is not None:
-            self._pass(caller, "libc", caller.f_code.co_name)
+        elif event == "call" and frame.f_code.co_name == "check":
+            caller = frame.f_back
+            if caller is None or not frame.f_code.co_filename.endswith(_LIBC):
+                return
+            if caller.f_code.co_name not in _LOOKING:
+                self._pass(caller, "libc", caller.f_code.co_name)
 
     def _pass(self, frame: FrameType, event: str, name: str) -> None:
+        file = frame.f_code.co_filename
+        if _TESTS in file or file.endswith(_LOOP):
+            return
         with self._lock:
             count, at = _NUMBERS.unpack_from(self._map)
             if count < 0:
@@ -103,8 +121,9 @@ class Points:
             count += 1
             _NUMBERS.pack_into(self._map, 0, -1 if count == at else count, at)
             if count == at:
-                where = f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
-                text = f"{count} {event} {name} {where}".encode()[: _SIZE - _NUMBERS.size]
+                whose = _OWN if os.getpid() == self._installer else _FORKED
+                where = f"{file.rpartition('/')[2]}:{frame.f_lineno}"
+                text = f"{count}{whose} {event} {name} {where}".encode()[: _SIZE - _NUMBERS.size]
                 self._map[_NUMBERS.size : _NUMBERS.size + len(text)] = text
         if count == at:
             self._act()
@@ -115,28 +134,16 @@ def kill_self() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def arguments(path: Path) -> Mapping[str, str]:
-    """Return the programs with which a spawner has its points counted in ``path``."""
-    return {str(path): "tests.containerizer.crash.points:program"}
+def is_forked(point: str) -> bool:
+    """Whether a point was reached by a process that was forked by the watched one."""
+    return point.partition(" ")[0].endswith(_FORKED)
 
 
-def program(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Stand for a program that nobody runs."""
-    return 1
+def await_call(path: Path, function: str) -> None:
+    """Watch this process from its first call of ``function`` on, to kill it at a point."""
 
+    def profile(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call" and frame.f_code.co_name == function:
+            Points(path, kill_self).install()
 
-def _in_spawner() -> None:
-    """Begin with the loop of the spawner: while it loads, nothing can be written."""
-
-    def await_loop(frame: FrameType, event: str, argument: Any) -> None:
-        if event == "call" and frame.f_code.co_name == "serve":
-            Points(Path(path), kill_self).install()
-
-    for argument in sys.argv:
-        path, _, reference = argument.removeprefix("--program=").partition("=")
-        if reference == f"{__name__}:program":
-            sys.setprofile(await_loop)
-            return
-
-
-_in_spawner()
+    sys.setprofile(profile)

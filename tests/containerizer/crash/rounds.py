@@ -11,28 +11,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import logging
 import os
 import signal
 import sys
+import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from containerizer.linux import proc
-from containerizer.linux.prctl import set_child_subreaper
 from mesos_compat.base.errors import ContainerError
 from mesos_compat.model.ids import ContainerId
-from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
-from tests.containerizer.crash.corner import WAIT_STATUS, Corner, Engine, descendants_gone
-from tests.containerizer.crash.points import Points, kill_self
+from tests.containerizer.crash import spawners
+from tests.containerizer.crash.corner import WAIT_STATUS, Corner, Engine, Kind, descendants_gone
+from tests.containerizer.crash.points import Points, is_forked, kill_self
 
 #: Seconds for all that a round does; more is a hang.
 _ROUND_S = 60
-#: No scene has more points than this.
-_MOST = 2000
-
-KILLED = 9
+KILLED_STATUS = 9
 #: Init was told that nobody will release it.
 ABORTED = 1 << 8
 
@@ -51,6 +50,11 @@ class Scene:
     destroys: bool = False
     #: Containers that end with their agent.
     debug: frozenset[ContainerId] = frozenset()
+    kind: Kind = Kind.V1
+    #: Whether the image has to be pulled.
+    cold: bool = False
+    #: Whether to start spawners as programs, which takes time.
+    real_spawner: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,90 +73,114 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """All rounds of one scene."""
+    """Rounds of one scene."""
 
     points: int = 0
+    slowest_s: float = 0.0
     findings: list[Finding] = field(default_factory=list)
 
 
-def kill_engine(scene: Scene, corner: Corner, at: int) -> tuple[bool, str, list[str]]:
-    """Kill the engine at its point ``at``; say whether there is one, which, and what is wrong."""
-    Points.prepare(corner.points, at)
+def kill_engine(scene: Scene, corner: Corner, at: int) -> list[str]:
+    """Kill the engine at its point ``at``; another one takes over."""
 
     async def victim() -> None:
-        Points(corner.points, kill_self).install()
-        engine = Engine(corner)
-        await engine.mesos.recover([])
-        await scene.before(engine)
-        Points.arm(corner.points)
-        await scene.act(engine)
-        kill_self()
+        await _begin(scene, Engine(corner), kill_self)
 
     problems = in_child(corner, "victim", victim, killed=True)
-    point = Points.reached(corner.points)
-    problems += in_child(corner, "heir", lambda: _inherit(scene, corner))
-    problems += [f"left {text}" for text in (*descendants_gone(), *corner.left())]
-    corner.clear()
-    return bool(point), point or "the end", problems
+    return problems + in_child(corner, "heir", lambda: _inherit(scene, corner))
 
 
-def kill_spawner(scene: Scene, corner: Corner, at: int) -> tuple[bool, str, list[str]]:
+def kill_spawner(scene: Scene, corner: Corner, at: int) -> list[str]:
     """Kill the spawner at the engine's point ``at``; the engine has to cope."""
-    Points.prepare(corner.points, at)
 
-    async def survivor() -> None:
-        engine: Engine | None = None
+    async def survivor() -> list[str]:
+        engine = Engine(corner)
 
         def act() -> None:
-            pid = engine.spawner.pid if engine is not None else None
+            pid = engine.spawner.pid
             if pid is not None:
                 os.kill(pid, signal.SIGKILL)
 
-        Points(corner.points, act).install()
-        engine = Engine(corner)
-        await _survive(scene, corner, engine)
+        return await _survive(scene, engine, act)
 
-    problems = in_child(corner, "survivor", survivor)
-    point = Points.reached(corner.points)
-    problems += [f"left {text}" for text in (*descendants_gone(), *corner.left())]
-    corner.clear()
-    return bool(point), point or "the end", problems
+    return in_child(corner, "survivor", survivor)
 
 
-def kill_inside(scene: Scene, corner: Corner, at: int) -> tuple[bool, str, list[str]]:
+def kill_inside(scene: Scene, corner: Corner, at: int) -> list[str]:
     """Kill the spawner, or whatever it forked, at its own point ``at``."""
-    Points.prepare(corner.points, at)
 
-    async def survivor() -> None:
-        await _survive(scene, corner, Engine(corner, watched_spawner=True))
+    async def survivor() -> list[str]:
+        spawners.fork_spawners(corner.points)
+        return await _survive(scene, Engine(corner), None)
 
-    problems = in_child(corner, "survivor", survivor)
-    point = Points.reached(corner.points)
-    problems += [f"left {text}" for text in (*descendants_gone(), *corner.left())]
-    corner.clear()
-    return bool(point), point or "the end", problems
+    return in_child(corner, "survivor", survivor)
 
 
-Round = Callable[[Scene, Corner, int], tuple[bool, str, list[str]]]
+def kill_program(scene: Scene, corner: Corner, at: int) -> list[str]:
+    """Kill a program that unpacks an image at its own point ``at``."""
 
-KILLED_ONES: Mapping[str, Round] = {
-    "engine": kill_engine,
-    "spawner": kill_spawner,
-    "spawner's child": kill_inside,
+    async def survivor() -> list[str]:
+        spawners.watch_programs(corner.points)
+        return await _survive(scene, Engine(corner), None)
+
+    return in_child(corner, "survivor", survivor)
+
+
+Round = Callable[[Scene, Corner, int], list[str]]
+
+ENGINE, SPAWNER, INSIDE, PROGRAM = "engine", "spawner", "inside", "program"
+
+#: Who is killed, and how. Inside: the spawner or what it forked, at points of their own.
+KILLED: Mapping[str, Round] = {
+    ENGINE: kill_engine,
+    SPAWNER: kill_spawner,
+    INSIDE: kill_inside,
+    PROGRAM: kill_program,
 }
 
 
-def run(scene: Scene, killed: str, corner: Corner, first: int, step: int) -> Report:
-    """Do all rounds of a scene, from point ``first`` on, until it is played to its end."""
-    set_child_subreaper(True)
+def run(scene: Scene, killed: str, corner: Corner, numbers: Iterable[int]) -> Report:
+    """Do the rounds of a scene with these points, until it is played to its end."""
     report = Report()
-    for at in range(first, _MOST, step):
-        there, point, problems = KILLED_ONES[killed](scene, corner, at)
-        report.findings += [Finding(scene.name, killed, point, what) for what in problems]
-        if not there:
-            return report
+    corner.kind = scene.kind
+    for at in numbers:
+        began = time.monotonic()
+        corner.clear()
+        if scene.cold:
+            corner.forget_images()
+        Points.prepare(corner.points, at)
+        problems = KILLED[killed](scene, corner, at)
+        point = Points.reached(corner.points)
+        problems += [f"left {text}" for text in (*descendants_gone(), *corner.left())]
+        report.findings += [
+            Finding(scene.name, killed, point or f"{at}, the end", what) for what in problems
+        ]
+        report.slowest_s = max(report.slowest_s, time.monotonic() - began)
+        if not point:
+            break
         report.points += 1
-    raise AssertionError(f"{scene.name} does not end")
+    corner.clear()
+    return report
+
+
+def _watch(corner: Corner, act: Callable[[], None]) -> None:
+    """Count the points of this process, and act at one of them."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+    Points(corner.points, act).install()
+
+
+async def _begin(scene: Scene, engine: Engine, act: Callable[[], None] | None) -> None:
+    """Set the scene and play it, to the end or not."""
+    await engine.mesos.recover([])
+    if not scene.real_spawner:
+        await engine.spawner.start()
+    await scene.before(engine)
+    if act is not None:
+        _watch(engine.corner, act)
+    Points.arm(engine.corner.points)
+    await scene.act(engine)
+    if act is kill_self:
+        kill_self()
 
 
 # What the survivors do.
@@ -167,23 +195,22 @@ async def _inherit(scene: Scene, corner: Corner) -> list[str]:
     known = engine.mesos.containers()
     for each in alive - known:
         problems.append(f"{each} runs and is not known")
-    waiting = {each: asyncio.ensure_future(engine.mesos.wait(each)) for each in scene.ids}
+    engine.waiting = {each: asyncio.ensure_future(engine.mesos.wait(each)) for each in scene.ids}
     for each in reversed(scene.ids):
-        corner.let_go(each)
         try:
-            async with asyncio.timeout(20):
-                ended = await waiting[each]
+            status = await engine.ended(each)
         except TimeoutError:
             problems.append(f"{each} does not end")
-            continue
         except ContainerError as error:
             problems.append(f"{each} cannot be destroyed: {error}")
-            continue
-        problems += _judged(scene, corner, each, each in alive, ended)
+        else:
+            problems += _judged(scene, corner, each, each in alive, status)
     for each in engine.mesos.containers():
         await engine.mesos.destroy(each)
     for each in engine.mesos.containers():
         problems.append(f"{each} stays known")
+    if scene.cold:
+        problems += await _again(scene, engine)
     await engine.close()
     return problems
 
@@ -193,19 +220,18 @@ def _judged(
     corner: Corner,
     container_id: ContainerId,
     alive: bool,
-    ended: slave.ContainerTermination | None,
+    status: int | None,
 ) -> list[str]:
     """Return what is wrong with an exit status."""
-    status = ended.status if ended is not None and ended.HasField("status") else None
     dying = scene.destroys or container_id in scene.debug
     if corner.started(container_id):
         if dying:
             # Without any it was gone, as its caller may have learnt.
-            right = status in (WAIT_STATUS, KILLED, None) and not (alive and status is None)
+            right = status in (WAIT_STATUS, KILLED_STATUS, None) and not (alive and status is None)
         else:
             right = status == WAIT_STATUS
     else:
-        right = status in (ABORTED, KILLED if dying else ABORTED, None)
+        right = status in (ABORTED, KILLED_STATUS if dying else ABORTED, None)
     if right:
         return []
     return [f"{container_id} ended with {status}, started {corner.started(container_id)}"]
@@ -221,40 +247,57 @@ def _is_running(corner: Corner, container_id: ContainerId) -> bool:
     return False
 
 
-async def _survive(scene: Scene, corner: Corner, engine: Engine) -> list[str]:
+async def _survive(scene: Scene, engine: Engine, act: Callable[[], None] | None) -> list[str]:
     """Play a scene to its end whatever it meets; the host has to be as before."""
+    corner = engine.corner
     problems: list[str] = []
-    await engine.mesos.recover([])
-    await scene.before(engine)
-    running = [each for each in scene.ids if each in engine.mesos.containers()]
-    Points.arm(corner.points)
-    subject = scene.ids[-1]
+    subject = scene.ids[-1] if scene.ids else None
+    failed = ""
     try:
         async with asyncio.timeout(20):
-            await scene.act(engine)
-            while not scene.destroys and not corner.started(subject):
-                if subject not in engine.mesos.containers():
-                    break
-                await asyncio.sleep(0.005)
+            await _begin(scene, engine, act)
+            while (  # noqa: ASYNC110 files
+                subject in engine.mesos.containers() and not corner.started(subject)
+            ):
+                await asyncio.sleep(0.002)
     except ContainerError as error:
-        if scene.destroys:
-            problems.append(f"fails: {error}")
-        else:
-            await engine.mesos.destroy(subject)
+        failed = str(error)
     except TimeoutError:
         problems.append("hangs")
+    Points.uninstall()
     Points.disarm(corner.points)
+    point = Points.reached(corner.points)
+    # A spawner that is lost is replaced. What it forked takes its container with it.
+    harmless = act is not None or (bool(point) and not is_forked(point) and not scene.cold)
+    if failed and (harmless or scene.destroys or not point):
+        problems.append(f"fails: {failed}")
+    if failed and subject is not None:
+        await engine.mesos.destroy(subject)
     for each in reversed(scene.ids):
-        waiting = asyncio.ensure_future(engine.mesos.wait(each))
-        corner.let_go(each)
-        async with asyncio.timeout(20):
-            ended = await waiting
-        known = each in running or corner.started(each)
-        wrong = known and ended is not None and ended.status != WAIT_STATUS
-        if wrong and not scene.destroys and each != subject:
-            problems.append(f"{each} ended with {ended}")
+        status = await engine.ended(each)
+        if each != subject or (harmless and not failed):
+            right = {WAIT_STATUS}
+        else:
+            right = {WAIT_STATUS, KILLED_STATUS, ABORTED}
+        if scene.destroys:
+            right |= {KILLED_STATUS}
+        if status not in right and (each in engine.waiting or status is not None):
+            problems.append(f"{each} ended with {status} instead of {sorted(right)}")
+    if scene.cold:
+        problems += await _again(scene, engine)
     await engine.close()
     return problems
+
+
+async def _again(scene: Scene, engine: Engine) -> list[str]:
+    """Return what is wrong with the image, of whose pull nobody knows how it ended."""
+    container_id = ContainerId("again")
+    try:
+        await engine.launch(container_id, image=True)
+    except ContainerError as error:
+        return [f"the image is broken: {error}"]
+    status = await engine.ended(container_id)
+    return [] if status == WAIT_STATUS else [f"a container of the image ended with {status}"]
 
 
 # Processes.
@@ -292,6 +335,7 @@ def _be_child(log: Path, write: int, run: Callable[[], Awaitable[object]]) -> No
         fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for number in (1, 2):
             os.dup2(fd, number)
+        logging.basicConfig(level=logging.DEBUG, stream=sys.__stderr__, force=True)
         faulthandler.dump_traceback_later(_ROUND_S, exit=True, file=2)
 
         async def main() -> object:
@@ -302,7 +346,6 @@ def _be_child(log: Path, write: int, run: Callable[[], Awaitable[object]]) -> No
             os.write(write, "\n".join(str(p).replace("\n", " ") for p in problems).encode())
         code = 0
     except BaseException:
-        traceback.print_exc(file=sys.__stderr__)
         os.write(2, traceback.format_exc().encode())
     finally:
         os._exit(code)

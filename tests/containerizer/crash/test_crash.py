@@ -3,89 +3,56 @@
 
 Whatever the kernel has of a container, a later agent takes over or takes away, and the exit status
 is the right one. The steps are those that the code takes (``points``), each in a round of its own.
+The rounds are forked from a small process, never from this one.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import pickle
+import random
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from containerizer.linux.prctl import set_child_subreaper
-from tests.containerizer.crash import rounds
-from tests.containerizer.crash.corner import Corner, Engine
-from tests.containerizer.crash.rounds import Report
-from tests.containerizer.crash.scenes import SCENES, C
+from tests.containerizer.crash.scenes import CASES
 
-pytestmark = [pytest.mark.root, pytest.mark.crash, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
 
-_WORKERS = 3
+_ROOT = Path(__file__).parents[3]
 #: Fewer than this means that points are not found any more.
-_FEWEST = {"engine": 10, "spawner": 10, "spawner's child": 10}
-
-CASES = [
-    *((scene, "engine") for scene in SCENES if scene != "start"),
-    *((scene, "spawner") for scene in ("launch host", "launch nested")),
-    *((scene, "spawner's child") for scene in ("launch host", "launch image")),
-]
+_FEWEST = {"engine": 5, "spawner": 5, "inside": 0, "program": 20}
+#: A part of all points.
+_EVERY = 20
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize(("scene", "killed"), CASES)
 def test_a_kill_at_every_point(scene: str, killed: str, tmp_path: Path) -> None:
+    points = play(tmp_path, scene, killed)
+    assert points >= (10 if (scene, killed) == ("launch host", "inside") else _FEWEST[killed])
+
+
+def test_kills_at_some_points(tmp_path: Path) -> None:
+    seed = random.randrange(1 << 16)
+    assert play(tmp_path, f"--every={_EVERY}", f"--seed={seed}") >= len(CASES)
+
+
+def play(folder: Path, *arguments: str) -> int:
+    """Return the number of points that were tried."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
     if shutil.which("busybox") is None or not Path("/bin/busybox").exists():
         pytest.skip("needs busybox (Debian package busybox-static)")
-    started = [_start(scene, killed, tmp_path, number) for number in range(_WORKERS)]
-    reports = [_report(*each) for each in started]
-    findings = [str(finding) for report in reports for finding in report.findings]
-    assert findings == []
-    found = sum(report.points for report in reports)
-    print(f"{scene}, {killed}: {found} points")
-    assert found >= (_FEWEST[killed] if scene != "recover" else 3)
-
-
-def _start(scene: str, killed: str, folder: Path, number: int) -> tuple[int, int]:
-    """Start a worker with every so manieth point; return its pid and where it tells."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid:
-        os.close(write)
-        return pid, read
-    try:
-        set_child_subreaper(True)
-        corner = Corner(folder / str(number), str(number))
-        if "image" in scene or scene == "recover":
-            corner.write_image()
-            rounds.in_child(corner, "first", lambda: _pull(corner))
-            corner.clear()
-        report = rounds.run(SCENES[scene], killed, corner, number + 1, _WORKERS)
-        with open(write, "wb") as told:
-            pickle.dump(report, told)
-    finally:
-        os._exit(0)
-
-
-async def _pull(corner: Corner) -> None:
-    """Have the image in the store."""
-    engine = Engine(corner)
-    await engine.mesos.recover([])
-    await engine.launch(C, image=True)
-    corner.let_go(C)
-    async with asyncio.timeout(30):
-        await engine.mesos.wait(C)
-    await engine.close()
-
-
-def _report(pid: int, read: int) -> Report:
-    with open(read, "rb") as told:
-        content = told.read()
-    os.waitpid(pid, 0)
-    assert content, "the worker broke"
-    report = pickle.loads(content)
-    assert isinstance(report, Report)
-    return report
+    program = [sys.executable, "-m", "tests.containerizer.crash", f"--folder={folder}"]
+    ended = subprocess.run(
+        [*program, *arguments], cwd=_ROOT, capture_output=True, text=True, check=False
+    )
+    print(ended.stdout)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    total = re.search(r"^(\d+) points in", ended.stdout, re.MULTILINE)
+    assert total is not None
+    return int(total[1])
