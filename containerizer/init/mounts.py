@@ -13,7 +13,6 @@ missing path onto itself is skipped.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -50,7 +49,7 @@ _KEPT = MS_NOSUID | MS_NODEV | MS_NOEXEC
 
 
 class Tree:
-    """The host's tree with the root file systems in it."""
+    """The host's tree with the root file systems in it; to be closed."""
 
     def __init__(self, spec: LaunchSpec, sandbox: str | None = None) -> None:
         roots = {os.path.normpath(m.target) for m in spec.mounts if _is_root(m)}
@@ -59,6 +58,14 @@ class Tree:
         #: Inner ones first.
         self._roots = sorted(roots, key=len, reverse=True)
         self._sandbox = None if sandbox is None else os.path.normpath(sandbox)
+        #: Descriptors of roots and of the sandbox, with device and inode.
+        self._opened: dict[str, tuple[int, tuple[int, int]]] = {}
+
+    def close(self) -> None:
+        """Forget the roots; to be called, too, when something was mounted on one of them."""
+        for fd, _ in self._opened.values():
+            os.close(fd)
+        self._opened.clear()
 
     def split(self, path: str) -> tuple[str, str] | None:
         """Return the root that holds ``path`` and the rest; ``None`` for the host's own paths."""
@@ -69,16 +76,18 @@ class Tree:
             return self._sandbox, path[len(self._sandbox) :]
         return None
 
-    @contextmanager
-    def open(self, path: str) -> Iterator[int]:
+    def open_fd(self, path: str) -> int:
         """Open ``path`` as O_PATH descriptor, below its root if it has one."""
         inside = self.split(path)
         if inside is None:
-            fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        else:
-            sandbox = inside[0] == self._sandbox
-            resolve = beneath.open_beneath if sandbox else beneath.open_in_root
-            fd = self._open_inside(*inside, resolve)
+            return os.open(path, os.O_PATH | os.O_CLOEXEC)
+        sandbox = inside[0] == self._sandbox
+        return self._open_inside(*inside, beneath.open_beneath if sandbox else beneath.open_in_root)
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[int]:
+        """Do the same for a while."""
+        fd = self.open_fd(path)
         try:
             yield fd
         finally:
@@ -93,29 +102,34 @@ class Tree:
         with self.open(directory or "/") as fd:
             yield fd, name
 
-    def create(self, path: str, *, directory: bool) -> None:
-        """Create a mount point with its parents where missing."""
+    def create(self, path: str, *, directory: bool) -> int:
+        """Create a mount point with its parents where missing; return a descriptor of it."""
         inside = self.split(path)
         if inside is not None:
             make = beneath.make_directory_in_root if directory else beneath.make_file_in_root
-            os.close(self._open_inside(*inside, make))
-        elif directory:
+            return self._open_inside(*inside, make)
+        if directory:
             os.makedirs(path, mode=0o755, exist_ok=True)
         else:
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+        return os.open(path, os.O_PATH | os.O_CLOEXEC)
 
     def _open_inside(self, root: str, path: str, resolve: Callable[[int, str], int]) -> int:
-        root_fd = beneath.open_root(root)
-        try:
-            fd = resolve(root_fd, path)
-            # An image's link such as /proc -> / must not let the root itself be covered.
-            if os.path.samestat(os.stat(fd), os.stat(root_fd)):
-                os.close(fd)
-                raise OSError(errno.ELOOP, "leads to the root directory itself", path)
-            return fd
-        finally:
-            os.close(root_fd)
+        root_fd, identity = self._open_root(root)
+        fd = resolve(root_fd, path)
+        # An image's link such as /proc -> / must not let the root itself be covered.
+        if _identity(fd) == identity:
+            os.close(fd)
+            raise OSError(errno.ELOOP, "leads to the root directory itself", path)
+        return fd
+
+    def _open_root(self, root: str) -> tuple[int, tuple[int, int]]:
+        opened = self._opened.get(root)
+        if opened is None:
+            fd = beneath.open_root(root)
+            opened = self._opened[root] = (fd, _identity(fd))
+        return opened
 
 
 def perform(spec: LaunchSpec, sandbox: str | None = None) -> None:
@@ -124,11 +138,19 @@ def perform(spec: LaunchSpec, sandbox: str | None = None) -> None:
     ``sandbox`` is that of the outermost container: tasks may change all that lies below.
     """
     tree = Tree(spec, sandbox)
-    _mount_all(spec, tree)
-    for path in spec.masked_paths:
-        _mask(tree, path)
-    for step in spec.file_operations:
-        _file_operation(tree, step)
+    try:
+        _mount_all(spec, tree)
+        for path in spec.masked_paths:
+            _mask(tree, path)
+        for step in spec.file_operations:
+            _file_operation(tree, step)
+    finally:
+        tree.close()
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    status = os.stat(fd)
+    return status.st_dev, status.st_ino
 
 
 def _is_root(step: MountStep) -> bool:
@@ -147,12 +169,7 @@ def _mount_all(spec: LaunchSpec, tree: Tree) -> None:
             continue
         if shared:
             _refuse_shared(step)
-        try:
-            _make_target(tree, step)
-        except OSError as error:
-            what = f"Failed to create mount target '{step.target}'"
-            raise failure(what, error) from error
-        _mount(tree, step)
+        _mount(tree, step, create=True)
 
 
 def _isolate_propagation(shared: set[str]) -> None:
@@ -184,19 +201,52 @@ def _refuse_shared(step: MountStep) -> None:
         )
 
 
-def _make_target(tree: Tree, step: MountStep) -> None:
-    if step.source is None or _exists(tree, step.target) or _is_void(tree, step):
+def _mount(tree: Tree, step: MountStep, *, create: bool = False) -> None:
+    """Do one step; ``create`` its target where missing. Raises LaunchFailure."""
+    target = _open_target(tree, step, create)
+    if target is None:
         return
-    pseudo = step.type is not None and not step.flags & MS_BIND
-    tree.create(step.target, directory=pseudo or _is_directory(tree, step.source))
-
-
-def _exists(tree: Tree, path: str) -> bool:
+    source: int | None = None
     try:
-        with tree.open(path):
-            return True
-    except FileNotFoundError:
-        return False
+        name = step.source
+        if name is not None and step.flags & MS_BIND and tree.split(name):
+            source = target if name == step.target else tree.open_fd(name)
+            name = mount.fd_path(source)
+        inside = tree.split(step.target) is not None
+        # The host's own paths by name: /proc itself may have been moved away just now.
+        where = mount.fd_path(target) if inside else step.target
+        mount.mount(name, where, step.type, step.flags, step.options)
+        if not inside:
+            # It may cover a root, or be one.
+            tree.close()
+        if step.flags & MS_BIND and step.flags & MS_RDONLY and not step.flags & MS_REMOUNT:
+            _make_read_only(tree, step.target, step.flags)
+    except OSError as error:
+        raise failure(f"Failed to mount '{step.json()}'", error) from error
+    finally:
+        if source is not None and source != target:
+            os.close(source)
+        os.close(target)
+
+
+def _open_target(tree: Tree, step: MountStep, create: bool) -> int | None:
+    """Open where to mount; ``None`` if there is nothing to be done."""
+    source = step.source if create else None
+    try:
+        try:
+            return tree.open_fd(step.target)
+        except FileNotFoundError:
+            if _is_void(step):
+                return None
+            if source is None:
+                raise
+        pseudo = step.type is not None and not step.flags & MS_BIND
+        return tree.create(step.target, directory=pseudo or _is_directory(tree, source))
+    except OSError as error:
+        what = (
+            f"mount '{step.json()}'" if source is None else f"create mount target '{step.target}'"
+        )
+        raise failure(f"Failed to {what}", error) from error
 
 
 def _is_directory(tree: Tree, source: str) -> bool:
@@ -208,29 +258,9 @@ def _is_directory(tree: Tree, source: str) -> bool:
         return True
 
 
-def _is_void(tree: Tree, step: MountStep) -> bool:
+def _is_void(step: MountStep) -> bool:
     """Whether a path that does not exist is to be made read-only (/proc/sysrq-trigger)."""
-    read_only_bind = step.flags & MS_BIND and step.flags & MS_RDONLY
-    return bool(read_only_bind and step.source == step.target and not _exists(tree, step.target))
-
-
-def _mount(tree: Tree, step: MountStep) -> None:
-    if _is_void(tree, step):
-        return
-    try:
-        with contextlib.ExitStack() as stack:
-            source = step.source
-            if source is not None and step.flags & MS_BIND and tree.split(source):
-                source = mount.fd_path(stack.enter_context(tree.open(source)))
-            target = step.target
-            if tree.split(target):
-                target = mount.fd_path(stack.enter_context(tree.open(target)))
-            # The host's own paths by name: /proc itself may have been moved away just now.
-            mount.mount(source, target, step.type, step.flags, step.options)
-        if step.flags & MS_BIND and step.flags & MS_RDONLY and not step.flags & MS_REMOUNT:
-            _make_read_only(tree, step.target, step.flags)
-    except OSError as error:
-        raise failure(f"Failed to mount '{step.json()}'", error) from error
+    return bool(step.flags & MS_BIND and step.flags & MS_RDONLY and step.source == step.target)
 
 
 def _make_read_only(tree: Tree, target: str, flags: int) -> None:
@@ -266,7 +296,7 @@ def _file_operation(tree: Tree, step: FileStep) -> None:
                 with tree.open_parent(step.target) as (directory, name):
                     os.symlink(step.source, name, dir_fd=directory)
             case DirectoryStep(recursive=True):
-                tree.create(step.target, directory=True)
+                os.close(tree.create(step.target, directory=True))
             case DirectoryStep():
                 with tree.open_parent(step.target) as (directory, name):
                     os.mkdir(name, 0o755, dir_fd=directory)

@@ -20,7 +20,7 @@ def check(rootfs: str) -> None:
     """Refuse a root that is missing or that is not named by its canonical path."""
     tell(f"Preparing rootfs at '{rootfs}'")
     try:
-        real = os.path.realpath(rootfs, strict=True)
+        real = _real_path(rootfs)
     except OSError as error:
         raise failure(f"Failed to determine if rootfs '{rootfs}' exists", error) from error
     if real != rootfs:
@@ -43,6 +43,14 @@ def enter(rootfs: str) -> None:
             mount.enter_root(rootfs)
     except OSError as error:
         raise failure(what, error) from error
+
+
+def _real_path(path: str) -> str:
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return os.readlink(mount.fd_path(fd))
+    finally:
+        os.close(fd)
 
 
 def _make_tmp(rootfs: str) -> None:

@@ -22,6 +22,7 @@ _NO_MAGICLINKS = 0x02
 _BENEATH = 0x08
 _IN_ROOT = 0x10
 _PATH_FLAGS = os.O_PATH | os.O_CLOEXEC
+_NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC
 #: As the kernel: more links than this are a loop.
 _MAX_LINKS = 40
 _OPEN_HOW = struct.Struct("=QQQ")
@@ -86,19 +87,21 @@ def _walk_without_links(directory_fd: int, path: str) -> int:
 
 
 def make_directory_in_root(root_fd: int, path: str) -> int:
-    """Create ``path`` and its parents (0755) inside the root where missing; an O_PATH descriptor.
+    """Create ``path`` and its parents (0755) inside the root where missing; a descriptor of it.
 
     A dangling link gets the target it names inside the root.
     """
-    return _walk(root_fd, path, "directory")
+    made = _make_last(root_fd, path, "directory")
+    return _walk(root_fd, path, "directory") if made is None else made
 
 
 def make_file_in_root(root_fd: int, path: str) -> int:
-    """Create the parents of ``path`` and an empty file inside the root; an O_PATH descriptor.
+    """Create the parents of ``path`` and an empty file inside the root; a descriptor of it.
 
     What is there already is left alone.
     """
-    return _walk(root_fd, path, "file")
+    made = _make_last(root_fd, path, "file")
+    return _walk(root_fd, path, "file") if made is None else made
 
 
 def make_parent_in_root(root_fd: int, path: str) -> tuple[int, str]:
@@ -107,6 +110,26 @@ def make_parent_in_root(root_fd: int, path: str) -> tuple[int, str]:
     if name in ("", ".", ".."):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
     return make_directory_in_root(root_fd, directory), name
+
+
+def _make_last(root_fd: int, path: str, kind: str) -> int | None:
+    """Create ``path`` in a directory that is there; ``None`` if it takes more than that."""
+    directory, _, name = path.rstrip("/").rpartition("/")
+    if name in ("", ".", ".."):
+        return None
+    try:
+        parent = _resolve(root_fd, directory, _IN_ROOT)
+        if parent is None:
+            return None
+        try:
+            if kind == "file":
+                return os.open(name, _NEW_FILE, 0o644, dir_fd=parent)
+            os.mkdir(name, 0o755, dir_fd=parent)
+            return os.open(name, _PATH_FLAGS | os.O_NOFOLLOW | os.O_DIRECTORY, dir_fd=parent)
+        finally:
+            os.close(parent)
+    except (FileNotFoundError, FileExistsError, NotADirectoryError):
+        return None
 
 
 def _walk(root_fd: int, path: str, create: Literal["directory", "file"] | None) -> int:
@@ -162,13 +185,7 @@ def _step(directory: int, name: str, create: str | None) -> int:
         if create == "directory":
             os.mkdir(name, 0o755, dir_fd=directory)
         else:
-            made = os.open(
-                name,
-                os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC,
-                0o644,
-                dir_fd=directory,
-            )
-            os.close(made)
+            os.close(os.open(name, _NEW_FILE, 0o644, dir_fd=directory))
     except FileExistsError:
         pass
     return os.open(name, flags, dir_fd=directory)
