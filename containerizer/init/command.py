@@ -25,7 +25,7 @@ from typing import NoReturn
 from containerizer.init.failure import LaunchFailure, say, tell
 from containerizer.init.pid1 import Init
 from containerizer.init.spec import LaunchCommand, LaunchSpec
-from containerizer.linux import signals
+from containerizer.linux import process, signals
 from containerizer.linux.libc import LIBC
 from containerizer.linux.prctl import ProcessTitle, set_name
 
@@ -37,6 +37,9 @@ Program = Callable[[list[str], dict[str, str]], int]
 #: The same for a program that is a container's init at once. All signals are blocked: it calls
 #: ``Init.take_signals`` when told to and so reaps all children, its own and others.
 InitProgram = Callable[[list[str], dict[str, str], Init], int]
+
+#: Runs a file with arguments; returns 0 or an errno.
+_Run = Callable[[bytes, list[bytes]], int]
 
 _ANY_X = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 #: What execvpe(3) takes as "not here, look further".
@@ -89,16 +92,33 @@ def execute(executable: str, arguments: Sequence[str], environment: Mapping[str,
     """
     argv = [os.fsencode(argument) for argument in arguments]
     envp = [os.fsencode(name) + b"=" + os.fsencode(v) for name, v in environment.items()]
-    if "/" in executable:
-        raise _exec_error(_exec(executable, argv, envp), executable)
-    worst = errno.ENOENT
-    for directory in environment.get("PATH", DEFAULT_PATH).split(":"):
-        number = _exec(os.path.join(directory, executable), argv, envp)
-        if number == errno.EACCES:
-            worst = number
-        elif number not in _NOT_HERE:
-            raise _exec_error(number, executable)
-    raise _exec_error(worst, executable)
+    number = _search(executable, environment, argv, lambda path, args: _execve(path, args, envp))
+    raise OSError(number, os.strerror(number), executable)
+
+
+def spawn(what: Execution) -> int:
+    """Execute ``what``, with default signal actions, in a child; return its pid. Raises OSError.
+
+    It has no copy of our memory at any time.
+    """
+    argv = [os.fsencode(argument) for argument in what.arguments]
+    envp = [os.fsencode(name) + b"=" + os.fsencode(v) for name, v in what.environment.items()]
+    pid = 0
+
+    def run(path: bytes, args: list[bytes]) -> int:
+        nonlocal pid
+        try:
+            # A process for each place where it is not would be too many.
+            os.stat(path)
+            pid = process.spawn(path, args, envp)
+        except OSError as error:
+            return error.errno or errno.EIO
+        return 0
+
+    number = _search(what.executable, what.environment, argv, run)
+    if number:
+        raise OSError(number, os.strerror(number), what.executable)
+    return pid
 
 
 def load_program(reference: str) -> Callable[..., int]:
@@ -179,21 +199,28 @@ def _environment(spec: LaunchSpec) -> dict[str, str]:
     return made
 
 
-def _exec(path: str, argv: Sequence[bytes], envp: Sequence[bytes]) -> int:
-    """Call execve(2), through the shell for files without a format; returns the errno."""
-    raw = os.fsencode(path)
-    number = _execve(raw, argv, envp)
-    if number == errno.ENOEXEC:
-        _execve(b"/bin/sh", [b"/bin/sh", raw, *argv[1:]], envp)
+def _search(executable: str, environment: Mapping[str, str], argv: list[bytes], run: _Run) -> int:
+    """Look for the executable as execvpe(3) does; return 0 or the errno."""
+    if "/" in executable:
+        return _try(os.fsencode(executable), argv, run)
+    worst = errno.ENOENT
+    for directory in environment.get("PATH", DEFAULT_PATH).split(":"):
+        number = _try(os.fsencode(os.path.join(directory, executable)), argv, run)
+        if number == errno.EACCES:
+            worst = number
+        elif number not in _NOT_HERE:
+            return number
+    return worst
+
+
+def _try(path: bytes, argv: list[bytes], run: _Run) -> int:
+    """Run ``path``, by the shell if it has no format the kernel knows; return 0 or the errno."""
+    number = run(path, argv)
+    if number == errno.ENOEXEC and run(b"/bin/sh", [b"/bin/sh", path, *argv[1:]]) == 0:
+        return 0
     return number
 
 
 def _execve(path: bytes, argv: Sequence[bytes], envp: Sequence[bytes]) -> int:
-    argument_list = (ctypes.c_char_p * (len(argv) + 1))(*argv, None)
-    environment = (ctypes.c_char_p * (len(envp) + 1))(*envp, None)
-    LIBC.execve(ctypes.c_char_p(path), argument_list, environment)
+    LIBC.execve(ctypes.c_char_p(path), process.c_strings(argv), process.c_strings(envp))
     return ctypes.get_errno()
-
-
-def _exec_error(number: int, executable: str) -> OSError:
-    return OSError(number, os.strerror(number), executable)

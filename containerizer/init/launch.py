@@ -63,10 +63,12 @@ class InitTask:
 def run_init(init: Init, task: InitTask) -> NoReturn:
     """Be the init of a container: wait for the release, fork the command, watch it.
 
-    A program of ours is run by init itself: one process less. Otherwise all steps are done by the
-    process that becomes the command. Init stays as it was forked and so keeps its memory shared
-    with the spawner; it is in the command's namespaces, the pivot moves its root too, and it
-    follows when privileges are given up.
+    A program of ours is run by init itself: one process less. Otherwise init does all steps and
+    then starts the command, which so never has a copy of init's memory to be made and thrown away.
+    Where the command needs what init must not have (a limit, a filter of system calls) or could
+    not do its duty in the meantime, the steps are done by the process that becomes the command;
+    init is in its namespaces, the pivot moves its root too, and it follows when privileges are
+    given up.
     """
     try:
         if task.place.terminal:
@@ -79,12 +81,15 @@ def run_init(init: Init, task: InitTask) -> NoReturn:
             init.await_release(task.control)
         if task.program is not None:
             _be_init_and_command(init, task, task.program)
+        spec = task.read_spec()
+        if _is_plain(spec, task.place):
+            _start_command(init, spec, task.place)
         told, telling = socket.socketpair()
         own_pid = os.getpid()
         pid = fork()
         if pid == 0:
             told.close()
-            _be_command(task, telling, own_pid)
+            _be_command(spec, task.place, telling, own_pid)
         telling.close()
         fds.close_all_but({told.fileno(), *init.fds})
         # Our executable, libraries and status file are the host's: a container's root that was
@@ -216,19 +221,50 @@ def _be_init_and_command(init: Init, task: InitTask, program: InitProgram) -> No
     command.run_init_program(program, execution, init, task.title)
 
 
-def _be_command(task: InitTask, telling: socket.socket, init_pid: int) -> NoReturn:
+def _is_plain(spec: LaunchSpec, place: LaunchPlace) -> bool:
+    """Whether the steps may be done by init on behalf of the command."""
+    return (
+        not (place.terminal or spec.rlimits or spec.pre_exec_commands)
+        and place.namespace_mnt_target is None
+        and spec.seccomp_profile is None
+        and spec.seccomp_filters is None
+    )
+
+
+def _start_command(init: Init, spec: LaunchSpec, place: LaunchPlace) -> NoReturn:
+    """Do the steps in init itself, start the command and watch it."""
+    set_dumpable(False)
+    to_give_up = _enter(spec, place)
+    _settle(spec, place.sandbox)
+    privileges.give_up(to_give_up)
+    execution = command.execution(spec)
+    fds.close_all_but(init.fds)
+    try:
+        pid = command.spawn(execution)
+    except OSError as error:
+        raise LaunchFailure(
+            f"Failed to execute '{execution.executable}': {error.strerror}"
+        ) from None
+    # Not to keep the working directory busy; a root may be closed to the user of the command.
+    with contextlib.suppress(OSError):
+        os.chdir("/")
+    init.supervise(pid, None, _follow)
+
+
+def _be_command(
+    spec: LaunchSpec, place: LaunchPlace, telling: socket.socket, init_pid: int
+) -> NoReturn:
     """Do the steps and become the command; init's status file is none of our business."""
     try:
         # Without init there is to be no command; once it runs it is on its own.
         set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != init_pid:
             os._exit(1)
-        if task.place.terminal:
+        if place.terminal:
             _enter_foreground()
         signals.unblock_all()
-        spec = task.read_spec()
-        to_give_up = _enter(spec, task.place)
-        _settle(spec, task.place.sandbox)
+        to_give_up = _enter(spec, place)
+        _settle(spec, place.sandbox)
         if to_give_up:
             telling.sendall(to_give_up.of_init().encode())
         if to_give_up.filters is not None:

@@ -143,7 +143,9 @@ class Init:
                 ended.append(child)
         return ended
 
-    def supervise(self, command: int, told: int, on_told: Callable[[bytes], None]) -> NoReturn:
+    def supervise(
+        self, command: int, told: int | None, on_told: Callable[[bytes], None]
+    ) -> NoReturn:
         """Pass signals on to ``command`` and reap orphans until it ends.
 
         ``told`` is a socket whose other end the command has: all that came through it goes to
@@ -151,12 +153,13 @@ class Init:
         """
         poll = select.poll()
         poll.register(self._signals, select.POLLIN)
-        poll.register(told, select.POLLIN)
+        if told is not None:
+            poll.register(told, select.POLLIN)
         message = b""
         wait_status = _reap(command)
         while wait_status is None:
             ready = [fd for fd, _ in poll.poll()]
-            if told in ready:
+            if told is not None and told in ready:
                 more = os.read(told, _MAX_TOLD)
                 message += more
                 if not more:
