@@ -2,13 +2,17 @@
 """From ``--containerizers`` to an object.
 
 Source: spec ``containerizer`` 1.2; texts as in the recordings of agents that refuse to start.
+Deviation: without a containerizer for Docker ``docker,mesos`` is ``mesos`` alone, with a warning.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from containerizer.api import Containerizer
+from containerizer.composing import ComposingContainerizer
 from containerizer.isolators.caller import close_isolators
 from containerizer.isolators.cgroups.ownership import CORE
 from containerizer.isolators.context import ContainerizerConfig, IsolatorContext
@@ -23,12 +27,19 @@ from containerizer.rundir import RuntimeDirectory
 from containerizer.sandbox import SandboxCollector
 from containerizer.secrets import SecretResolver, ValueSecretResolver
 from containerizer.switchboard.isolator import IOSwitchboard, SwitchboardConfig
+from mesos_compat.base import plugins
 from mesos_compat.base.errors import FlagError, IsolatorError
 from mesos_compat.base.metrics import Metrics
+from mesos_compat.base.plugins import Group
 from mesos_compat.model.ids import ContainerId
 
-#: Containerizers that can be named in ``--containerizers``.
-_SUPPORTED = ("mesos",)
+log = logging.getLogger(__name__)
+
+#: Entry points of foreign containerizers: functions ``(ContainerizerConfig, Metrics)``.
+GROUP = "mesos_compat.containerizers"
+_OURS = "mesos"
+#: What operators of upstream's agent name everywhere.
+_DOCKER = "docker"
 
 _PREFIX = "Failed to create a containerizer: "
 _MESOS = "Could not create MesosContainerizer: "
@@ -76,12 +87,56 @@ def create_containerizer(
         raise FlagError(
             f"{_PREFIX}Duplicate entries found in --containerizer flag '{config.containerizers}'"
         )
+    foreign = Group(GROUP)
+    if _DOCKER in names and _DOCKER not in foreign and len(names) > 1:
+        log.warning("There is no containerizer 'docker' here: tasks of type DOCKER will fail")
+        names.remove(_DOCKER)
     for name in names:
-        if name not in _SUPPORTED:
+        if name != _OURS and name not in foreign:
             raise FlagError(f"{_PREFIX}Unknown or unsupported containerizer: {name}")
     if not names:
         raise FlagError(f"{_PREFIX}No containerizers specified")
     check_images(config)
+    surroundings = _Surroundings(
+        config, launcher, provisioner, metrics, logger, helpers, secrets, fetched, sandboxes
+    )
+    # Upstream keeps the names in a sorted set, whatever the order of the flag.
+    made = [
+        _create_ours(surroundings)
+        if name == _OURS
+        else _create_foreign(name, foreign, config, metrics)
+        for name in sorted(names)
+    ]
+    return made[0] if len(made) == 1 else ComposingContainerizer(made)
+
+
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """The parameters of ``create_containerizer``."""
+
+    config: ContainerizerConfig
+    launcher: Launcher
+    provisioner: Provisioner | None
+    metrics: Metrics
+    logger: ContainerLogger | None
+    helpers: HelperStarter | None
+    secrets: SecretResolver | None
+    fetched: Callable[[ContainerId, str], None] | None
+    sandboxes: SandboxCollector | None
+
+
+def _create_foreign(
+    name: str, foreign: Group, config: ContainerizerConfig, metrics: Metrics
+) -> Containerizer:
+    made: Containerizer = plugins.call(foreign.load(name), config, metrics)
+    if not callable(getattr(made, "launch", None)):
+        raise FlagError(f"{_PREFIX}'{name}' made {type(made).__name__}, which is no containerizer")
+    log.info("Containerizer '%s' is %s", name, foreign.origin(name))
+    return made
+
+
+def _create_ours(given: _Surroundings) -> Containerizer:
+    config, launcher, metrics = given.config, given.launcher, given.metrics
     rundir = RuntimeDirectory(config.runtime_dir)
     try:
         isolation = normalised(
@@ -97,17 +152,18 @@ def create_containerizer(
             container_directory=rundir.path,
             container_config=rundir.read_config,
             launcher_hierarchies=_hierarchies(launcher),
-            secrets=secrets or ValueSecretResolver(),
+            secrets=given.secrets or ValueSecretResolver(),
         )
         isolators = create_isolators(context)
     except IsolatorError as error:
         raise FlagError(f"{_PREFIX}{_MESOS}{error}") from error
     cgroups = tuple(getattr(launcher, "helper_cgroups", ()))
+    logger = given.logger
     if logger is None:
         chosen = config.container_logger
         parameters = config.parameters.get(chosen, ()) if chosen is not None else ()
         try:
-            logger = create_logger(chosen, LoggerContext(parameters, helpers, cgroups))
+            logger = create_logger(chosen, LoggerContext(parameters, given.helpers, cgroups))
         except FlagError as error:
             close_isolators(isolators)
             raise FlagError(f"{_PREFIX}{_MESOS}{error}") from error
@@ -119,10 +175,17 @@ def create_containerizer(
         ),
         logger,
         rundir.path,
-        helpers,
+        given.helpers,
     )
     return MesosContainerizer(
-        config, launcher, provisioner, switchboard, isolators, metrics, fetched, sandboxes
+        config,
+        launcher,
+        given.provisioner,
+        switchboard,
+        isolators,
+        metrics,
+        given.fetched,
+        given.sandboxes,
     )
 
 

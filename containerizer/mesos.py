@@ -169,6 +169,7 @@ class MesosContainerizer:
 
         ``known`` are the containers of the agent's executors.
         """
+        known = [state for state in known if not _is_docker(state)]
         try:
             self._rundir.sweep()
             found = found_containers(self._rundir, known, self._config.work_dir)
@@ -783,6 +784,12 @@ class MesosContainerizer:
     def _log(self, container: Container, text: str, *args: object) -> None:
         """Log a life-cycle step; sessions and checks come too often for INFO."""
         log.log(logging.DEBUG if container.debug else logging.INFO, text, *args)
+
+
+def _is_docker(state: slave.ContainerState) -> bool:
+    """Whether the container is one of another containerizer."""
+    executor = state.executor_info
+    return executor.HasField("container") and executor.container.type != pb.ContainerInfo.MESOS
 
 
 def _by_depth(container_id: ContainerId) -> tuple[int, str]:

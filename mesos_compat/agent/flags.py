@@ -46,6 +46,7 @@ from mesos_compat.libprocess.address import ListenOptions
 
 #: Groups of plug-ins, by the flag that names some of them.
 _GROUPS: Final[Mapping[str, str]] = {
+    "containerizers": "mesos_compat.containerizers",
     "isolation": "mesos_compat.isolators",
     "image_providers": "mesos_compat.image_stores",
     "image_provisioner_backend": "mesos_compat.image_backends",

@@ -13,6 +13,7 @@ import pytest
 
 from containerizer.rundir import RuntimeDirectory
 from mesos_compat.model.ids import ContainerId
+from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 from tests.containerizer.test_mesos import C, N, World, world
 
@@ -100,6 +101,13 @@ async def test_recovery_takes_over(world: World, standalone: bool) -> None:
     world.launcher.exit(C, None)
     assert await waiting == slave.ContainerTermination(status=9)
     assert list(world.rundir.ids()) == []
+
+
+async def test_containers_of_another_containerizer_are_left_alone(world: World) -> None:
+    docker = executor(ContainerId("d"))
+    docker.executor_info.container.type = pb.ContainerInfo.DOCKER
+    await world.mesos.recover([docker])
+    assert world.mesos.containers() == frozenset()
 
 
 async def test_recovery_tells_of_exits_meanwhile(world: World) -> None:
