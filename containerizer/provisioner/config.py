@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from containerizer.provisioner.progress import PullTable
 from containerizer.provisioner.unpack import UnpackLimits
+from containerizer.secrets import SecretResolver, ValueSecretResolver
+
+#: Where Docker and others look for certificates of registries.
+DEFAULT_CERTS = "/etc/docker/certs.d"
 
 
 @dataclass(frozen=True, slots=True)
 class ProvisionerConfig:
-    """One value for each flag that images need, under the name of the flag.
+    """One value for each flag that images need, under its name, and what else they need.
 
     Source: spec ``images`` 1.
     """
@@ -21,6 +28,14 @@ class ProvisionerConfig:
     image_provisioner_backend: str | None = None
     docker_store_dir: str = "/tmp/mesos/store/docker"
     docker_registry: str = "https://registry-1.docker.io"
+    #: Credentials of registries, as in Docker's ``config.json``.
+    docker_config: Mapping[str, Any] | None = field(default=None, repr=False)
+    #: Directory of ``hosts.toml`` files, or a ``registries.conf``; ``None`` for no mirrors.
+    docker_registry_mirrors: str | None = None
+    #: Certificates of registries, each in a directory with the registry's name.
+    docker_registry_certs: str = DEFAULT_CERTS
+    #: Registries and networks without a certificate that can be checked, or without TLS.
+    docker_insecure_registries: str = ""
     appc_store_dir: str = "/tmp/mesos/store/appc"
     appc_simple_discovery_uri_prefix: str = "http://"
     #: A download that gets no byte for so long fails.
@@ -28,3 +43,7 @@ class ProvisionerConfig:
     #: Where the overlay backend makes short names for layers (``TMPDIR``).
     temporary_dir: str = "/tmp"
     limits: UnpackLimits = field(default_factory=UnpackLimits)
+    #: Resolves credentials that images bring along.
+    secrets: SecretResolver = field(default_factory=ValueSecretResolver)
+    #: Where pulls that are under way are shown.
+    pulls: PullTable = field(default_factory=PullTable)

@@ -157,7 +157,6 @@ PROTECTING: Final[Mapping[str, Any]] = {
 
 #: Typed flags of ``AgentFlags`` whose part is not there yet, with the value that changes nothing.
 _TYPED: Final[Mapping[str, Any]] = {
-    "docker_config": None,
     "frameworks_home": "",
     "fetcher_cache_dir": None,
     "fetcher_cache_size": None,

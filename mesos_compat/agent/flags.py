@@ -223,6 +223,19 @@ class AgentFlags:
     docker_config: Mapping[str, Any] | None = optional(
         JSON_OBJECT, "Docker client configuration with credentials of registries."
     )
+    docker_registry_mirrors: str | None = optional(
+        PATH, "Mirrors of registries: a directory of hosts.toml files, or a registries.conf."
+    )
+    docker_registry_certs: str | None = optional(
+        PATH,
+        "Directory with <registry>/*.crt, and *.cert with *.key, for TLS to registries."
+        " /etc/docker/certs.d if not given.",
+    )
+    docker_insecure_registries: str | None = optional(
+        STRING,
+        "Registries (host, host:port or network) without a certificate that can be checked, or"
+        " without TLS.",
+    )
     docker_ignore_runtime: bool = flag(
         BOOL, "Ignore environment, entry point and command of Docker images.", default=False
     )

@@ -62,6 +62,10 @@ class UnpackError(ProvisionError):
     """A layer or image archive is unusable, truncated or hostile."""
 
 
+class RegistryError(ProvisionError):
+    """A registry cannot be reached, refuses, or answers nonsense."""
+
+
 class FetchError(ContainerError):
     """A URI could not be fetched."""
 

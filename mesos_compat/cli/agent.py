@@ -30,7 +30,7 @@ from containerizer.launcher.linux import LinuxLauncher
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
 from containerizer.launcher.systemd import SystemdConfig
 from containerizer.local.engine import create_launcher, open_engine
-from containerizer.provisioner.config import ProvisionerConfig
+from containerizer.provisioner.config import DEFAULT_CERTS, ProvisionerConfig
 from containerizer.sandbox import SandboxCollector
 from containerizer.secrets import SecretResolver, create_secret_resolver
 from mesos_compat.agent import gauges, paths
@@ -376,7 +376,7 @@ async def _containerizer(
     stack.push_async_callback(launcher.close)
     containerizer = open_engine(
         config,
-        _image_config(flags, work_dir),
+        replace(_image_config(flags, work_dir), secrets=doors.secrets),
         launcher,
         spawner,
         metrics,
@@ -465,6 +465,10 @@ def _image_config(flags: AgentFlags, work_dir: str) -> ProvisionerConfig:
         image_provisioner_backend=flags.image_provisioner_backend,
         docker_store_dir=flags.docker_store_dir,
         docker_registry=flags.docker_registry,
+        docker_config=flags.docker_config,
+        docker_registry_mirrors=flags.docker_registry_mirrors,
+        docker_registry_certs=flags.docker_registry_certs or DEFAULT_CERTS,
+        docker_insecure_registries=flags.docker_insecure_registries or "",
         appc_store_dir=flags.appc_store_dir,
         appc_simple_discovery_uri_prefix=flags.appc_simple_discovery_uri_prefix,
         fetcher_stall_timeout_s=flags.fetcher_stall_timeout,

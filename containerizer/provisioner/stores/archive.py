@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import platform
 import posixpath
 import stat
 import tempfile
@@ -32,6 +31,18 @@ from containerizer.provisioner.documents import (
     string,
     strings,
 )
+from containerizer.provisioner.oci import (
+    CONFIG_TYPES,
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    MAX_LAYERS,
+    diff_ids,
+    host_platform,
+    is_index,
+    last_occurrences,
+    media_type,
+)
+from containerizer.provisioner.oci import descriptor as read_descriptor
 from containerizer.provisioner.reference import DEFAULT_TAG, Reference
 from containerizer.provisioner.streams import CHUNK, BlobContent, FileRegion, compressed
 from containerizer.provisioner.tarstream import MemberKind, TarReader
@@ -41,39 +52,13 @@ from mesos_compat.base.errors import ManifestError, UnpackError
 #: Most members that the index of an archive holds; a thousand layers need four thousand.
 MAX_INDEX = 200_000
 
-#: Longest chain of layers. Docker stops at 127, overlayfs at 500.
-MAX_LAYERS = 500
-
 #: How deep indexes may point to indexes, and how many manifests one archive may offer.
 _MAX_INDEX_DEPTH = 8
 _MAX_MANIFESTS = 1000
 
-_INDEX_TYPES = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
-_MANIFEST_TYPES = (
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
-_CONFIG_TYPES = (
-    "application/vnd.oci.image.config.v1+json",
-    "application/vnd.docker.container.image.v1+json",
-)
-
 #: What annotations of ``index.json`` call an image.
 _REF_NAME = "org.opencontainers.image.ref.name"
 _FULL_NAME = "io.containerd.image.name"
-
-#: Machine names of Linux → architecture and variant of images.
-_ARCHITECTURES = {
-    "x86_64": ("amd64", ""),
-    "aarch64": ("arm64", "v8"),
-    "armv7l": ("arm", "v7"),
-    "armv6l": ("arm", "v6"),
-    "i686": ("386", ""),
-    "i386": ("386", ""),
-}
 
 
 class ImageFiles(Protocol):
@@ -377,14 +362,14 @@ def _saved(files: ImageFiles, reference: Reference) -> FoundImage:
         if reference.digest is not None and reference.digest != digest:
             raise ManifestError(f"'{reference}' is not the image {digest}")
         paths = [_inside(item) for item in strings(entry, "Layers")]
-        diff_ids = _diff_ids(config, len(paths))
+        found_ids = diff_ids(config, len(paths))
     except ManifestError as error:
         raise ManifestError(f"Failed to use 'manifest.json' of '{reference}': {error}") from error
     layers = [
         FoundLayer(diff_id, layer, diff_id=diff_id)
-        for diff_id, layer in zip(diff_ids, paths, strict=True)
+        for diff_id, layer in zip(found_ids, paths, strict=True)
     ]
-    return FoundImage(_last_occurrences(layers), (digest, config))
+    return FoundImage(last_occurrences(layers, _layer_id), (digest, config))
 
 
 def _pick_saved(entries: list[dict[str, Any]], reference: Reference) -> dict[str, Any]:
@@ -404,29 +389,6 @@ def _inside(path: str) -> str:
     return posixpath.normpath(path).lstrip("/")
 
 
-def _diff_ids(config: bytes, count: int) -> list[str]:
-    """Return the digests of the uncompressed layers, one for each of ``count``."""
-    rootfs = parse_object(config).get("rootfs")
-    if not isinstance(rootfs, dict):
-        raise ManifestError("the image configuration has no 'rootfs'")
-    found = strings(rootfs, "diff_ids")
-    for diff_id in found:
-        check_digest(diff_id)
-    if len(found) != count:
-        raise ManifestError(f"{count} layers but {len(found)} diff ids")
-    if not found:
-        raise ManifestError("no layers")
-    if count > MAX_LAYERS:
-        raise ManifestError(f"more than {MAX_LAYERS} layers")
-    return found
-
-
-def _last_occurrences(layers: list[FoundLayer]) -> tuple[FoundLayer, ...]:
-    """Drop repeated layers. The topmost one decides: what is below it cannot show through."""
-    kept = {layer.layer_id: layer for layer in reversed(layers)}
-    return tuple(reversed(kept.values()))
-
-
 # --- OCI image layout ----------------------------------------------------------------------------
 
 
@@ -441,29 +403,35 @@ def _layout(files: ImageFiles, reference: Reference) -> FoundImage:
         config = manifest.get("config")
         if not isinstance(config, dict):
             raise ManifestError("the manifest has no 'config'")
-        kind = string(config, "mediaType")
-        if kind is not None and kind not in _CONFIG_TYPES:
+        kind = media_type(config)
+        if kind is not None and kind not in CONFIG_TYPES:
             raise ManifestError(f"an artifact of type '{kind}' is no image")
         document = _blob(files, config)
         described = objects(manifest, "layers")
-        diff_ids = _diff_ids(document, len(described))
+        found_ids = diff_ids(document, len(described))
         layers = [
             _described_layer(layer, diff_id)
-            for layer, diff_id in zip(described, diff_ids, strict=True)
+            for layer, diff_id in zip(described, found_ids, strict=True)
         ]
-        return FoundImage(_last_occurrences(layers), (_digest(config), document))
+        return FoundImage(
+            last_occurrences(layers, _layer_id), (read_descriptor(config).digest, document)
+        )
     except ManifestError as error:
         raise ManifestError(f"Failed to use the OCI layout of '{reference}': {error}") from error
 
 
-def _described_layer(descriptor: dict[str, Any], diff_id: str) -> FoundLayer:
-    digest = _digest(descriptor)
+def _layer_id(layer: FoundLayer) -> str:
+    return layer.layer_id
+
+
+def _described_layer(described: dict[str, Any], diff_id: str) -> FoundLayer:
+    found = read_descriptor(described)
     return FoundLayer(
-        digest,
-        _blob_path(digest),
+        found.digest,
+        _blob_path(found.digest),
         diff_id=diff_id,
-        digest=None if digest == diff_id else digest,
-        size=_size(descriptor),
+        digest=None if found.digest == diff_id else found.digest,
+        size=found.size,
     )
 
 
@@ -503,66 +471,33 @@ def _pick_platform(files: ImageFiles, descriptor: dict[str, Any]) -> dict[str, A
     """Follow indexes to manifests and return the best one for this host."""
     found: list[tuple[int, dict[str, Any]]] = []
     offered: list[str] = []
-    wanted, variant = _ARCHITECTURES.get(platform.machine(), (platform.machine(), ""))
 
     def visit(described: dict[str, Any], depth: int) -> None:
         if depth > _MAX_INDEX_DEPTH or len(offered) > _MAX_MANIFESTS:
             raise ManifestError("too many indexes")
         document = parse_object(_blob(files, described))
-        kind = string(described, "mediaType") or string(document, "mediaType")
-        if kind in _INDEX_TYPES or (kind is None and "manifests" in document):
+        kind = media_type(described) or media_type(document)
+        if is_index(kind, document):
             for inner in objects(document, "manifests"):
-                media = string(inner, "mediaType")
-                known = media is None or media in _INDEX_TYPES + _MANIFEST_TYPES
-                if known and not _attestation(inner):
-                    visit(inner, depth + 1)
+                media = media_type(inner)
+                if media is None or media in INDEX_TYPES + MANIFEST_TYPES:
+                    place = inner.get("platform")
+                    if not (isinstance(place, dict) and place.get("os") == "unknown"):
+                        visit(inner, depth + 1)
             return
-        if kind not in _MANIFEST_TYPES and "layers" not in document:
+        if kind not in MANIFEST_TYPES and "layers" not in document:
             return
-        place = described.get("platform")
-        rank = 1
-        if isinstance(place, dict):
-            offered.append(f"{place.get('os')}/{place.get('architecture')}")
-            rank = _rank(place, wanted, variant)
-        if rank:
-            found.append((rank, document))
+        entry = read_descriptor(described)
+        offered.append(entry.platform or "one without a platform")
+        if entry.rank:
+            found.append((entry.rank, document))
 
     visit(descriptor, 0)
     if not found:
         raise ManifestError(
-            f"no image for linux/{wanted}, only for {', '.join(offered[:10]) or 'nothing'}"
+            f"no image for {host_platform()}, only for {', '.join(offered[:10]) or 'nothing'}"
         )
     return max(found, key=lambda pair: pair[0])[1]
-
-
-def _attestation(descriptor: dict[str, Any]) -> bool:
-    place = descriptor.get("platform")
-    return isinstance(place, dict) and place.get("os") == place.get("architecture") == "unknown"
-
-
-def _rank(place: dict[str, Any], wanted: str, variant: str) -> int:
-    """How well a platform fits: 0 not at all."""
-    if place.get("os") != "linux" or place.get("architecture") != wanted:
-        return 0
-    offered = place.get("variant") or ""
-    if offered == variant:
-        return 3
-    return 2 if not offered else int(wanted == "amd64")
-
-
-def _digest(descriptor: dict[str, Any]) -> str:
-    digest = string(descriptor, "digest")
-    if digest is None:
-        raise ManifestError("a descriptor has no digest")
-    check_digest(digest)
-    return digest
-
-
-def _size(descriptor: dict[str, Any]) -> int:
-    size = descriptor.get("size")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise ManifestError("a descriptor has no size")
-    return size
 
 
 def _blob_path(digest: str) -> str:
@@ -572,11 +507,12 @@ def _blob_path(digest: str) -> str:
 
 def _blob(files: ImageFiles, descriptor: dict[str, Any]) -> bytes:
     """Read a document and check its size, then its digest."""
-    digest = _digest(descriptor)
+    described = read_descriptor(descriptor)
+    digest = described.digest
     data = _read(files, _blob_path(digest))
     if data is None:
         raise ManifestError(f"the blob {digest} is missing")
-    if len(data) != _size(descriptor):
+    if len(data) != described.size:
         raise ManifestError(f"the blob {digest} has {len(data)} bytes")
     algorithm, encoded = check_digest(digest)
     if hashlib.new(algorithm, data).hexdigest() != encoded:

@@ -11,7 +11,6 @@ Source: spec ``images`` 5, 6, 14; upstream ``provisioner/docker/{store,metadata_
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import time
@@ -24,14 +23,29 @@ from containerizer.provisioner.config import ProvisionerConfig
 from containerizer.provisioner.documents import MAX_DOCUMENT, check_layer_id
 from containerizer.provisioner.layout import DockerLayout, tree_name
 from containerizer.provisioner.manifest import docker_manifest
-from containerizer.provisioner.offload import in_thread, run_operation
+from containerizer.provisioner.offload import in_thread
+from containerizer.provisioner.progress import PullTable
+from containerizer.provisioner.pullers import Puller, PullOrder
 from containerizer.provisioner.reference import Reference
-from containerizer.provisioner.staging import StagingArea
+from containerizer.provisioner.registry.credentials import parse_docker_config
+from containerizer.provisioner.registry.endpoint import parse_registry
+from containerizer.provisioner.registry.hosts import HostRules
+from containerizer.provisioner.registry.puller import RegistryConfig, RegistryPuller
+from containerizer.provisioner.registry.sources import InsecureRegistries
+from containerizer.provisioner.stores.archive_puller import ArchivePuller
+from containerizer.provisioner.stores.layers import LayerDirectory
 from containerizer.provisioner.trees import empty_directory
+from containerizer.secrets import SecretResolver
 from mesos_compat.base import checkpoint
-from mesos_compat.base.errors import CheckpointError, FlagError, ManifestError, ProvisionError
+from mesos_compat.base.errors import (
+    CheckpointError,
+    ContainerError,
+    FlagError,
+    ManifestError,
+    ProvisionError,
+)
 from mesos_compat.base.keyed import SingleFlight
-from mesos_compat.base.metrics import Metrics
+from mesos_compat.base.metrics import Metrics, TimerMetric
 from mesos_compat.base.scope import Scope
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.docker import spec_pb2 as spec
@@ -44,54 +58,86 @@ log = logging.getLogger(__name__)
 
 _PULL_TIMER = "containerizer/mesos/provisioner/docker_store/image_pull"
 
-#: Files of an unpacked archive or OCI layout, one of which makes a directory an image.
-_MARKERS = ("manifest.json", "oci-layout", "repositories")
-
 
 def create(config: ProvisionerConfig, scope: Scope, metrics: Metrics) -> Store:
     """Make the store of ``config``. Raises FlagError."""
-    registry = config.docker_registry
-    if registry.startswith("hdfs://"):
-        raise FlagError(
-            f"Failed to create Docker puller: '{registry}': HDFS is not supported yet: use a"
-            " local directory"
-        )
-    if not registry.startswith("/"):
-        if "://" not in registry:
-            raise FlagError(
-                "Failed to create Docker puller: Failed to create registry puller: Failed to"
-                " parse the default Docker registry: Missing scheme in url string"
-            )
-        log.warning(
-            "Registries are not supported yet: images come from the cache only until"
-            " --docker_registry is a local directory instead of %s",
-            registry,
-        )
     layout = DockerLayout(os.path.realpath(config.docker_store_dir))
+    layers = LayerDirectory(layout)
+    try:
+        puller = _puller(config, layers, scope)
+    except FlagError as error:
+        raise FlagError(f"Failed to create Docker puller: {error}") from error
     try:
         os.makedirs(layout.staging, exist_ok=True)
         os.makedirs(layout.garbage, exist_ok=True)
     except OSError as error:
         raise FlagError(f"Failed to create Docker store directory: {error}") from error
-    return DockerStore(layout, config, scope, metrics)
+    return DockerStore(
+        layers, puller, config.secrets, config.pulls, scope, metrics.timer(_PULL_TIMER)
+    )
+
+
+def _puller(config: ProvisionerConfig, layers: LayerDirectory, scope: Scope) -> Puller:
+    registry = config.docker_registry
+    if registry.startswith("hdfs://"):
+        raise FlagError(f"'{registry}': HDFS is not supported yet: use a local directory")
+    if registry.startswith("/"):
+        return ArchivePuller(registry, layers, config.limits)
+    try:
+        return RegistryPuller(_registry_config(config), layers, config.limits, scope)
+    except FlagError as error:
+        raise FlagError(f"Failed to create registry puller: {error}") from error
+
+
+def _registry_config(config: ProvisionerConfig) -> RegistryConfig:
+    try:
+        default = parse_registry(config.docker_registry)
+    except FlagError as error:
+        raise FlagError(f"Failed to parse the default Docker registry: {error}") from error
+    credentials = None
+    try:
+        if config.docker_config is not None:
+            credentials = parse_docker_config(config.docker_config, helpers=True)
+    except ManifestError as error:
+        raise FlagError(f"Failed to parse docker config: {error}") from error
+    try:
+        insecure = InsecureRegistries.parse(config.docker_insecure_registries)
+    except ManifestError as error:
+        raise FlagError(f"Failed to parse the insecure registries: {error}") from error
+    mirrors = config.docker_registry_mirrors
+    if mirrors is not None and not os.path.exists(mirrors):
+        raise FlagError(f"The mirrors '{mirrors}' do not exist")
+    return RegistryConfig(
+        default,
+        HostRules(mirrors, config.docker_registry_certs, insecure),
+        credentials,
+        stall_timeout_s=config.fetcher_stall_timeout_s,
+    )
 
 
 class DockerStore:
     """Images by the text of their reference. Used from one event loop."""
 
     def __init__(
-        self, layout: DockerLayout, config: ProvisionerConfig, scope: Scope, metrics: Metrics
+        self,
+        layers: LayerDirectory,
+        puller: Puller,
+        secrets: SecretResolver,
+        table: PullTable,
+        scope: Scope,
+        timer: TimerMetric,
     ) -> None:
-        self._layout = layout
-        self._staging = StagingArea(layout.staging)
-        self._registry = config.docker_registry
-        self._limits = config.limits
+        self._layout = layers.layout
+        self._staging = layers.staging
+        self._puller = puller
+        self._secrets = secrets
+        self._table = table
         self._scope = scope
-        self._timer = metrics.timer(_PULL_TIMER)
+        self._timer = timer
         self._pulls: SingleFlight[str, stored.Image] = SingleFlight(scope)
         self._under_way = 0
-        #: One pull at a time puts its layers into the store and rewrites the record.
-        self._publishing = asyncio.Lock()
+        #: One at a time rewrites the record.
+        self._recording = asyncio.Lock()
         self._sweeping = asyncio.Lock()
         #: What ``storedImages`` holds, by the text of the reference.
         self._images: dict[str, stored.Image] = {}
@@ -115,7 +161,7 @@ class DockerStore:
             if found is not None:
                 return found
         pulled = await self._pulls.run(
-            key, lambda: self._pull(reference, backend), f"pull docker image {key}"
+            key, lambda: self._pull(reference, image, backend), f"pull docker image {key}"
         )
         found = await in_thread(self._info, pulled, backend)
         if found is None:
@@ -131,7 +177,7 @@ class DockerStore:
             for image in excluded
             if image.type == pb.Image.DOCKER
         }
-        async with self._publishing:
+        async with self._recording:
             kept = {key: image for key, image in self._images.items() if key in wanted}
             await in_thread(self._write_images, kept)
             self._images = kept
@@ -144,64 +190,54 @@ class DockerStore:
         """Let other agents have the staging directory."""
         self._staging.close()
 
-    async def _pull(self, reference: Reference, backend: str) -> stored.Image:
+    async def _pull(self, reference: Reference, image: pb.Image, backend: str) -> stored.Image:
         self._under_way += 1
         try:
             with self._timer.time():
-                return await self._pull_into_store(reference, backend)
+                return await self._pull_and_record(reference, image, backend)
         finally:
             self._under_way -= 1
 
-    async def _pull_into_store(self, reference: Reference, backend: str) -> stored.Image:
-        archive = await in_thread(self._archive, reference)
-        async with self._staging.directory() as staging:
-            log.info("Docker image %s: pulling from %s", reference, archive)
-            answer = await run_operation(
-                "pull_archive",
-                {
-                    "path": archive,
-                    "reference": str(reference),
-                    "staging": staging,
-                    "tree": tree_name(backend),
-                    "layers": self._layout.layers,
-                },
-                self._limits,
-                subject=f"image '{reference}' from '{archive}'",
-            )
-            for name in (*answer["layer_ids"], answer["config_digest"] or "none"):
-                check_layer_id(name)
-            image = stored.Image(
+    async def _pull_and_record(
+        self, reference: Reference, image: pb.Image, backend: str
+    ) -> stored.Image:
+        config = await self._docker_config(image)
+        with self._table.pull(str(reference)) as progress:
+            log.info("Docker image %s: pulling", reference)
+            order = PullOrder(reference, tree_name(backend), progress, config)
+            pulled = await self._puller.pull(order)
+            made = stored.Image(
                 reference=spec.ImageReference(
                     registry=reference.registry,
                     repository=reference.repository,
                     tag=reference.tag,
                     digest=reference.digest,
                 ),
-                layer_ids=answer["layer_ids"],
-                config_digest=answer["config_digest"],
+                layer_ids=pulled.layer_ids,
+                config_digest=pulled.config_digest,
             )
-            async with self._publishing:
-                await in_thread(self._publish, staging, image, tree_name(backend))
-                images = {**self._images, str(reference): image}
+            async with self._recording:
+                images = {**self._images, str(reference): made}
                 await in_thread(self._write_images, images)
                 self._images = images
-        log.info("Docker image %s: pulled, %d layers", reference, len(image.layer_ids))
-        return image
-
-    def _archive(self, reference: Reference) -> str:
-        """Return the archive of an image, or the directory with its unpacked content."""
-        if not self._registry.startswith("/"):
-            raise ProvisionError(
-                f"Failed to pull image '{reference}': registries are not supported yet: use a"
-                " local directory for --docker_registry"
+            log.info(
+                "Docker image %s: pulled from %s in %.2f s, %d layers%s",
+                reference,
+                progress.source,
+                progress.elapsed_s,
+                len(pulled.layer_ids),
+                f", {progress.received} bytes" if progress.layers else "",
             )
-        # Not os.path.join: a name that begins with "/" must stay below the directory, too.
-        path = f"{self._registry.rstrip('/')}/{reference}"
-        if os.path.exists(f"{path}.tar"):
-            return f"{path}.tar"
-        if any(os.path.isfile(os.path.join(path, marker)) for marker in _MARKERS):
-            return path
-        raise ProvisionError(f"Failed to find archive for image '{reference}' at '{path}.tar'")
+        return made
+
+    async def _docker_config(self, image: pb.Image) -> bytes | None:
+        """Return the credentials that an image brings along."""
+        if not image.docker.HasField("config"):
+            return None
+        try:
+            return await self._secrets.resolve(image.docker.config)
+        except ContainerError as error:
+            raise ProvisionError(str(error)) from error
 
     def _info(self, image: stored.Image, backend: str) -> ImageInfo | None:
         """Describe an image; ``None`` if a part of it is missing for ``backend``."""
@@ -215,19 +251,6 @@ class DockerStore:
                 return None
         path = config or self._layout.manifest(image.layer_ids[-1])
         return ImageInfo(layers, docker_manifest=_read_manifest(path), config=config)
-
-    def _publish(self, staging: str, image: stored.Image, tree: str) -> None:
-        """Move what a pull made into the store. What is there already stays."""
-        try:
-            # Nobody else on this host may run the setuid programs of images.
-            os.makedirs(self._layout.layers, 0o700, exist_ok=True)
-            for layer_id in image.layer_ids:
-                _move_layer(os.path.join(staging, layer_id), self._layout.layer(layer_id), tree)
-            if image.HasField("config_digest"):
-                source = os.path.join(staging, image.config_digest)
-                os.replace(source, self._layout.layer(image.config_digest))
-        except OSError as error:
-            raise ProvisionError(f"Failed to move layers into the store: {error}") from error
 
     def _read_images(self) -> dict[str, stored.Image]:
         path = self._layout.images
@@ -283,22 +306,6 @@ class DockerStore:
     async def _sweep(self) -> None:
         async with self._sweeping:
             await in_thread(empty_directory, self._layout.garbage)
-
-
-def _move_layer(source: str, target: str, tree: str) -> None:
-    """Give a layer its final name. If it has one for another backend, add what is missing."""
-    if not os.path.isdir(source):
-        return
-    try:
-        os.rename(source, target)
-        return
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-    # The tree comes last: it is what makes a layer usable.
-    for name in sorted(os.listdir(source), key=lambda name: name == tree):
-        if not os.path.lexists(os.path.join(target, name)):
-            os.rename(os.path.join(source, name), os.path.join(target, name))
 
 
 def _read_manifest(path: str) -> docker.ImageManifest:

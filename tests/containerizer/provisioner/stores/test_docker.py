@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -244,19 +245,41 @@ async def test_record_that_leads_out(tmp_path: Path) -> None:
             await store.get(docker("a"), "copy")
 
 
-async def test_registries_are_not_there_yet(tmp_path: Path) -> None:
-    config = ProvisionerConfig(str(tmp_path), docker_store_dir=str(tmp_path / "store"))
-    async with Scope("test", on_error=lambda name, error: None) as scope:
-        store = create(config, scope, Metrics())
-        with pytest.raises(ProvisionError, match="registries are not supported yet"):
-            await store.get(docker("a"), "copy")
-
-
-@pytest.mark.parametrize("registry", ["foo", "hdfs://x/y"])
-async def test_unusable_registries(tmp_path: Path, registry: str) -> None:
+@pytest.mark.parametrize(
+    ("registry", "why"),
+    [
+        ("hdfs://x/y", "'hdfs://x/y': HDFS is not supported yet"),
+        ("foo", "Missing scheme in url string"),
+        ("https://", "Host not found in url"),
+        ("https://a:1:2", "Found multiple ports in url"),
+        ("https://a:b", "Failed to parse port: 'b'"),
+        ("ftp://a", "Unable to determine port from url"),
+    ],
+)
+async def test_unusable_registries(tmp_path: Path, registry: str, why: str) -> None:
     config = ProvisionerConfig(
         str(tmp_path), docker_store_dir=str(tmp_path), docker_registry=registry
     )
+    async with Scope("test") as scope:
+        with pytest.raises(FlagError) as error:
+            create(config, scope, Metrics())
+    prefix = "Failed to create Docker puller: "
+    if not registry.startswith("hdfs"):
+        prefix += "Failed to create registry puller: Failed to parse the default Docker registry: "
+    assert str(error.value).startswith(prefix + why)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"docker_config": {"auths": {"a": "b"}}},
+        {"docker_config": {"credsStore": "../x"}},
+        {"docker_insecure_registries": "10.0.0.0/x"},
+        {"docker_registry_mirrors": "/does/not/exist"},
+    ],
+)
+async def test_unusable_flags_of_registries(tmp_path: Path, flags: dict[str, Any]) -> None:
+    config = ProvisionerConfig(str(tmp_path), docker_store_dir=str(tmp_path), **flags)
     async with Scope("test") as scope:
         with pytest.raises(FlagError, match="Failed to create Docker puller: "):
             create(config, scope, Metrics())
