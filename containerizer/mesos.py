@@ -82,11 +82,12 @@ class _Handle:
         task = asyncio.current_task()
         assert task is not None
         self._step = task
+        during = self.container.state.name.lower()
         try:
             return await step
         except asyncio.CancelledError:
             if self._interrupted and task.uncancel() == 0:
-                self.go_on(self.container.state.name.lower())
+                self.go_on(during)
             raise
         finally:
             self._step = None

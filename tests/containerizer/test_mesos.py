@@ -42,6 +42,9 @@ N = ContainerId("n", C)
 #: The steps of a launch with an image, in order.
 LAUNCH = ("provision c", "a prepare c", "b prepare c", "fork c", "a isolate c")
 
+#: In which state of the container a step is taken, if not in PREPARING.
+DURING = {"provision c": "provisioning", "a isolate c": "isolating"}
+
 ALWAYS_KEPT = pb.Image(type=pb.Image.DOCKER, docker=pb.Image.Docker(name="kept"))
 
 DESTROY_ERRORS = "containerizer/mesos/container_destroy_errors"
@@ -203,7 +206,8 @@ async def test_destroy_during_each_step(world: World, step: str) -> None:
     assert not any("cleanup" in done for done in world.steps.done)
     if step != "provision c":
         world.steps.release(step)
-    with pytest.raises(LaunchAborted, match="Container is being destroyed during "):
+    during = DURING.get(step, "preparing")
+    with pytest.raises(LaunchAborted, match=rf"^Container is being destroyed during {during}$"):
         await launch
     ended = await destroy
     assert ended is not None
