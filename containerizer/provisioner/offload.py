@@ -15,8 +15,9 @@ from functools import partial
 from typing import IO, Any, ParamSpec, TypeVar
 
 from containerizer.provisioner.unpack import UnpackLimits
+from containerizer.provisioner.workers import unwrap
 from mesos_compat.base import procs
-from mesos_compat.base.errors import ManifestError, ProvisionError, UnpackError
+from mesos_compat.base.errors import ProvisionError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,8 +25,6 @@ R = TypeVar("R")
 log = logging.getLogger(__name__)
 
 _MODULE = "containerizer.provisioner.program"
-
-_KINDS = {"manifest": ManifestError, "unpack": UnpackError}
 
 
 async def run_operation(
@@ -67,10 +66,7 @@ def _answer(ended: procs.Completed, subject: str) -> dict[str, Any]:
         last = ended.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2][:500]
         log.error("The program that unpacks %s %s: %s", subject, ended.end, last)
         raise ProvisionError(f"Failed to unpack {subject}: the program {ended.end} {last}".strip())
-    if "error" in found:
-        raise _KINDS.get(str(found.get("kind")), ProvisionError)(str(found["error"]))
-    done = found["done"]
-    assert isinstance(done, dict)
+    done = unwrap(found, subject)
     for warning in done.get("warnings", ()):
         log.warning("Unpacking %s: left out %s", subject, warning)
     return done

@@ -11,15 +11,16 @@ Imports the standard library and modules without protobuf and asyncio only: it s
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import resource
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from containerizer.linux import prctl
 from containerizer.provisioner.documents import check_digest, check_layer_id
 from containerizer.provisioner.reference import Reference
 from containerizer.provisioner.stores.archive import (
@@ -32,19 +33,21 @@ from containerizer.provisioner.stores.archive import (
 from containerizer.provisioner.streams import BlobContent, FileRegion, PipeSource
 from containerizer.provisioner.trees import copy_layers
 from containerizer.provisioner.unpack import (
-    Extraction,
+    Place,
     UnpackLimits,
     convert_whiteouts,
     unpack_tar,
 )
-from mesos_compat.base.errors import ManifestError, MesosCompatError, UnpackError
+from containerizer.provisioner.workers import Work, answer_of, confine, run_all
+from mesos_compat.base.errors import UnpackError
 
 #: Memory in bytes of one process; an xz stream of the strongest preset needs 65 MiB.
 MEMORY_BYTES = 2 << 30
 
 _OVERLAY_TREE = "rootfs.overlay"
 
-_PR_SET_PDEATHSIG = 1
+#: A code in which each byte is one character: names in an answer.
+_BYTES = "latin-1"
 
 
 def pull_archive(request: dict[str, Any]) -> dict[str, Any]:
@@ -57,10 +60,10 @@ def pull_archive(request: dict[str, Any]) -> dict[str, Any]:
     staging = str(request["staging"])
     tree = str(request["tree"])
     limits = UnpackLimits(**request["limits"])
-    warnings: list[str] = []
+    work: list[Work] = []
     with open_image(str(request["path"]), staging, limits) as files:
         image = find_image(files, Reference.parse(str(request["reference"])), staging)
-        for layer in image.layers:
+        for layer in sorted(image.layers, key=lambda layer: _size(files, layer), reverse=True):
             check_layer_id(layer.layer_id)
             stored = os.path.join(str(request["layers"]), layer.layer_id)
             if os.path.isdir(os.path.join(stored, tree)) and all(
@@ -71,15 +74,17 @@ def pull_archive(request: dict[str, Any]) -> dict[str, Any]:
             os.mkdir(made, 0o755)
             for name, data in layer.files:
                 _write(os.path.join(made, name), data)
-            try:
-                result = _unpack_found(files, layer, os.path.join(made, tree), limits)
-            except UnpackError as error:
-                raise UnpackError(
-                    f"Collect failed: Failed to extract layer '{layer.layer_id}' of image"
-                    f" '{request['reference']}' from '{request['path']}': {error}"
-                ) from error
-            _convert(os.path.join(made, tree), result)
-            warnings += _told(result)
+            prefix = (
+                f"Collect failed: Failed to extract layer '{layer.layer_id}' of image"
+                f" '{request['reference']}' from '{request['path']}': "
+            )
+            work.append(
+                Work(
+                    f"layer '{layer.layer_id}'",
+                    partial(_unpack_found, files, layer, os.path.join(made, tree), limits, prefix),
+                )
+            )
+        warnings = _convert(run_all(work))
         if image.config is not None:
             _write(os.path.join(staging, image.config[0]), image.config[1])
     return {
@@ -99,28 +104,28 @@ def unpack_layer(request: dict[str, Any]) -> dict[str, Any]:
     layer_id = check_layer_id(str(request["layer_id"]))
     digest, diff_id = str(request["digest"]), request["diff_id"]
     made = os.path.join(str(request["staging"]), layer_id)
-    tree = os.path.join(made, str(request["tree"]))
-    source = PipeSource(int(request["blob_fd"]), request["size"])
-    try:
-        content = BlobContent(
-            source,
-            most=limits.size_bytes,
-            content_hash=None if diff_id in (None, digest) else check_digest(diff_id)[0],
-            blob_hash=check_digest(digest)[0],
-        )
-        os.mkdir(made, 0o755)
-        result = _unpack_tree(content, tree, limits)
-        if diff_id not in (None, digest):
-            _expect("content", diff_id, content.content_digest())
-        _expect("blob", digest, content.blob_digest())
-    except UnpackError as error:
-        raise UnpackError(
-            f"Collect failed: Failed to extract layer '{layer_id}': {error}"
-        ) from error
-    finally:
-        source.close()
-    _convert(tree, result)
-    return {"warnings": _told(result)}
+    os.mkdir(made, 0o755)
+
+    def unpack() -> dict[str, Any]:
+        source = PipeSource(int(request["blob_fd"]), request["size"])
+        try:
+            content = BlobContent(
+                source,
+                most=limits.size_bytes,
+                content_hash=None if diff_id in (None, digest) else check_digest(diff_id)[0],
+                blob_hash=check_digest(digest)[0],
+            )
+            found = _unpack_tree(content, os.path.join(made, str(request["tree"])), limits)
+            if diff_id not in (None, digest):
+                _expect("content", diff_id, content.content_digest())
+            _expect("blob", digest, content.blob_digest())
+        except UnpackError as error:
+            raise UnpackError(
+                f"Collect failed: Failed to extract layer '{layer_id}': {error}"
+            ) from error
+        return found
+
+    return {"warnings": _convert(run_all([Work(f"layer '{layer_id}'", unpack)]))}
 
 
 def unpack_aci(request: dict[str, Any]) -> dict[str, Any]:
@@ -131,24 +136,21 @@ def unpack_aci(request: dict[str, Any]) -> dict[str, Any]:
     """
     limits = UnpackLimits(**request["limits"])
     path = str(request["path"])
-    target = str(request["target"])
-    os.mkdir(target, 0o755)
     try:
         source = _open_regular(path)
     except OSError as error:
         raise UnpackError(f"Failed to open '{path}': {error.strerror}") from error
-    root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    content = BlobContent(FileRegion(source), most=limits.size_bytes, content_hash="sha512")
-    try:
-        result = unpack_tar(content, root, limits, _appc_place)
-        content.drain()
-    except UnpackError as error:
-        raise UnpackError(f"Failed to extract the image '{path}': {error}") from error
-    finally:
-        content.close()
-        os.close(root)
-        os.close(source)
-    return {"id": f"sha512-{content.content_digest()}", "warnings": _told(result)}
+
+    def unpack() -> dict[str, Any]:
+        content = BlobContent(FileRegion(source), most=limits.size_bytes, content_hash="sha512")
+        try:
+            found = _unpack_tree(content, str(request["target"]), limits, _appc_place)
+        except UnpackError as error:
+            raise UnpackError(f"Failed to extract the image '{path}': {error}") from error
+        return {"id": f"sha512-{content.content_digest()}", "warnings": found["warnings"]}
+
+    [answer] = run_all([Work(f"the image '{path}'", unpack)])
+    return answer
 
 
 def copy_tree(request: dict[str, Any]) -> dict[str, Any]:
@@ -172,25 +174,15 @@ def main() -> int:
     """Do one request."""
     _confine()
     request = json.load(sys.stdin)
-    try:
-        answer: dict[str, Any] = {"done": _OPERATIONS[request["operation"]](request)}
-    except ManifestError as error:
-        answer = {"error": str(error), "kind": "manifest"}
-    except MesosCompatError as error:
-        answer = {"error": str(error), "kind": "unpack"}
-    except MemoryError:
-        answer = {"error": "The image needs too much memory to be read", "kind": "unpack"}
-    except OSError as error:
-        answer = {"error": f"Failed to unpack the image: {error}", "kind": "unpack"}
+    answer = answer_of(lambda: _OPERATIONS[request["operation"]](request))
     json.dump(answer, sys.stdout)
     sys.stdout.flush()
     return 0
 
 
 def _confine() -> None:
-    """Die with the parent, limit memory, leave no core, be the first to go when memory ends."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    """Die with the parent, limit memory, leave no core."""
+    prctl.set_parent_death_signal(signal.SIGKILL)
     os.umask(0o022)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -200,41 +192,76 @@ def _confine() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 
 
+def _size(files: ImageFiles, layer: FoundLayer) -> int:
+    found = files.region(layer.path)
+    return 0 if found is None else found[2]
+
+
 def _unpack_found(
-    files: ImageFiles, layer: FoundLayer, tree: str, limits: UnpackLimits
-) -> Extraction:
-    content = contents(files, layer, limits)
-    result = _unpack_tree(content, tree, limits)
-    if layer.diff_id is not None:
-        _expect("content", layer.diff_id, content.content_digest())
-    if layer.digest is not None:
-        _expect("blob", layer.digest, content.blob_digest())
-    return result
+    files: ImageFiles, layer: FoundLayer, tree: str, limits: UnpackLimits, prefix: str
+) -> dict[str, Any]:
+    try:
+        content = contents(files, layer, limits)
+        found = _unpack_tree(content, tree, limits)
+        if layer.diff_id is not None:
+            _expect("content", layer.diff_id, content.content_digest())
+        if layer.digest is not None:
+            _expect("blob", layer.digest, content.blob_digest())
+    except UnpackError as error:
+        raise UnpackError(f"{prefix}{error}") from error
+    return found
 
 
-def _unpack_tree(content: BlobContent, tree: str, limits: UnpackLimits) -> Extraction:
-    """Unpack ``content`` and read it to its end."""
+def _unpack_tree(
+    content: BlobContent, tree: str, limits: UnpackLimits, place: Place | None = None
+) -> dict[str, Any]:
+    """Unpack ``content`` into the new directory ``tree`` and read it to its end, confined.
+
+    Returns warnings and, for an overlay, where whiteouts may be.
+    """
     os.mkdir(tree, 0o755)
     root = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        result = unpack_tar(content, root, limits)
+        confine(root)
+        result = unpack_tar(content, root, limits, place)
         content.drain()
     finally:
         content.close()
         os.close(root)
-    return result
+    warnings = list(result.warnings)
+    if result.omitted_warnings:
+        warnings.append(f"{result.omitted_warnings} more")
+    whiteouts: list[tuple[str, list[str]]] = []
+    if os.path.basename(tree) == _OVERLAY_TREE:
+        whiteouts = [
+            (b"/".join(parts).decode(_BYTES), [name.decode(_BYTES) for name in names])
+            for parts, names in result.whiteouts.items()
+        ]
+    return {"tree": tree, "warnings": warnings, "whiteouts": whiteouts}
 
 
-def _convert(tree: str, result: Extraction) -> None:
-    """Give whiteouts the form that the backend of this tree knows."""
-    if os.path.basename(tree) != _OVERLAY_TREE:
-        return
-    try:
-        convert_whiteouts(tree, result.whiteouts)
-    except (UnpackError, OSError) as error:
-        raise UnpackError(
-            f"Collect failed: Failed to convert the whiteout files under '{tree}': {error}"
-        ) from error
+def _convert(found: list[dict[str, Any]]) -> list[str]:
+    """Give the whiteouts of overlay trees their form; return all warnings.
+
+    Needs rights that the workers do not have.
+    """
+    warnings: list[str] = []
+    for each in found:
+        warnings += each["warnings"]
+        whiteouts = {
+            tuple(path.encode(_BYTES).split(b"/")) if path else (): [
+                name.encode(_BYTES) for name in names
+            ]
+            for path, names in each["whiteouts"]
+        }
+        try:
+            convert_whiteouts(each["tree"], whiteouts)
+        except (UnpackError, OSError) as error:
+            raise UnpackError(
+                f"Collect failed: Failed to convert the whiteout files under '{each['tree']}':"
+                f" {error}"
+            ) from error
+    return warnings
 
 
 def _expect(what: str, wanted: str, found: str) -> None:
@@ -247,13 +274,6 @@ def _appc_place(parts: list[bytes]) -> list[bytes] | None:
     if not parts or parts[0] == b"rootfs" or parts == [b"manifest"]:
         return parts or None
     return None
-
-
-def _told(result: Extraction) -> list[str]:
-    told = list(result.warnings)
-    if result.omitted_warnings:
-        told.append(f"{result.omitted_warnings} more")
-    return told
 
 
 def _open_regular(path: str) -> int:

@@ -10,7 +10,9 @@ Source: spec ``images`` 4.10.
 from __future__ import annotations
 
 import bz2
+import contextlib
 import hashlib
+import importlib
 import lzma
 import os
 import queue
@@ -22,6 +24,15 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from mesos_compat.base.errors import UnpackError
+
+# All of them here: a process that reads hostile data cannot load modules any more.
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+_igzip: Any = None
+with contextlib.suppress(ImportError):  # no package for some kinds of processors
+    _igzip = importlib.import_module("isal.igzip_lib")
 
 #: Bytes read from a file at once, and most bytes that one step of a decompressor gives.
 CHUNK = 512 << 10
@@ -363,11 +374,9 @@ def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _gzip_decompressor() -> Callable[[], Any]:
     """Return what makes decompressors: those of ISA-L take half the time of zlib's."""
-    try:
-        from isal import igzip_lib
-    except ImportError:  # no package for this kind of processor
+    if _igzip is None:
         return _Zlib
-    return lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+    return lambda: _igzip.IgzipDecompressor(flag=_igzip.DECOMP_GZIP)
 
 
 class _Zlib:
@@ -411,15 +420,7 @@ def _unlzma(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    return _streams(chunks, _zstd_module().ZstdDecompressor, "zstd")
-
-
-def _zstd_module() -> Any:
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
-    return zstd
+    return _streams(chunks, zstd.ZstdDecompressor, "zstd")
 
 
 def _streams(chunks: Iterator[bytes], make: Callable[[], Any], name: str) -> Iterator[bytes]:

@@ -76,7 +76,7 @@ def remove_entry(parent: int, name: bytes) -> None:
     except FileNotFoundError:
         pass
     except (IsADirectoryError, PermissionError):
-        with Root(f"/proc/self/fd/{parent}") as root:
+        with Root.of(parent) as root:
             root.remove(os.fsdecode(name))
 
 

@@ -6,7 +6,7 @@ root, one component at a time and never through a symbolic link, so nothing outs
 touched whatever the archive says. Whiteouts are written as the plain files they are;
 ``convert_whiteouts`` then gives them the form that overlayfs knows.
 
-Runs in a process of its own (``containerizer.provisioner.program``).
+Runs in a process that reaches nothing else (``containerizer.provisioner.workers``).
 
 Source: spec ``images`` 4.9, 4.10, 11.5.
 """
@@ -38,6 +38,10 @@ _SET_ID = stat.S_ISUID | stat.S_ISGID
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+#: Moves or leaves out (``None``) members by the components of their names.
+Place = Callable[[list[bytes]], list[bytes] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ def unpack_tar(
     stream: ByteStream,
     root_fd: int,
     limits: UnpackLimits,
-    place: Callable[[list[bytes]], list[bytes] | None] | None = None,
+    place: Place | None = None,
 ) -> Extraction:
     """Write the members of a tar archive below ``root_fd``. Raises UnpackError.
 
@@ -115,7 +119,7 @@ def unpack_tar(
 def shown(name: bytes) -> str:
     """Return a name of an archive in a form fit for messages and logs."""
     text = name[:200].decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 def components(name: bytes) -> list[bytes]:
@@ -148,7 +152,7 @@ class _Extractor:
         self,
         root_fd: int,
         limits: UnpackLimits,
-        place: Callable[[list[bytes]], list[bytes] | None] | None,
+        place: Place | None,
     ) -> None:
         self.result = Extraction()
         self._root = _Open(b"", root_fd, False)

@@ -60,6 +60,14 @@ class Root:
         self.path = os.fsdecode(path)
         self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
+    @classmethod
+    def of(cls, fd: int) -> Root:
+        """Return an open directory as a root; ``fd`` stays the caller's."""
+        made = object.__new__(cls)
+        made.path = f"descriptor {fd}"
+        made.fd = os.dup(fd)
+        return made
+
     def below(self, path: str) -> Root:
         """Return the directory ``path`` as a root of its own, which the caller closes."""
         made = object.__new__(Root)
