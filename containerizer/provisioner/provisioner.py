@@ -10,6 +10,7 @@ Deviation: a damaged record of layers does not stop the agent, only the pruning 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import uuid
@@ -220,10 +221,28 @@ class ImageProvisioner:
         self._containers.pop(container_id, None)
         directory = self._layout.container(container_id)
         try:
-            await in_thread(remove_tree, directory)
+            if not self._remove_emptied(container_id, entry):
+                await in_thread(remove_tree, directory)
         except OSError as error:
             self._remove_errors.increment()
             log.error("Failed to remove the directory '%s': %s", directory, error)
+
+    def _remove_emptied(self, container_id: ContainerId, entry: _Provisioned) -> bool:
+        """Remove what the backends leave: some directories. ``False`` if there is more."""
+        backends = self._layout.backends(container_id)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._layout.layers(container_id))
+            for name in entry.rootfses:
+                backend = self._layout.backend(container_id, name)
+                for kind in os.listdir(backend):
+                    os.rmdir(os.path.join(backend, kind))
+                os.rmdir(backend)
+            os.rmdir(backends)
+            os.rmdir(self._layout.container(container_id))
+        except OSError:
+            return False
+        return True
 
     async def _destroy_nested(self, container_id: ContainerId) -> None:
         failures: list[str] = []

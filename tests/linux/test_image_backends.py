@@ -54,14 +54,38 @@ class TestOverlay(BackendSuite):
         upper, work = await backend.provision(layers, rootfs, directory)
         scratch = f"{directory}/scratch/r"
         assert (upper, work) == (f"{scratch}/upperdir", f"{scratch}/workdir")
-        assert sorted(os.listdir(scratch)) == ["links", "upperdir", "workdir"]
+        assert sorted(os.listdir(scratch)) == ["upperdir", "workdir"]
         entry = next(e for e in mountinfo.read() if e.target == rootfs)
-        assert f"lowerdir={os.readlink(f'{scratch}/links')}/0" in entry.super_options
         assert entry.shared
         assert await backend.destroy(rootfs, directory) is True
         assert await backend.destroy(rootfs, directory) is False
+        assert not os.path.exists(scratch)
         assert os.listdir(tmp_path / "short") == []
         assert not any(e.target.startswith(str(tmp_path)) for e in mountinfo.read())
+
+    @pytest.mark.parametrize(
+        ("names", "linked"),
+        [
+            (["sha256:aa", "b b"], False),
+            (["a,b", "c"], True),
+            (["a\\", "c"], True),
+            ([f"{number}-{'x' * 200}" for number in range(20)], True),
+        ],
+    )
+    async def test_names_of_layers(self, tmp_path: Path, names: list[str], linked: bool) -> None:
+        backend = self.make(tmp_path)
+        rootfs, directory = self.paths(tmp_path)
+        layers = [str(tmp_path / name) for name in names]
+        for number, layer in enumerate(layers):
+            os.mkdir(layer)
+            Path(layer, "top").write_text(str(number))
+        await backend.provision(layers, rootfs, directory)
+        try:
+            assert Path(rootfs, "top").read_text() == str(len(layers) - 1)
+            assert os.path.lexists(f"{directory}/scratch/r/links") is linked
+        finally:
+            assert await backend.destroy(rootfs, directory) is True
+        assert os.listdir(tmp_path / "short") == []
 
     async def test_too_many_layers(self, tmp_path: Path) -> None:
         rootfs, directory = self.paths(tmp_path)

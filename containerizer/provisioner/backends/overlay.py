@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The overlay backend: layers stay where they are, what a container writes goes to a directory.
 
-The options of a mount must fit into a page, and ids of layers contain ``:``; so layers get short
+The options of a mount must fit into a page. Where the paths of the layers do not, layers get short
 names: numbered links in a directory of their own below the temporary directory. What does not fit
 even so is given to the kernel layer by layer (since Linux 6.7).
 
@@ -37,6 +37,8 @@ _VOLATILE = ",volatile"
 _PROBE = ".overlay-"
 _OPAQUE = "trusted.overlay.opaque"
 
+#: What means something in the options of a mount, beside the ``:`` of layers.
+_SPECIAL = ",\\"
 #: The kernel takes one page of options, the terminating zero included.
 MAX_OPTIONS = 4095
 
@@ -67,9 +69,8 @@ class OverlayBackend:
         if not layers:
             raise ProvisionError("No filesystem layer provided")
         scratch = ScratchLayout.of(rootfs, backend_dir)
-        await in_thread(
-            _provision, list(layers), rootfs, scratch, self._temporary_dir, self._volatile
-        )
+        # A few directories and a mount: less than a thread would cost.
+        _provision(list(layers), rootfs, scratch, self._temporary_dir, self._volatile)
         return scratch.upperdir, scratch.workdir
 
     async def destroy(self, rootfs: str, backend_dir: str) -> bool:
@@ -97,24 +98,20 @@ def _visible(layers: list[str]) -> list[str]:
 def _provision(
     layers: list[str], rootfs: str, scratch: ScratchLayout, temporary: str, volatile: bool
 ) -> None:
+    more = _VOLATILE if volatile else ""
     try:
         for directory in (rootfs, scratch.upperdir, scratch.workdir):
             os.makedirs(directory, 0o755, exist_ok=True)
-        # Known to whoever cleans up before it is there.
-        links = os.path.join(temporary, os.urandom(8).hex())
-        os.symlink(links, scratch.links)
-        try:
-            os.mkdir(links, 0o700)
-        except OSError:
-            os.unlink(scratch.links)
-            raise
         layers = _visible(_distinct(layers))
-        for number, layer in enumerate(layers):
-            os.symlink(layer, os.path.join(links, str(number)))
+        options = _options(layers, scratch, more)
+        links = None if options is not None else _link(layers, scratch, temporary)
     except OSError as error:
         raise ProvisionError(f"Failed to prepare rootfs '{rootfs}': {error}") from error
     try:
-        _mount(rootfs, links, len(layers), scratch, _VOLATILE if volatile else "")
+        if options is not None:
+            mount.mount("overlay", rootfs, "overlay", 0, options)
+        elif links is not None:
+            _mount(rootfs, links, len(layers), scratch, more)
         share(rootfs)
     except OSError as error:
         raise ProvisionError(
@@ -122,11 +119,39 @@ def _provision(
         ) from error
 
 
+def _options(layers: Sequence[str], scratch: ScratchLayout, more: str) -> str | None:
+    """Return the options that name the layers by their paths; ``None`` if they cannot."""
+    if any(char in path for path in (*layers, scratch.root) for char in _SPECIAL):
+        return None
+    lower = [layer.replace(":", "\\:") for layer in reversed(layers)]
+    options = _joined(lower, scratch, more)
+    return options if len(os.fsencode(options)) <= MAX_OPTIONS else None
+
+
+def _joined(lower: Sequence[str], scratch: ScratchLayout, more: str) -> str:
+    paths = f"upperdir={scratch.upperdir},workdir={scratch.workdir}"
+    return f"lowerdir={':'.join(lower)},{paths}{more}"
+
+
+def _link(layers: Sequence[str], scratch: ScratchLayout, temporary: str) -> str:
+    """Make short names for the layers; return their directory. Raises OSError."""
+    # Known to whoever cleans up before it is there.
+    links = os.path.join(temporary, os.urandom(8).hex())
+    os.symlink(links, scratch.links)
+    try:
+        os.mkdir(links, 0o700)
+    except OSError:
+        os.unlink(scratch.links)
+        raise
+    for number, layer in enumerate(layers):
+        os.symlink(layer, os.path.join(links, str(number)))
+    return links
+
+
 def _mount(rootfs: str, links: str, count: int, scratch: ScratchLayout, more: str) -> None:
     """Mount the layers ``links``/0 (bottom) to ``count`` - 1. Raises OSError, ProvisionError."""
     lower = [os.path.join(links, str(number)) for number in reversed(range(count))]
-    options = f"lowerdir={':'.join(lower)},upperdir={scratch.upperdir},workdir={scratch.workdir}"
-    options += more
+    options = _joined(lower, scratch, more)
     if len(os.fsencode(options)) <= MAX_OPTIONS:
         mount.mount("overlay", rootfs, "overlay", 0, options)
         return
@@ -152,8 +177,10 @@ def _destroy(rootfs: str, scratch: ScratchLayout) -> bool:
     if was_mounted:
         try:
             remove_tree(rootfs)
+            # Here, off the event loop: it may be large.
+            remove_tree(scratch.root)
         except OSError as error:
-            log.error("Failed to remove rootfs directory '%s': %s", rootfs, error)
+            log.error("Failed to remove the directories of rootfs '%s': %s", rootfs, error)
     return was_mounted
 
 

@@ -58,6 +58,9 @@ log = logging.getLogger(__name__)
 
 _PULL_TIMER = "containerizer/mesos/provisioner/docker_store/image_pull"
 
+#: How many manifests are remembered.
+_MANIFESTS = 64
+
 
 def create(config: ProvisionerConfig, scope: Scope, metrics: Metrics) -> Store:
     """Make the store of ``config``. Raises FlagError."""
@@ -141,6 +144,8 @@ class DockerStore:
         self._sweeping = asyncio.Lock()
         #: What ``storedImages`` holds, by the text of the reference.
         self._images: dict[str, stored.Image] = {}
+        #: Manifests read lately, by their path; what is in the store never changes.
+        self._manifests: dict[str, docker.ImageManifest] = {}
 
     async def recover(self) -> None:
         """Read the record of images; remove what earlier pulls and prunes left."""
@@ -157,13 +162,13 @@ class DockerStore:
         key = str(reference)
         known = self._images.get(key) if image.cached else None
         if known is not None:
-            found = await in_thread(self._info, known, backend)
+            found = await self._info(known, backend)
             if found is not None:
                 return found
         pulled = await self._pulls.run(
             key, lambda: self._pull(reference, image, backend), f"pull docker image {key}"
         )
-        found = await in_thread(self._info, pulled, backend)
+        found = await self._info(pulled, backend)
         if found is None:
             raise ProvisionError(f"Layers of image '{key}' vanished from {self._layout.layers}")
         return found
@@ -181,6 +186,7 @@ class DockerStore:
             kept = {key: image for key, image in self._images.items() if key in wanted}
             await in_thread(self._write_images, kept)
             self._images = kept
+            self._manifests.clear()
             needed = {layer_id for image in kept.values() for layer_id in image.layer_ids}
             needed |= {image.config_digest for image in kept.values() if image.config_digest}
             await in_thread(self._put_aside, needed, active)
@@ -239,7 +245,7 @@ class DockerStore:
         except ContainerError as error:
             raise ProvisionError(str(error)) from error
 
-    def _info(self, image: stored.Image, backend: str) -> ImageInfo | None:
+    async def _info(self, image: stored.Image, backend: str) -> ImageInfo | None:
         """Describe an image; ``None`` if a part of it is missing for ``backend``."""
         layers = tuple(self._layout.tree(layer_id, backend) for layer_id in image.layer_ids)
         if not layers or not all(os.path.isdir(layer) for layer in layers):
@@ -250,7 +256,13 @@ class DockerStore:
             if not os.path.isfile(config):
                 return None
         path = config or self._layout.manifest(image.layer_ids[-1])
-        return ImageInfo(layers, docker_manifest=_read_manifest(path), config=config)
+        manifest = self._manifests.get(path)
+        if manifest is None:
+            manifest = await in_thread(_read_manifest, path)
+            if len(self._manifests) >= _MANIFESTS:
+                self._manifests.clear()
+            self._manifests[path] = manifest
+        return ImageInfo(layers, docker_manifest=manifest, config=config)
 
     def _read_images(self) -> dict[str, stored.Image]:
         path = self._layout.images
