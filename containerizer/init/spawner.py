@@ -282,7 +282,7 @@ class _Spawner:
     def _start_helper(self, request: HelperRequest, descriptors: Sequence[int]) -> None:
         program = self._helpers[request.name]
         try:
-            if os.fork() == 0:
+            if fork() == 0:
                 self._be_helper(request, program, descriptors)
         except OSError as error:
             _report(descriptors[0], str(failure("Failed to clone child process", error)))

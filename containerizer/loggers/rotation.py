@@ -16,7 +16,6 @@ import contextlib
 import errno
 import gzip
 import os
-import shutil
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -257,7 +256,8 @@ class RotatingFile:
                     raise OSError(errno.EPERM, _PLAIN, name)
                 target = os.open(made, flags, _MODE, dir_fd=self._folder)
                 with open(target, "wb") as raw, gzip.GzipFile("", "wb", 6, raw, 0) as packed:
-                    shutil.copyfileobj(plain, packed, _COPY_BYTES)
+                    while piece := plain.read(_COPY_BYTES):
+                        packed.write(piece)
             os.unlink(name, dir_fd=self._folder)
         except OSError as error:
             self._failed("compress", name, error)
