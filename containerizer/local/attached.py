@@ -7,11 +7,15 @@ container has descriptors of its own, which no other process needs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from containerizer.init.helper import HelperRequest
 from containerizer.launcher.base import ForkedInit, ForkRequest, Launcher, Stdio
 from containerizer.launcher.linux import LinuxLauncher
+from containerizer.launcher.spawn import SpawnedInit
+from containerizer.loggers.base import HelperStarter
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
@@ -90,3 +94,22 @@ class AttachedLauncher:
     async def close(self) -> None:
         """Let go of helper processes; containers go on running."""
         await self._launcher.close()
+
+
+class DetachedHelpers:
+    """Starts helpers that do not hold on to our standard error. Implements HelperStarter.
+
+    Whoever reads all that a command says would wait for the end of what it left running.
+    """
+
+    def __init__(self, helpers: HelperStarter) -> None:
+        self._helpers = helpers
+
+    async def start_helper(self, request: HelperRequest, descriptors: Sequence[int]) -> SpawnedInit:
+        """Start a helper, which waits for its release. Raises LaunchError."""
+        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            given = [null if number == 2 else fd for number, fd in enumerate(descriptors)]
+            return await self._helpers.start_helper(request, given)
+        finally:
+            os.close(null)

@@ -9,7 +9,8 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from containerizer.api import Containerizer
 from containerizer.isolators.context import ContainerizerConfig
@@ -17,11 +18,13 @@ from containerizer.launcher.base import Launcher
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
 from containerizer.launcher.systemd import SystemdConfig
 from containerizer.linux import users
-from containerizer.local.attached import AttachedLauncher, Attachment
+from containerizer.local.archives import archive_name
+from containerizer.local.attached import AttachedLauncher, Attachment, DetachedHelpers
 from containerizer.local.engine import create_launcher, open_engine
 from containerizer.local.registry import Claim, LocalContainer, Record, Registry
+from containerizer.loggers.rotation import MIN_BYTES
 from containerizer.provisioner.config import ProvisionerConfig
-from mesos_compat.base.errors import ContainerError, FlagError
+from mesos_compat.base.errors import ContainerError, FlagError, ManifestError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -35,6 +38,11 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SANDBOX_MODE = 0o750
 #: Cgroups of a container, one folder per container in each hierarchy.
 _CGROUPS_ROOT = "mesos-compat-"
+LOG_FILES = 5
+LOG_BYTES = 10 << 20
+_LOGGER = "logrotate"
+#: Begins no name of a variable: the environment of a container has no say in its logs.
+_NO_VARIABLE = "="
 DEFAULT_REGISTRY = "https://registry-1.docker.io"
 DEFAULT_APPC_PREFIX = "http://"
 
@@ -70,6 +78,9 @@ class ContainerOrder:
     isolation: str | None = None
     detached: bool = False
     remove: bool = False
+    #: Output of a detached one is kept in so many files of each stream, none of them larger.
+    log_files: int = LOG_FILES
+    log_bytes: int = LOG_BYTES
 
 
 class LocalRun:
@@ -157,13 +168,15 @@ class LocalRun:
             spawner = Spawner(SpawnerConfig({}, quiet=True))
             stack.push_async_callback(spawner.close)
             config = engine_config(registry, record)
+            if order.detached:
+                config = replace(config, **_rotation(order))
             launcher: Launcher = create_launcher(config, spawner, SystemdConfig())
             stack.push_async_callback(launcher.close)
             containerizer = open_engine(
                 config,
                 _image_config(registry, record, order),
                 AttachedLauncher(launcher, attachment),
-                spawner,
+                DetachedHelpers(spawner) if order.detached else spawner,
                 Metrics(),
                 stack,
             )
@@ -222,6 +235,8 @@ def _check(order: ContainerOrder, root: bool) -> None:
                 raise ContainerError(f"{what} needs root")
     if order.user is not None and users.identity_of(order.user) is None:
         raise ContainerError(f"There is no user '{order.user}' on this host")
+    if order.log_files < 1 or order.log_bytes < MIN_BYTES:
+        raise ContainerError(f"Output needs a file of at least {MIN_BYTES} bytes")
     for volume in order.volumes:
         if not os.path.lexists(volume.source):
             raise ContainerError(f"There is no '{volume.source}' to be mounted")
@@ -239,6 +254,15 @@ def engine_config(registry: Registry, record: Record) -> ContainerizerConfig:
     )
 
 
+def _rotation(order: ContainerOrder) -> dict[str, Any]:
+    """Return the settings of an engine that keep output below a size."""
+    parameters = [("environment_variable_prefix", _NO_VARIABLE)]
+    for stream in ("stdout", "stderr"):
+        parameters.append((f"max_{stream}_size", f"{order.log_bytes}B"))
+        parameters.append((f"logrotate_{stream}_options", f"rotate {order.log_files - 1}"))
+    return {"container_logger": _LOGGER, "parameters": {_LOGGER: tuple(parameters)}}
+
+
 def _providers(record: Record) -> tuple[str, ...]:
     """Return the kinds of images that fit the container's isolation."""
     names = record.isolation.split(",")
@@ -253,9 +277,7 @@ def cgroups_root(record: Record) -> str:
 
 
 def _image_config(registry: Registry, record: Record, order: ContainerOrder) -> ProvisionerConfig:
-    folder = order.registry
-    if folder is not None and "://" not in folder:
-        folder = os.path.abspath(folder)
+    folder = _folder(order) or order.registry
     docker = order.image_type == "docker"
     return ProvisionerConfig(
         work_dir=registry.places.work_dir(record.id),
@@ -287,7 +309,7 @@ def _config(registry: Registry, record: Record, order: ContainerOrder) -> slave.
         image = container.mesos.image
         if order.image_type == "docker":
             image.type = pb.Image.DOCKER
-            image.docker.name = order.image
+            image.docker.name = _image_name(order)
         else:
             image.type = pb.Image.APPC
             image.appc.name = order.image
@@ -303,6 +325,25 @@ def _config(registry: Registry, record: Record, order: ContainerOrder) -> slave.
     config.limits["cpus"].value = order.cpus or math.inf
     config.limits["mem"].value = memory / _MB if order.memory_bytes else math.inf
     return config
+
+
+def _image_name(order: ContainerOrder) -> str:
+    """Return the image as its store knows it."""
+    assert order.image is not None
+    folder = _folder(order)
+    if folder is None:
+        return order.image
+    try:
+        return archive_name(folder, order.image)
+    except ManifestError as error:
+        raise ContainerError(str(error)) from error
+
+
+def _folder(order: ContainerOrder) -> str | None:
+    """Return the folder of archives, if images come from one."""
+    if order.registry is None or "://" in order.registry:
+        return None
+    return os.path.abspath(order.registry)
 
 
 def _sandbox(registry: Registry, record: Record, order: ContainerOrder) -> str:

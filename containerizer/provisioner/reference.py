@@ -70,9 +70,14 @@ class Reference:
     def familiar(self) -> str:
         """The name as Docker shows it: without its own registry and without ``library/``."""
         name = self.repository
-        if self.registry is not None and self.registry not in _DOCKER_HUB:
+        if not self.on_hub:
             return self.name
         return name.removeprefix("library/")
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether Docker's own registry is meant, by its name or by none."""
+        return self.registry is None or self.registry in _DOCKER_HUB
 
     def same_image(self, other: Reference) -> bool:
         """Whether both mean one tag of one repository, whatever they leave to the defaults."""

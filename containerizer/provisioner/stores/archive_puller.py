@@ -54,10 +54,19 @@ class ArchivePuller:
 
     def _archive(self, reference: Reference) -> str:
         """Return the archive of an image, or the directory with its unpacked content."""
-        # Not os.path.join: a name that begins with "/" must stay below the directory, too.
-        path = f"{self._folder.rstrip('/')}/{reference}"
-        if os.path.exists(f"{path}.tar"):
-            return f"{path}.tar"
-        if any(os.path.isfile(os.path.join(path, marker)) for marker in _MARKERS):
-            return path
-        raise ProvisionError(f"Failed to find archive for image '{reference}' at '{path}.tar'")
+        found = find_archive(self._folder, str(reference))
+        if found is None:
+            path = f"{self._folder.rstrip('/')}/{reference}.tar"
+            raise ProvisionError(f"Failed to find archive for image '{reference}' at '{path}'")
+        return found
+
+
+def find_archive(folder: str, name: str) -> str | None:
+    """Return the archive of exactly this name, or the directory with its unpacked content."""
+    # Not os.path.join: a name that begins with "/" must stay below the directory, too.
+    path = f"{folder.rstrip('/')}/{name}"
+    if os.path.exists(f"{path}.tar"):
+        return f"{path}.tar"
+    if any(os.path.isfile(os.path.join(path, marker)) for marker in _MARKERS):
+        return path
+    return None

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from containerizer.local.measure import Sample
-from containerizer.local.run import ContainerOrder
+from containerizer.local.run import LOG_BYTES, LOG_FILES, ContainerOrder
 from containerizer.local.session import SessionOrder
 from mesos_compat.agent import paths
 from mesos_compat.base.errors import ContainerError
@@ -132,6 +132,8 @@ class AgentTarget:
             raise ContainerError("An agent cannot be told where a command starts: leave out -w")
         if order.isolation is not None:
             raise ContainerError("The agent has an isolation of its own: leave out --isolation")
+        if (order.log_files, order.log_bytes) != (LOG_FILES, LOG_BYTES):
+            raise ContainerError("The agent has a logger of its own: leave out --log-…")
         if console.interactive or console.terminal:
             raise ContainerError(
                 "An agent attaches nobody to a container that has no executor: leave out -i and -t,"

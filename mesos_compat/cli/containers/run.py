@@ -7,7 +7,13 @@ import os
 import re
 from collections.abc import Sequence
 
-from containerizer.local.run import DEFAULT_REGISTRY, BindVolume, ContainerOrder
+from containerizer.local.run import (
+    DEFAULT_REGISTRY,
+    LOG_BYTES,
+    LOG_FILES,
+    BindVolume,
+    ContainerOrder,
+)
 from mesos_compat.cli.containers import options as common
 from mesos_compat.cli.containers.console import Console
 
@@ -47,6 +53,20 @@ def main(argv: Sequence[str]) -> int:
     add("--isolation", help="isolators to use instead of the usual ones")
     add("-d", "--detach", action="store_true", help="print the id and let it run")
     add("--rm", action="store_true", help="forget a detached container once it has ended")
+    add(
+        "--log-size",
+        metavar="SIZE",
+        type=_size,
+        default=LOG_BYTES,
+        help="largest file of a detached container's output (default: 10M)",
+    )
+    add(
+        "--log-files",
+        metavar="N",
+        type=_count,
+        default=LOG_FILES,
+        help="how many files of stdout, and of stderr, are kept (default: %(default)s)",
+    )
     add("-i", "--interactive", action="store_true", help="give it our input")
     add("-t", "--tty", action="store_true", help="give it a terminal")
     add("command", nargs="*", metavar="COMMAND", help="what to run (default: what the image says)")
@@ -77,6 +97,8 @@ def main(argv: Sequence[str]) -> int:
         isolation=options.isolation,
         detached=options.detach,
         remove=options.rm,
+        log_files=options.log_files,
+        log_bytes=options.log_size,
     )
     console = Console(interactive=options.interactive, terminal=options.tty)
     return common.perform(options, lambda target: target.run(order, console))
@@ -114,3 +136,13 @@ def _size(text: str) -> int:
 
 
 _size.__name__ = "size"
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 1000:
+        raise ValueError(text)
+    return value
+
+
+_count.__name__ = "number of files"

@@ -206,6 +206,39 @@ def test_a_detached_container(commands: Commands) -> None:
     assert commands.left() == []
 
 
+def test_kept_output_is_rotated_and_followed(commands: Commands) -> None:
+    script = "while read x; do seq $x; done < /mnt/mesos/sandbox/pipe"
+    limits = ("--log-size", "64K", "--log-files", "3")
+    inner = f"mkfifo /mnt/mesos/sandbox/pipe; {script}"
+    done = commands("run", "-d", "--name", "log", *limits, *IMAGE, "--", "sh", "-c", inner)
+    assert done.returncode == 0, done.stderr
+    sandbox = Path(json.loads(commands("inspect", "log").stdout)[0]["sandbox"])
+    while not (sandbox / "pipe").exists():
+        time.sleep(0.05)
+    with commands.start("logs", "-f", "log") as follower, open(sandbox / "pipe", "w") as pipe:
+        assert follower.stdout is not None
+        for count in (10, 20_000, 10, 30_000):
+            print(count, file=pipe, flush=True)
+            for number in range(count):
+                assert follower.stdout.readline() == f"{number + 1}\n"
+        pipe.close()
+        assert follower.wait(PATIENCE_S) == 0
+        assert follower.stdout.read() == ""
+    names = {path.name for path in sandbox.iterdir()}
+    assert names == {"pipe", "stderr", "stdout", "stdout.1", "stdout.2"}
+    assert all(path.stat().st_size <= 64 << 10 for path in sandbox.iterdir())
+    assert commands("logs", "--tail", "2", "log").stdout == "29999\n30000\n"
+    assert commands("rm", "log").returncode == 0
+
+
+def test_names_of_images(commands: Commands) -> None:
+    for name in ("busybox", "library/busybox", "docker.io/library/busybox:latest"):
+        assert commands("run", "--image", name, "--", "true").returncode == 0
+    done = commands("run", "--image", "busybox:2", "--", "true")
+    assert "Failed to find archive for image 'busybox:2'" in done.stderr
+    assert done.returncode == 125
+
+
 def test_commands_inside(commands: Commands) -> None:
     argv = (*IMAGE, "-e", "B=2", "-w", "/tmp", "--memory", "64M", "--", "sleep", "1000")
     assert commands("run", "-d", "--name", "web", *argv).returncode == 0
