@@ -204,8 +204,11 @@ def _is_init(rundir: RuntimeDirectory, container_id: ContainerId, pid: int) -> b
 
 
 def _started_in_time(stat: ProcessStat, written_at: float | None) -> bool:
-    """Whether a process, of which no more can be seen, is old enough to be the one."""
-    if written_at is None:
+    """Whether a process, of which no more can be seen, is old enough to be the one.
+
+    An init leads a session, and it is neither us nor the host's.
+    """
+    if written_at is None or stat.session != stat.pid or stat.pid in (1, os.getpid()):
         return False
     age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - stat.start_ticks / os.sysconf("SC_CLK_TCK")
     return time.time() - age_s <= written_at + _ROUNDING_S

@@ -22,6 +22,8 @@ Source: spec ``containerizer`` 9.1.
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 from collections.abc import Iterator
 from typing import TypeVar
@@ -34,6 +36,8 @@ from mesos_compat.base.errors import CheckpointError, WireError
 from mesos_compat.model import resources
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+
+log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=Message)
 
@@ -99,10 +103,9 @@ class RuntimeDirectory:
                 for name in os.listdir(path):
                     if name.startswith(_REMOVED):
                         self._remove(os.path.join(path, name))
-            except (FileNotFoundError, NotADirectoryError):
-                continue
             except OSError as error:
-                raise CheckpointError(path, error.strerror or str(error)) from error
+                if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                    log.warning("Failed to remove what is left in '%s': %s", path, error)
 
     def _remove(self, path: str) -> None:
         with Root(self.root) as root:
@@ -117,12 +120,18 @@ class RuntimeDirectory:
 
     def _ids_below(self, path: str, parent: ContainerId | None) -> Iterator[ContainerId]:
         try:
+            if parent is not None and os.path.islink(path):
+                raise OSError(errno.ELOOP, "Symbolic links lead nowhere here")
             with os.scandir(path) as entries:
                 names = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
         except FileNotFoundError:
             return
         except OSError as error:
-            raise CheckpointError(path, error.strerror or str(error)) from error
+            if parent is None:
+                raise CheckpointError(path, error.strerror or str(error)) from error
+            # All in it dies with its parent, which is known.
+            log.warning("Container %s: those nested in it are lost: %s", parent, error)
+            return
         for name in names:
             try:
                 found = ContainerId.of(ContainerId(name, parent).message())
@@ -137,11 +146,11 @@ class RuntimeDirectory:
 
     def is_standalone(self, container_id: ContainerId) -> bool:
         """Whether this very container was marked as having no executor."""
-        return os.path.exists(self._file(container_id, _STANDALONE))
+        return os.path.lexists(self._file(container_id, _STANDALONE))
 
     def is_force_destroy(self, container_id: ContainerId) -> bool:
         """Whether the container must not survive the agent."""
-        return os.path.exists(self._file(container_id, _FORCE_DESTROY))
+        return os.path.lexists(self._file(container_id, _FORCE_DESTROY))
 
     def mark_force_destroy(self, container_id: ContainerId) -> None:
         """Remember that the container must not survive the agent."""
@@ -203,6 +212,8 @@ class RuntimeDirectory:
         if not self.exists(container_id):
             return None
         status = self._read_number(container_id, _STATUS)
+        if status is not None and not 0 <= status < 1 << 31:
+            raise CheckpointError(self.status_path(container_id), f"is no wait status: {status}")
         return KILLED_WAIT_STATUS if status is None else status
 
     def _file(self, container_id: ContainerId, name: str) -> str:

@@ -23,13 +23,15 @@ def close_all_but(kept: Iterable[int] = ()) -> None:
 
 
 def has_open(pid: int, path: str) -> bool:
-    """Whether a process has the file open, which need not exist.
+    """Whether a process has the file open, which need not exist nor be within reach.
 
     Raises ProcessLookupError if the process is gone, PermissionError if it is not ours to look at.
     """
     try:
         wanted = os.stat(path)
-    except FileNotFoundError:
+    except PermissionError:
+        raise
+    except OSError:
         return False
     try:
         names = os.listdir(f"/proc/{pid}/fd")

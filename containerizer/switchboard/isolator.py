@@ -26,6 +26,7 @@ import contextlib
 import logging
 import os
 import signal
+import stat
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ from typing import ClassVar
 from containerizer.init.helper import HelperRequest
 from containerizer.isolators.base import Isolator, is_command_task, is_debug
 from containerizer.launcher.tracked import TrackedInit
-from containerizer.linux import proc, users
+from containerizer.linux import fds, proc, users
 from containerizer.loggers.base import ContainerLogger, HelperStarter
 from containerizer.switchboard.server import bind_socket
 from mesos_compat.base import checkpoint, units
@@ -235,8 +236,7 @@ class IOSwitchboard(Isolator):
             server.process.close()
         if server.address is not None:
             for path in (server.address, f"{server.address}_provisional"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)
+                _remove_socket(path)
         self._servers.pop(container_id, None)
 
     # Stdio of containers.
@@ -427,13 +427,40 @@ def _recovered(directory: str) -> _Server | None:
         text = checkpoint.read_text(path)
         if text:
             pid = int(text)
-            known = proc.runs_since(pid, os.stat(path).st_mtime)
+            known = _is_server(pid, directory, os.stat(path).st_mtime)
             process = TrackedInit.recovered(pid) if known else TrackedInit.gone(pid)
     except (CheckpointError, ValueError, OSError) as error:
         log.error("Failed to get I/O switchboard server pid from '%s': %s", path, error)
-    if address is not None and not address.startswith("/"):
+    if address is not None and not (address.startswith("/") and address.isprintable()):
         address = None
     return _Server(directory, address, process)
+
+
+def _is_server(pid: int, directory: str, written_at: float) -> bool:
+    """Whether a process is the server: it will be killed, and the number may be anybody's.
+
+    Servers of upstream's agents have the name only.
+    """
+    try:
+        if not proc.runs_since(pid, written_at) or not _PROGRAM.startswith(proc.stat(pid).name):
+            return False
+        status = os.path.join(directory, "status")
+        return not os.path.lexists(status) or fds.has_open(pid, status)
+    except PermissionError:
+        return True
+    except ProcessLookupError:
+        return False
+
+
+def _remove_socket(path: str) -> None:
+    """Remove a socket of which a file tells; it may tell anything."""
+    try:
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        log.warning("Failed to remove the socket of an I/O switchboard: %s", error)
 
 
 def _failure(wait_status: int) -> str | None:

@@ -9,7 +9,9 @@ Source: spec ``state-and-recovery`` 3.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import struct
 import tempfile
 from collections.abc import Iterable
@@ -27,6 +29,9 @@ PREFIX_BYTES: Final = _LENGTH.size
 
 #: Largest record that is believed; a longer length is corruption.
 MAX_RECORD_BYTES: Final = 1 << 30
+
+#: Largest file that is read.
+MAX_FILE_BYTES: Final = 2 << 30
 
 _EOF: Final = "hit EOF unexpectedly, possible corruption"
 
@@ -80,10 +85,14 @@ def write_bytes(path: str, content: bytes, *, sync: bool = False) -> None:
 
 def touch(path: str) -> None:
     """Create the file empty with mode 0644, or set its times to now; parents are made."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
     try:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
-        os.utime(path)
+        fd = os.open(path, flags, 0o644)
+        try:
+            os.utime(fd)
+        finally:
+            os.close(fd)
     except OSError as error:
         raise _failed(path, "Failed to touch", error) from error
 
@@ -231,13 +240,23 @@ def _scan(content: bytes, limit: int | None = None) -> Records:
 
 
 def _read(path: str) -> bytes | None:
+    """Return the content of a regular file; nothing else is waited for, nor read without end."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EINVAL, "Not a regular file")
+            if found.st_size > MAX_FILE_BYTES:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
             return file.read()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise _failed(path, "Failed to read", error) from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _write_all(fd: int, content: bytes) -> None:

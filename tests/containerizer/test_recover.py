@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -194,3 +195,25 @@ async def test_half_a_removal_tells_nothing(world: World, monkeypatch: pytest.Mo
     assert list(world.rundir.ids()) == []
     await world.mesos.recover([])
     assert os.listdir(world.rundir.root) == []
+
+
+@pytest.mark.parametrize("leads", [True, False])
+async def test_a_process_of_which_nothing_can_be_seen(
+    world: World, monkeypatch: pytest.MonkeyPatch, leads: bool
+) -> None:
+    """It may be init; one that leads no session is not, and the host's first never is."""
+
+    def forbidden(pid: int, path: str) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("containerizer.linux.fds.has_open", forbidden)
+    first = ContainerId("first")
+    with subprocess.Popen(["sleep", "600"], start_new_session=leads) as process:  # noqa: ASYNC220 starts
+        leave(world, C, first, standalone=True)
+        world.rundir.write_pid(C, process.pid)
+        world.rundir.write_pid(first, 1)
+        await world.mesos.recover([])
+        assert world.launcher.exited == ({first} if leads else {first, C})
+        process.kill()
+    for each in (C, first):
+        await world.mesos.destroy(each)
