@@ -464,16 +464,23 @@ class MesosContainerizer:
     ) -> None:
         handle = self._handles.get(container_id)
         if handle is not None:
-            self._begin_destroy(handle, termination)
+            self._begin_destroy(handle, termination, asked=False)
 
     def _begin_destroy(
-        self, handle: _Handle, termination: slave.ContainerTermination | None
+        self,
+        handle: _Handle,
+        termination: slave.ContainerTermination | None,
+        *,
+        asked: bool = True,
     ) -> None:
         """Start the destroy unless one runs; the container is DESTROYING when this returns.
 
-        A closed containerizer touches nothing any more; whoever waits was told.
+        A closed containerizer touches nothing any more; whoever waits was told. One that was
+        ``asked`` for is not held up for readers who have not come yet.
         """
         container = handle.container
+        if asked and not self._scope.closed:
+            self._switchboard.expect_nobody(container.id)
         if container.state is State.DESTROYING or self._scope.closed:
             return
         duties = DUTIES[container.state]

@@ -169,6 +169,15 @@ class Input:
         text = base64.b64encode(data).decode()
         return self.send({"type": "DATA", "data": {"type": "STDIN", "data": text}})
 
+    def flood(self) -> "Input":
+        """Send input until nobody takes any more."""
+        self._socket.settimeout(0.5)
+        try:
+            while True:
+                self.type(bytes(65536))
+        except TimeoutError:
+            return self
+
     def end(self) -> "Input":
         """End the request."""
         self._socket.sendall(b"0\r\n\r\n")

@@ -449,3 +449,31 @@ def test_depth_and_order_of_the_end(scene: Scene, agent: OurAgent) -> None:
         assert api.call("REMOVE_CONTAINER", container_id=container_id(root, "a")).shown == OK
         assert api.call("WAIT_CONTAINER", container_id=container_id(*path)).status == 404
         assert not os.path.exists(os.path.join(agent.sandbox("deep"), "containers", "a"))
+
+
+@pytest.mark.parametrize("much", [False, True])
+def test_a_client_that_vanishes_leaves_its_place(scene: Scene, agent: OurAgent, much: bool) -> None:
+    """Nobody reads its input, so that nothing but its absence tells of its end."""
+    api = Api(agent.address)
+    with task(scene, agent, "cmd", "--command=sleep 9999") as root:
+        session = container_id(root, "s")
+        script = "until [ -e go ]; do sleep 0.02; done; cat > got"
+        stream = api.stream(
+            "LAUNCH_NESTED_CONTAINER_SESSION", container_id=session, command=shell(script)
+        )
+        first = api.input(session)
+        if much:
+            first.flood()
+        else:
+            first.type(bytes(100_000))
+        # as long as it is there the place is taken
+        assert api.input(session).answer()[0] == 409
+        first.close()
+        second = api.input(session)
+        second.type(b"second").type(b"").end()
+        # a session works where its parent does
+        folder = Path(agent.sandbox("cmd"))
+        (folder / "go").touch()
+        assert second.answer() == (200, "")
+        stream.body()
+        assert (folder / "got").read_bytes().endswith(b"second")

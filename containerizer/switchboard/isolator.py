@@ -97,6 +97,8 @@ class _Server:
     process: TrackedInit | None
     #: Whether somebody may still attach for what the container has written.
     awaited: bool = False
+    #: Whether somebody did.
+    attached: bool = False
 
     def failure(self) -> str | None:
         """Return how the server failed; ``None`` if it ended well or nobody knows."""
@@ -270,6 +272,7 @@ class IOSwitchboard(Isolator):
         server = self._servers.get(container_id)
         if server is None:
             raise ContainerError("I/O switchboard server was disabled for this container")
+        server.attached = True
         if server.address is None:
             raise ContainerError("Failed to get the io switchboard address: it was not kept")
         while not os.path.exists(server.address):
@@ -278,6 +281,17 @@ class IOSwitchboard(Isolator):
                 raise ContainerError("I/O switchboard has shutdown")
             await asyncio.sleep(_POLL_S)
         return server.address
+
+    def expect_nobody(self, container_id: ContainerId) -> None:
+        """Learn that a container is destroyed by request.
+
+        If nobody has attached until now, nobody is going to: its server need not wait for that.
+        """
+        server = self._servers.get(container_id)
+        if server is not None and not server.attached:
+            server.awaited = False
+            if server.process is not None:
+                _send(server.process, signal.SIGTERM)
 
     async def settled(self, container_id: ContainerId) -> None:
         """Give a server that ends at the same time as its container the time to do so.

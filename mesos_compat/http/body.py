@@ -7,10 +7,11 @@ Source: spec ``operator-api`` 1.2 and 10.
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import AsyncIterator
 from typing import Final
 
-from aiohttp import ClientPayloadError, web
+from aiohttp import ClientPayloadError, HttpVersion11, web
 
 from mesos_compat.base.budget import Budget
 from mesos_compat.base.errors import ApiError
@@ -22,6 +23,11 @@ MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 MAX_JSON_BYTES: Final = 8 * 1024 * 1024
 #: Seconds that a body may take to arrive.
 BODY_TIMEOUT_S: Final = 300.0
+#: Seconds between looks at a client that nobody reads from.
+_LOOK_S: Final = 1.0
+#: How often, and after how many seconds each, an answer to a probe is looked for.
+_PROBES: Final = 5
+_PROBE_S: Final = 0.1
 
 
 async def read_body(request: web.BaseRequest) -> bytes:
@@ -69,6 +75,46 @@ async def endless_pieces_of(request: web.BaseRequest) -> AsyncIterator[bytes]:
             yield piece
     except (ClientPayloadError, web.RequestPayloadError, ValueError) as error:
         raise ApiError(500, f"Failed to decode body: {error}") from None
+
+
+async def until_gone(request: web.BaseRequest) -> None:
+    """Return when the client of an unfinished request is gone, even if nobody reads from it.
+
+    Who reads learns it by reading. Where somebody behind us does not take what came, we do not
+    read, and a client that has left would hold its place for good.
+    """
+    while not request.content.is_eof():
+        if _is_gone(request):
+            return
+        await asyncio.sleep(_LOOK_S)
+    await asyncio.get_running_loop().create_future()
+
+
+async def probe(request: web.BaseRequest) -> None:
+    """Find out whether the client of an unfinished request is still there; waits for a moment.
+
+    One that left with more to send than we take cannot even tell that. Told to go on, which any
+    client has to bear, its host answers that there is nobody: ``until_gone`` returns.
+    """
+    transport = request.transport
+    if transport is None or transport.is_closing() or request.version < HttpVersion11:
+        return
+    transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    for _ in range(_PROBES):
+        await asyncio.sleep(_PROBE_S)
+        if _is_gone(request):
+            await asyncio.sleep(_LOOK_S)
+            return
+
+
+def _is_gone(request: web.BaseRequest) -> bool:
+    transport = request.transport
+    connection = None if transport is None else transport.get_extra_info("socket")
+    if connection is None or connection.fileno() < 0:
+        return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _abort(request: web.BaseRequest) -> None:

@@ -12,17 +12,20 @@ Deviation: input to a terminal whose container has ended is answered with 200, n
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from aiohttp import HttpVersion11, web
 
-from containerizer.api import OutputStream
+from containerizer.api import InputAnswer, OutputStream
 from mesos_compat.agent.port import AgentPort
 from mesos_compat.base import recordio
 from mesos_compat.base.errors import ApiError, ContainerError
+from mesos_compat.base.scope import Scope
 from mesos_compat.http import reply
+from mesos_compat.http.body import probe, until_gone
 from mesos_compat.http.reply import PlainStream, Reply
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -50,6 +53,8 @@ class AttachCalls:
     def __init__(self, port: AgentPort, containers: ContainerCalls) -> None:
         self._port = port
         self._containers = containers
+        #: Who sends input to which container.
+        self._senders: dict[ContainerId, web.BaseRequest] = {}
 
     async def attach_input(self, exchange: Exchange) -> Reply:
         """Answer ATTACH_CONTAINER_INPUT, when the input or the container ends."""
@@ -58,12 +63,41 @@ class AttachCalls:
             raise ApiError(400, "Expecting 'attach_container_input.type' to be CONTAINER_ID")
         container_id = self._owned(read_id(attach.container_id))
         try:
-            answer = await self._port.containerizer.attach_input(
-                container_id, exchange.media.message, exchange.more
-            )
+            answer = await self._relay_input(exchange, container_id)
         except ContainerError as error:
             raise ApiError(500, str(error)) from error
         return reply.text(answer.text, answer.status) if answer.text else Reply(answer.status)
+
+    async def _relay_input(self, exchange: Exchange, container_id: ContainerId) -> InputAnswer:
+        """Send input until it or the container ends; raises ConnectionAbortedError if its client
+        is gone, who must not keep others from sending.
+        """
+        earlier = self._senders.get(container_id)
+        if earlier is not None:
+            await probe(earlier)
+        name = f"input of {container_id}"
+        alone = self._senders.setdefault(container_id, exchange.request) is exchange.request
+        try:
+            return await self._relay_while_there(exchange, container_id, name)
+        finally:
+            if alone:
+                del self._senders[container_id]
+
+    async def _relay_while_there(
+        self, exchange: Exchange, container_id: ContainerId, name: str
+    ) -> InputAnswer:
+        async with Scope(name, on_error=_raised_anyway) as scope:
+            attached = scope.spawn(
+                self._port.containerizer.attach_input(
+                    container_id, exchange.media.message, exchange.more
+                ),
+                name,
+            )
+            gone = scope.spawn(until_gone(exchange.request), f"client of {name}")
+            await asyncio.wait({attached, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not attached.done():
+                raise ConnectionAbortedError("the client is gone")
+            return await attached
 
     async def attach_output(self, exchange: Exchange) -> web.StreamResponse:
         """Answer ATTACH_CONTAINER_OUTPUT, until the client or the container ends."""
@@ -105,6 +139,10 @@ class AttachCalls:
             raise ConnectionAbortedError(str(error)) from error
         finally:
             await stream.aclose()
+
+
+def _raised_anyway(name: str, error: Exception) -> None:
+    """Nothing: whoever attached gets the error."""
 
 
 async def _send(

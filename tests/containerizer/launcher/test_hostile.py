@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import stat
+import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 
@@ -274,6 +275,11 @@ STAYERS = {
     "daemon": "(busybox setsid sh -c '(sleep 1000 &) ; exec sleep 1000' &); echo up; sleep 1000",
     "stopped": "echo up; kill -STOP $$; sleep 1000",
     "stopped children": "echo up; for i in 1 2 3; do (kill -STOP 0; sleep 1000) & done; sleep 1000",
+    "double fork": (
+        'echo up; for i in 1 2 3; do (busybox setsid sh -c \'trap "" TERM HUP; cd /;'
+        ' (busybox setsid sh -c "while :; do sleep 1; done" &) &\' &) ; done; sleep 1000'
+    ),
+    "orphans that fork on": ("echo up; on() { (on & exit) & }; on; on; while :; do sleep 1; done"),
     "without streams": "echo up; exec 0<&- 1>&- 2>&-; while :; do sleep 1; done",
 }
 
@@ -319,6 +325,39 @@ async def test_much_output_goes_to_the_file_only(linux: LinuxHost, image: str) -
 async def test_flooded_standard_input_is_read_as_empty(linux: LinuxHost, image: str) -> None:
     script = "cat; exec 0<&-; cat; busybox yes | busybox head -c 1000000 > /dev/stdin; echo end"
     assert (await linux.run(image_info(image, script))).lines == ["end"]
+
+
+#: A parent in vfork(2): it cannot be interrupted until its child has executed, which never happens.
+VFORK = """\
+import os, signal, sys
+os.mkfifo(sys.argv[1])
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    os.write(1, b"up\\n")
+action = (os.POSIX_SPAWN_OPEN, 0, sys.argv[1], os.O_RDONLY, 0)
+os.posix_spawn("/bin/true", ["true"], {}, file_actions=[action])
+"""
+
+
+async def test_vfork_without_end_is_killed(linux: LinuxHost) -> None:
+    program = os.path.join(linux.folder, "vfork.py")
+    with open(program, "w") as file:
+        file.write(VFORK)
+    info = launch_info(f"exec {sys.executable} -S {program} {linux.folder}/fifo")
+    container_id, _ = await linux.start(info)
+    await linux.written(container_id)
+    members: set[int] = set()
+
+    def all_wait() -> bool:
+        nonlocal members
+        members = cgroup1.all_processes(linux.linux.cgroup(container_id))
+        states = [proc.stat(pid).state for pid in members]
+        return len(members) >= 4 and states.count("D") >= 1
+
+    await eventually(all_wait)
+    await linux.launcher.destroy(container_id)
+    linux.ids.remove(container_id)
+    assert all(proc.is_zombie_or_gone(pid) for pid in members)
 
 
 def own_memory_kb() -> int:

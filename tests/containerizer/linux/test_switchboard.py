@@ -55,6 +55,7 @@ class Host:
 
     def restart(self) -> None:
         self.spawner = Spawner(SpawnerConfig(programs={}))
+        self.launcher = PosixLauncher(self.spawner)
         self.mesos = create_containerizer(
             ContainerizerConfig(
                 work_dir=str(self.folder / "work"),
@@ -62,7 +63,7 @@ class Host:
                 launcher="posix",
                 **self._settings,  # type: ignore[arg-type]  # of any field
             ),
-            PosixLauncher(self.spawner),
+            self.launcher,
             None,
             Metrics(),
             helpers=self.spawner,
@@ -366,6 +367,24 @@ async def test_a_server_that_dies_while_there_is_no_agent(host: Host) -> None:
     await damaged.cleanup(C)
     host.restart()
     await host.mesos.recover([])
+
+
+async def test_nobody_is_waited_for_after_a_destroy(host: Host) -> None:
+    """Whoever launched the session is gone, and so nobody is going to attach."""
+    config = SwitchboardConfig(patience_s=1000, kill_after_s=1000)
+    host.mesos._switchboard._config = config  # type: ignore[attr-defined] # of the engine
+    await host.mesos.launch(C, host.configured("sleep 600"), {})
+    early = await host.session("echo unread; sleep 600", "early")
+    await host.mesos.destroy(early)
+    late = await host.session("echo unread", "late")
+    async with asyncio.timeout(20):
+        while (pid := host.launcher.pid(late)) and not proc.is_zombie_or_gone(pid):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert late in host.mesos.containers()
+    await host.mesos.destroy(late)
+    await host.session("echo unread; sleep 600", "inner")
+    await host.mesos.destroy(C)
+    assert host.mesos.containers() == frozenset()
 
 
 async def test_a_launch_that_fails_leaves_no_server(host: Host) -> None:
