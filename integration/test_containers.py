@@ -3,6 +3,7 @@
 
 import json
 import os
+import stat
 import threading
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,7 @@ def test_the_executor_of_a_task_in_an_image_is_root_on_the_host(
         eventually(lambda: said(agent, "user", "var\n"), 20, "output")
         [found] = get_json(agent.address, "/containers")
         init = found["status"]["executor_pid"]
-        status = Path(f"/proc/{init}/status").read_text()
-        assert "\nUid:\t0\t0\t0\t0\n" in status
+        assert "\nUid:\t0\t0\t0\t0\n" in Path(f"/proc/{init}/status").read_text()
     finally:
         for sandbox in agent.sandboxes("user"):
             Path(sandbox, "go").touch()
@@ -119,7 +119,9 @@ def test_the_executor_of_a_task_in_an_image_is_root_on_the_host(
     nobody = "65534"
     assert nobody in lines
     assert "etc" in lines
-    assert Path(agent.sandbox("user"), "mine").stat().st_uid == int(nobody)
+    for name, mode in (("mine", 0o644), ("stdout", 0o644), ("stderr", 0o644)):
+        status = Path(agent.sandbox("user"), name).stat()
+        assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (int(nobody), mode)
 
 
 def test_sandboxes_of_nested_containers_go_first(scene: Scene) -> None:

@@ -169,7 +169,7 @@ def test_isolator_hook_and_resolver_together(documented: str, scene: Scene) -> N
         modules=json.dumps({"libraries": [{"modules": listed}]}),
     )
 
-    def task(name: str, key: str) -> str:
+    def task(name: str, key: str, **more: str) -> str:
         reference = {"type": "REFERENCE", "reference": {"name": key}}
         variable = {"name": "KEY", "type": "SECRET", "secret": reference}
         resources = [
@@ -178,7 +178,9 @@ def test_isolator_hook_and_resolver_together(documented: str, scene: Scene) -> N
         ]
         command = {
             "value": "echo $http_proxy $KEY $EXAMPLE_HOOK",
-            "environment": {"variables": [variable]},
+            "environment": {
+                "variables": [variable, *({"name": n, "value": v} for n, v in more.items())]
+            },
         }
         return json.dumps(
             {
@@ -192,6 +194,9 @@ def test_isolator_hook_and_resolver_together(documented: str, scene: Scene) -> N
 
     scene.execute(master, f"--task={task('good', 'key')}").check(*STARTED, "TASK_FINISHED")
     assert agent.stdout("good").split()[-4:] == ["http://p:1", "hush", "was", "here"]
+    own = task("own", "key", EXAMPLE_HOOK="the task's")
+    scene.execute(master, f"--task={own}").check(*STARTED, "TASK_FINISHED")
+    assert agent.stdout("own").split()[-3:] == ["hush", "the", "task's"]
     state = json.dumps(agent.state())
     assert '"key": "rack", "value": "r7"' in state
     failed = scene.execute(master, f"--task={task('bad', 'none')}")

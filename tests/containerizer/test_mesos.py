@@ -10,6 +10,7 @@ import stat
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -333,6 +334,26 @@ async def test_a_failing_cleanup_keeps_the_container_for_ever(world: World) -> N
     assert "unprovision c" not in world.steps.done
     assert world.destroy_errors == 1
     assert world.mesos.containers() == {C}
+
+
+async def test_the_switchboard_is_prepared_last_and_cleaned_up_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for verb in ("prepare", "cleanup"):
+        asked = getattr(IOSwitchboard, verb)
+
+        async def noted(self: IOSwitchboard, *given: Any, asked: Any = asked) -> Any:
+            world.steps.done.append(f"switchboard {asked.__name__}")
+            return await asked(self, *given)
+
+        monkeypatch.setattr(IOSwitchboard, verb, noted)
+    await world.launch()
+    await world.mesos.destroy(C)
+    done = [step for step in world.steps.done if "prepare" in step or "cleanup" in step]
+    assert done == [
+        *("a prepare c", "b prepare c", "top prepare c", "switchboard prepare"),
+        *("switchboard cleanup", "top cleanup c", "b cleanup c", "a cleanup c"),
+    ]
 
 
 async def test_failing_to_kill_stops_the_destroy(world: World) -> None:

@@ -22,6 +22,10 @@ def names(isolation: str) -> list[str]:
     return ordered(normalised(isolation, images=False, launcher="linux"))
 
 
+#: What every isolation has.
+IMPLIED = ("filesystem/posix", "network/cni", "environment_secret")
+
+
 @pytest.mark.parametrize(
     ("isolation", "expected"),
     [
@@ -192,6 +196,31 @@ async def test_the_default_isolation(tmp_path: Path) -> None:
         "environment_secret",
     )
     await made.close()
+
+
+def test_the_order_is_upstreams_and_foreign_ones_are_last() -> None:
+    written = ["mine", "environment_secret", "network/cni", "cgroups/mem", "namespaces/pid"]
+    written += ["cgroups/cpu", "other", "docker/runtime", "linux/seccomp", "volume/host_path"]
+    assert ordered([*written, "filesystem/linux", "posix/rlimits", "appc/runtime"]) == [
+        *("filesystem/linux", "posix/rlimits", "cgroups", "appc/runtime", "docker/runtime"),
+        *("namespaces/pid", "volume/host_path", "linux/seccomp", "network/cni"),
+        *("environment_secret", "mine", "other"),
+    ]
+
+
+def test_deprecated_names_and_repeated_ones() -> None:
+    made = normalised("process,posix/disk", images=False, launcher="posix")
+    assert made == ["posix/cpu", "posix/mem", "disk/du", *IMPLIED]
+    assert normalised("cgroups,network/ports", images=False, launcher="linux") == [
+        *("cgroups/cpu", "cgroups/mem", "network/ports"),
+        *IMPLIED,
+    ]
+    assert normalised("filesystem/linux", images=False, launcher="linux") == [
+        *("filesystem/linux", "network/cni", "volume/image", "volume/host_path"),
+        *("volume/sandbox_path", "environment_secret"),
+    ]
+    with pytest.raises(IsolatorError, match=r"^Duplicate entries found in --isolation flag"):
+        normalised("posix/cpu,posix/cpu", images=False, launcher="posix")
 
 
 def test_implied_isolators_may_be_missing() -> None:

@@ -113,6 +113,33 @@ async def test_environment_is_exactly_the_given_one(linux: LinuxHost) -> None:
     assert outcome.stderr == "Overwriting environment variable 'A'\n"
 
 
+async def test_the_first_argument_is_the_name_of_the_command(linux: LinuxHost) -> None:
+    info = launch_info("/bin/cat", arguments=["any name", "/proc/self/cmdline"])
+    assert (await linux.run(info)).stdout == "any name\0/proc/self/cmdline\0"
+
+
+async def test_a_stopped_command_goes_on(linux: LinuxHost) -> None:
+    script = "echo ready; kill -STOP $$; echo again; exit 4"
+    container_id, init = await linux.start(launch_info(script))
+    await linux.written(container_id)
+    [command] = await stopped(init.pid)
+    assert not proc.is_zombie_or_gone(init.pid)
+    os.kill(command, signal.SIGCONT)
+    outcome = await linux.finish(container_id)
+    assert outcome.lines == ["ready", "again"]
+    assert outcome.status == str(4 << 8)
+
+
+async def stopped(pid: int) -> list[int]:
+    """Return the children of a process when they are stopped."""
+    async with asyncio.timeout(10):
+        while True:
+            children = proc.children(pid)
+            if children and all(proc.stat(child).state == "T" for child in children):
+                return list(children)
+            await asyncio.sleep(0.01)
+
+
 async def test_unknown_executable(linux: LinuxHost) -> None:
     outcome = await linux.run(launch_info("/no/such/thing", arguments=["thing"]))
     assert outcome.status == "256"
