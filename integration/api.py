@@ -2,9 +2,11 @@
 """The agent's operator API as a raw HTTP client sees it: answers to the letter, single records."""
 
 import base64
+import contextlib
 import http.client
 import json
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +107,18 @@ class Stream:
             self._rest += piece
         self._socket.close()
         return self._rest
+
+    def until(self, enough: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+        """Read until the records so far are ``enough``; return them."""
+        while True:
+            whole = self._rest[: self._rest.rfind(b"\r\n") + 2]
+            with contextlib.suppress(ValueError, AssertionError):
+                found = records(dechunked(whole))
+                if enough(found):
+                    return found
+            piece = self._socket.recv(65536)
+            assert piece, self._rest
+            self._rest += piece
 
     def output(self) -> dict[str, bytes]:
         """Read to the end; return what came by stream."""

@@ -317,6 +317,9 @@ def test_sessions_answer_like_upstream(scene: Scene, agent: OurAgent) -> None:
 
         disabled = "I/O switchboard server was disabled for this container"
         assert api.input(container_id(root)).end().answer() == (500, disabled)
+        stream = api.stream("ATTACH_CONTAINER_OUTPUT", container_id=container_id(root))
+        assert stream.status_line == "HTTP/1.1 500 Internal Server Error"
+        stream.close()
         unknown = container_id(root, "zz")
         assert api.input(unknown).end().answer() == (500, f"Unknown container {root}.zz")
 
