@@ -44,7 +44,12 @@ prepare_integration() {
     need_library libevent-2.1.so.7 libevent-2.1-7
     need_library libevent_openssl-2.1.so.7 libevent-openssl-2.1-7
     need_library libevent_pthreads-2.1.so.7 libevent-pthreads-2.1-7
-    [ "$(id -u)" = 0 ] && need_debian is_static_busybox busybox-static
+    if [ "$(id -u)" = 0 ]; then
+        need_debian is_static_busybox busybox-static
+        for tool in docker-registry skopeo buildah zstd openssl; do
+            need_debian "command -v $tool" "$tool"
+        done
+    fi
     [ "$(id -u)" = 0 ] && need_debian "command -v tmux" tmux
     say "pymesos, a framework library that the tests use"
     "$bin/mesos-compat" pymesos install || exit 1
