@@ -49,8 +49,8 @@ prepare_integration() {
         for tool in docker-registry skopeo buildah zstd openssl; do
             need_debian "command -v $tool" "$tool"
         done
+        need_debian "command -v tmux" tmux
     fi
-    [ "$(id -u)" = 0 ] && need_debian "command -v tmux" tmux
     say "pymesos, a framework library that the tests use"
     "$bin/mesos-compat" pymesos install || exit 1
     say "Real Mesos masters (downloaded once)"
