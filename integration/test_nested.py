@@ -134,7 +134,13 @@ def test_nested_containers_answer_like_upstream(scene: Scene, agent: OurAgent) -
         assert api.call("LAUNCH_NESTED_CONTAINER", **again).shown == OK
         assert ended(api, n2) == '{"type":"WAIT_CONTAINER","wait_container":{"exit_status":768}}'
 
+        # it knows nothing of its executor
+        alone = {"container_id": container_id(root, "env"), "command": shell("env")}
+        assert api.call("LAUNCH_NESTED_CONTAINER", **alone).shown == OK
+        ended(api, container_id(root, "env"))
         sandbox = agent.sandbox("cmd")
+        names = Path(sandbox, "containers", "env", "stdout").read_text().splitlines()
+        assert {name.partition("=")[0] for name in names} == {"MESOS_SANDBOX", "PATH", "PWD"}
         answer = api.call(
             "LAUNCH_CONTAINER",
             container_id=container_id(root, "n4"),

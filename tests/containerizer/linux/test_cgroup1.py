@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import time
+import uuid
+
 import pytest
 
 from containerizer.linux import cgroup1, mountinfo
@@ -76,9 +81,28 @@ def test_vanished_cgroup_is_empty_and_destroyed(tmp_path: object) -> None:
     assert list(cgroup1.destroy(path)) == []
 
 
-def test_descendants_are_deepest_first(tmp_path: object) -> None:
-    import os
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_busy_cgroup_is_removed_once_it_is_empty() -> None:
+    mounts = [e.target for e in mountinfo.read() if e.fstype in ("cgroup", "cgroup2")]
+    if not mounts:
+        pytest.skip("needs cgroups")
+    cgroup = os.path.join(mounts[0], f"mesos-compat-test-{uuid.uuid4().hex[:8]}")
+    os.mkdir(cgroup)
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        cgroup1.assign(cgroup, process.pid)
+        removing = cgroup1.remove(cgroup)
+        for _ in range(3):
+            assert next(removing) >= 0
+            assert os.path.isdir(cgroup)
+        process.kill()
+        process.wait()
+        for delay_s in removing:
+            time.sleep(delay_s)
+    assert not os.path.exists(cgroup)
 
+
+def test_descendants_are_deepest_first(tmp_path: object) -> None:
     os.makedirs(f"{tmp_path}/a/b/c")
     os.makedirs(f"{tmp_path}/d")
     found = [path.removeprefix(f"{tmp_path}/") for path in cgroup1.descendants(str(tmp_path))]
