@@ -7,9 +7,8 @@ import asyncio
 import math
 import os
 import stat
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from containerizer.api import Containerizer
@@ -21,6 +20,7 @@ from containerizer.linux import users
 from containerizer.local.archives import archive_name
 from containerizer.local.attached import AttachedLauncher, Attachment, DetachedHelpers
 from containerizer.local.engine import create_launcher, open_engine
+from containerizer.local.order import ContainerOrder, command_info, container_info
 from containerizer.local.registry import Claim, LocalContainer, Record, Registry
 from containerizer.loggers.rotation import MIN_BYTES
 from containerizer.provisioner.config import ProvisionerConfig
@@ -38,49 +38,11 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SANDBOX_MODE = 0o750
 #: Cgroups of a container, one folder per container in each hierarchy.
 _CGROUPS_ROOT = "mesos-compat-"
-LOG_FILES = 5
-LOG_BYTES = 10 << 20
 _LOGGER = "logrotate"
 #: Begins no name of a variable: the environment of a container has no say in its logs.
 _NO_VARIABLE = "="
 DEFAULT_REGISTRY = "https://registry-1.docker.io"
 DEFAULT_APPC_PREFIX = "http://"
-
-
-@dataclass(frozen=True, slots=True)
-class BindVolume:
-    """A path of the host that the container sees at ``target``."""
-
-    source: str
-    target: str
-    read_only: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerOrder:
-    """What somebody wants to run."""
-
-    #: May be empty if the image says what to run.
-    command: tuple[str, ...]
-    name: str = ""
-    image: str | None = None
-    #: ``docker`` (which includes OCI) or ``appc``.
-    image_type: str = "docker"
-    #: Folder or address of images; for AppC the prefix of simple discovery.
-    registry: str | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    volumes: tuple[BindVolume, ...] = ()
-    working_directory: str | None = None
-    user: str | None = None
-    #: Hard limits; ``None`` for none.
-    cpus: float | None = None
-    memory_bytes: int | None = None
-    isolation: str | None = None
-    detached: bool = False
-    remove: bool = False
-    #: Output of a detached one is kept in so many files of each stream, none of them larger.
-    log_files: int = LOG_FILES
-    log_bytes: int = LOG_BYTES
 
 
 class LocalRun:
@@ -294,31 +256,11 @@ def _image_config(registry: Registry, record: Record, order: ContainerOrder) -> 
 
 def _config(registry: Registry, record: Record, order: ContainerOrder) -> slave.ContainerConfig:
     config = slave.ContainerConfig(directory=_sandbox(registry, record, order))
-    command = config.command_info
-    command.shell = False
-    if order.command:
-        command.value = order.command[0]
-        command.arguments.extend(order.command)
-    for name, value in order.environment.items():
-        command.environment.variables.add(name=name, value=value)
+    config.command_info.CopyFrom(command_info(order.command, order.environment))
     if order.user is not None:
         config.user = order.user
-    container = config.container_info
-    container.type = pb.ContainerInfo.MESOS
-    if order.image is not None:
-        image = container.mesos.image
-        if order.image_type == "docker":
-            image.type = pb.Image.DOCKER
-            image.docker.name = _image_name(order)
-        else:
-            image.type = pb.Image.APPC
-            image.appc.name = order.image
-    for volume in order.volumes:
-        container.volumes.add(
-            container_path=volume.target,
-            host_path=volume.source,
-            mode=pb.Volume.RO if volume.read_only else pb.Volume.RW,
-        )
+    image = None if order.image is None else _image_name(order)
+    config.container_info.CopyFrom(container_info(replace(order, image=image)))
     memory = order.memory_bytes or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for name, amount in (("cpus", order.cpus or 1.0), ("mem", memory / _MB)):
         config.resources.add(name=name, type=pb.Value.SCALAR).scalar.value = amount
@@ -331,7 +273,7 @@ def _image_name(order: ContainerOrder) -> str:
     """Return the image as its store knows it."""
     assert order.image is not None
     folder = _folder(order)
-    if folder is None:
+    if folder is None or order.image_type != "docker":
         return order.image
     try:
         return archive_name(folder, order.image)

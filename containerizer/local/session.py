@@ -13,8 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from containerizer.launcher.base import ForkRequest, Launcher, Stdio
 from containerizer.launcher.linux import LinuxLauncher
@@ -25,6 +24,7 @@ from containerizer.linux.cgroup1 import CgroupLayout
 from containerizer.linux.namespaces import CLONE_NEWNS
 from containerizer.local.attached import Attachment
 from containerizer.local.engine import create_launcher
+from containerizer.local.order import SessionOrder, command_info
 from containerizer.local.registry import LocalContainer, Registry
 from containerizer.local.run import cgroups_root, engine_config
 from containerizer.merge import Parent, complete
@@ -34,16 +34,6 @@ from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
 _ID_BYTES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class SessionOrder:
-    """What somebody wants to run inside of a container."""
-
-    command: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
-    user: str | None = None
-    working_directory: str | None = None
 
 
 class LocalSession:
@@ -167,12 +157,7 @@ def _request(
     user = order.user if order.user is not None else record.user
     if user is not None:
         own.user = user
-    command = own.command_info
-    command.shell = False
-    command.value = order.command[0]
-    command.arguments.extend(order.command)
-    for name, value in order.environment.items():
-        command.environment.variables.add(name=name, value=value)
+    own.command_info.CopyFrom(command_info(order.command, order.environment))
     settings = engine_config(registry, record)
     made = complete(
         slave.ContainerLaunchInfo(),

@@ -17,8 +17,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from containerizer.local.measure import Sample
-from containerizer.local.run import LOG_BYTES, LOG_FILES, ContainerOrder
-from containerizer.local.session import SessionOrder
+from containerizer.local.order import (
+    LOG_BYTES,
+    LOG_FILES,
+    ContainerOrder,
+    SessionOrder,
+    command_info,
+    container_info,
+)
 from mesos_compat.agent import paths
 from mesos_compat.base.errors import ContainerError
 from mesos_compat.base.scope import Scope
@@ -35,6 +41,7 @@ from mesos_compat.cli.containers.logs import STREAMS, follow
 from mesos_compat.cli.containers.sandbox import SandboxLogs
 from mesos_compat.cli.containers.target import SIGNALLED, LogSource, Row, Usage
 from mesos_compat.model import jsonpb
+from mesos_compat.model.evolve import evolve
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.agent import agent_pb2
@@ -143,8 +150,8 @@ class AgentTarget:
         call = agent_pb2.Call(type=agent_pb2.Call.LAUNCH_CONTAINER)
         wanted = call.launch_container
         wanted.container_id.value = container_id.value
-        _command(wanted.command, order.command, order.environment, order.user)
-        _container(wanted.container, order)
+        wanted.command.CopyFrom(_command(order.command, order.environment, order.user))
+        wanted.container.CopyFrom(evolve(container_info(order), v1.ContainerInfo))
         memory = _DEFAULT_MEMORY_MB if order.memory_bytes is None else order.memory_bytes / _MB
         for name, amount in (("cpus", order.cpus or _DEFAULT_CPUS), ("mem", memory)):
             resource = wanted.resources.add(name=name, type=v1.Value.SCALAR)
@@ -181,7 +188,7 @@ class AgentTarget:
         call = agent_pb2.Call(type=agent_pb2.Call.LAUNCH_NESTED_CONTAINER_SESSION)
         wanted = call.launch_nested_container_session
         wanted.container_id.CopyFrom(_message(session))
-        _command(wanted.command, order.command, order.environment, order.user)
+        wanted.command.CopyFrom(_command(order.command, order.environment, order.user))
         if console.terminal:
             wanted.container.type = v1.ContainerInfo.MESOS
             _terminal(wanted.container)
@@ -403,38 +410,12 @@ def _window(rows: int, columns: int) -> agent_pb2.Call:
 
 
 def _command(
-    made: v1.CommandInfo,
-    command: Sequence[str],
-    environment: Mapping[str, str],
-    user: str | None,
-) -> None:
-    made.shell = False
-    if command:
-        made.value = command[0]
-        made.arguments.extend(command)
-    for name, value in environment.items():
-        variable = made.environment.variables.add(name=name, value=value)
-        variable.type = v1.Environment.Variable.VALUE
+    command: Sequence[str], environment: Mapping[str, str], user: str | None
+) -> v1.CommandInfo:
+    made = evolve(command_info(command, environment), v1.CommandInfo)
     if user is not None:
         made.user = user
-
-
-def _container(made: v1.ContainerInfo, order: ContainerOrder) -> None:
-    made.type = v1.ContainerInfo.MESOS
-    if order.image is not None:
-        image = made.mesos.image
-        if order.image_type == "docker":
-            image.type = v1.Image.DOCKER
-            image.docker.name = order.image
-        else:
-            image.type = v1.Image.APPC
-            image.appc.name = order.image
-    for volume in order.volumes:
-        made.volumes.add(
-            container_path=volume.target,
-            host_path=volume.source,
-            mode=v1.Volume.RO if volume.read_only else v1.Volume.RW,
-        )
+    return made
 
 
 def _terminal(made: v1.ContainerInfo) -> None:

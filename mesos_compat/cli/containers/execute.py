@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from containerizer.local.session import SessionOrder
+from containerizer.local.order import SessionOrder
 from mesos_compat.cli.containers import options as common
 from mesos_compat.cli.containers.console import Console
 

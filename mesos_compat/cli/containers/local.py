@@ -14,9 +14,10 @@ from dataclasses import asdict, replace
 
 from containerizer.local.attached import Attachment
 from containerizer.local.measure import sample
+from containerizer.local.order import ContainerOrder, SessionOrder
 from containerizer.local.registry import LocalContainer, Places, Registry
-from containerizer.local.run import ContainerOrder, LocalRun, cgroups_root
-from containerizer.local.session import LocalSession, SessionOrder
+from containerizer.local.run import LocalRun, cgroups_root
+from containerizer.local.session import LocalSession
 from mesos_compat.base.errors import CheckpointError, ContainerError
 from mesos_compat.base.scope import Scope
 from mesos_compat.cli.containers.console import Console

@@ -7,13 +7,8 @@ import os
 import re
 from collections.abc import Sequence
 
-from containerizer.local.run import (
-    DEFAULT_REGISTRY,
-    LOG_BYTES,
-    LOG_FILES,
-    BindVolume,
-    ContainerOrder,
-)
+from containerizer.local.order import LOG_BYTES, LOG_FILES, BindVolume, ContainerOrder
+from containerizer.local.run import DEFAULT_REGISTRY
 from mesos_compat.cli.containers import options as common
 from mesos_compat.cli.containers.console import Console
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from containerizer.local.measure import Sample
-from containerizer.local.run import ContainerOrder
-from containerizer.local.session import SessionOrder
+from containerizer.local.order import ContainerOrder, SessionOrder
 from mesos_compat.cli.containers.console import Console
 
 #: What an exit by a signal adds to its number.

@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from containerizer.local.run import ContainerOrder
-from containerizer.local.session import SessionOrder
+from containerizer.local.order import ContainerOrder, SessionOrder
 from mesos_compat.base.errors import ContainerError
 from mesos_compat.cli.containers.console import Console
 from mesos_compat.cli.containers.target import Row, Usage

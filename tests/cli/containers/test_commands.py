@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from containerizer.local.measure import Sample
-from containerizer.local.run import BindVolume, ContainerOrder
-from containerizer.local.session import SessionOrder
+from containerizer.local.order import BindVolume, ContainerOrder, SessionOrder
 from mesos_compat.agent.workdir import DirectoryLock, publish
 from mesos_compat.cli import main as program
 from mesos_compat.cli.containers import options as common

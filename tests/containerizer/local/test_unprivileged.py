@@ -11,9 +11,10 @@ import pytest
 
 from containerizer.launcher.base import Stdio
 from containerizer.local.attached import Attachment
+from containerizer.local.order import BindVolume, ContainerOrder, SessionOrder
 from containerizer.local.registry import Places, Registry
-from containerizer.local.run import BindVolume, ContainerOrder, LocalRun
-from containerizer.local.session import LocalSession, SessionOrder
+from containerizer.local.run import LocalRun
+from containerizer.local.session import LocalSession
 from mesos_compat.base.errors import ContainerError
 
 
