@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import platform
@@ -23,6 +24,7 @@ from containerizer.linux.seccomp import Comparison, Profile, Rule
 from mesos_compat.model import jsonpb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
+from mesos_compat.pb.mesos.v1.executor import executor_pb2 as api
 from tests.containerizer.launcher.host import (
     LinuxHost,
     Outcome,
@@ -223,6 +225,29 @@ class TestCommandTasks:
         path = f"{os.path.realpath(tmp_path)}/executor"
         return Spawner(SpawnerConfig(programs={path: "mesos_compat.executor.command:main"}))
 
+    def info(
+        self, linux: LinuxHost, agent: FakeAgent, *arguments: str, **fields: object
+    ) -> slave.ContainerLaunchInfo:
+        sandbox = os.path.join(linux.folder, "sandbox")
+        os.mkdir(sandbox)
+        environment = {
+            "PATH": "/bin",
+            "MESOS_SLAVE_PID": agent.upid,
+            "MESOS_FRAMEWORK_ID": FRAMEWORK,
+            "MESOS_EXECUTOR_ID": EXECUTOR,
+            "MESOS_CHECKPOINT": "1",
+            "MESOS_RECOVERY_TIMEOUT": "15mins",
+            "MESOS_SUBSCRIPTION_BACKOFF_MAX": "10ms",
+        }
+        return launch_info(
+            f"{os.path.realpath(linux.folder)}/executor",
+            arguments=["mesos-executor", *arguments],
+            environment=environment,
+            clone_namespaces=[CLONE_NEWNS, CLONE_NEWPID],
+            working_directory=sandbox,
+            **fields,
+        )
+
     async def run_task(
         self,
         linux: LinuxHost,
@@ -234,25 +259,8 @@ class TestCommandTasks:
     ) -> tuple[Outcome, list[str]]:
         """Run a command task; return how it ended and the Seccomp lines of its executor."""
         agent = FakeAgent()
-        sandbox = os.path.join(linux.folder, "sandbox")
-        os.mkdir(sandbox)
-        environment = {
-            "PATH": "/bin",
-            "MESOS_SLAVE_PID": agent.upid,
-            "MESOS_FRAMEWORK_ID": FRAMEWORK,
-            "MESOS_EXECUTOR_ID": EXECUTOR,
-            "MESOS_CHECKPOINT": "0",
-        }
         fields: dict[str, object] = {} if user is None else {"user": user}
-        info = launch_info(
-            f"{os.path.realpath(linux.folder)}/executor",
-            arguments=["mesos-executor", *arguments],
-            environment=environment,
-            mounts=mounts or [],
-            clone_namespaces=[CLONE_NEWNS, CLONE_NEWPID],
-            working_directory=sandbox,
-            **fields,
-        )
+        info = self.info(linux, agent, *arguments, mounts=mounts or [], **fields)
         try:
             container_id, init = await linux.start(info, filters=filters)
             await asyncio.to_thread(agent.start_task, shell_task(script))
@@ -292,6 +300,36 @@ class TestCommandTasks:
         )
         assert outcome.lines == ["no", "Seccomp:\t2"]
         assert executor == ["2", "1"]
+
+    async def test_executor_lives_on_whatever_is_forbidden(
+        self, linux: LinuxHost, image: str
+    ) -> None:
+        """It comes back to a restarted agent, kills with escalation and tells how it ended."""
+        needed = {name for name in init_seccomp.NEEDED if seccomp.is_syscall(name)}
+        profile = Profile(KILL, rules=(Rule((*sorted(needed), "clone", "arch_prctl"), ALLOW),))
+        filters = dataclasses.replace(translated(profile), by_program=True)
+        agent = FakeAgent()
+        info = self.info(
+            linux,
+            agent,
+            f"--rootfs={image}",
+            "--working_directory=/",
+            mounts=image_mounts(image),
+        )
+        script = "trap '' TERM; echo up; while :; do sleep 1; done"
+        try:
+            container_id, _ = await linux.start(info, filters=filters)
+            await asyncio.to_thread(agent.start_task, shell_task(script))
+            await linux.written(container_id)
+            agent.drop()
+            await asyncio.to_thread(agent.call, api.Call.SUBSCRIBE)
+            agent.subscribed()
+            agent.kill(0.1)
+            await asyncio.to_thread(agent.update, v1.TASK_KILLED)
+            outcome = await linux.finish(container_id)
+        finally:
+            agent.close()
+        assert outcome.status == "0", outcome.stderr
 
 
 async def test_helper_of_another_agent(tmp_path: Path) -> None:
