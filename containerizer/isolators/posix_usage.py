@@ -56,20 +56,7 @@ class PosixIsolator(Isolator):
     def tree(self, container_id: ContainerId) -> list[ProcessStat]:
         """Return init and all its living descendants; nothing if there is none."""
         pid = self._pids.get(container_id)
-        return [] if pid is None else process_tree(pid, list(proc.all_stats()))
-
-
-def process_tree(root: int, stats: Sequence[ProcessStat]) -> list[ProcessStat]:
-    """Return the process ``root`` and its descendants out of ``stats``."""
-    children: dict[int, list[ProcessStat]] = {}
-    found = []
-    for stat in stats:
-        children.setdefault(stat.parent, []).append(stat)
-        if stat.pid == root:
-            found.append(stat)
-    for stat in found:
-        found += children.pop(stat.pid, ())
-    return found
+        return [] if pid is None else proc.tree(pid)
 
 
 def seconds(ticks: int) -> float:

@@ -93,14 +93,38 @@ def all_stats() -> Iterator[ProcessStat]:
 def children(pid: int) -> list[int]:
     """Return the direct children of a process; none if it is gone."""
     try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    try:
         found: list[int] = []
-        for thread in os.listdir(f"/proc/{pid}/task"):
+        for thread in threads:
             with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
                 found += [int(word) for word in file.read().split()]
         return found
     except (FileNotFoundError, ProcessLookupError):
         # Without CONFIG_PROC_CHILDREN the file is missing for the living too.
         return [entry.pid for entry in all_stats() if entry.parent == pid]
+
+
+def tree(root: int) -> list[ProcessStat]:
+    """Return a process and all that descend from it, parents first; none if it is gone.
+
+    Costs as much as the tree is large, however many other processes there are.
+    """
+    found: list[ProcessStat] = []
+    pending = [root]
+    seen = {root}
+    while pending:
+        pid = pending.pop()
+        try:
+            found.append(stat(pid))
+        except ProcessLookupError:
+            continue
+        fresh = [child for child in children(pid) if child not in seen]
+        seen.update(fresh)
+        pending += fresh
+    return found
 
 
 def is_zombie_or_gone(pid: int) -> bool:

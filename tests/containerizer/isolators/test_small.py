@@ -16,8 +16,6 @@ from containerizer.isolators.namespaces_pid import PidNamespaceIsolator
 from containerizer.isolators.network_cni.isolator import CniIsolator
 from containerizer.isolators.posix_cpu import PosixCpuIsolator
 from containerizer.isolators.posix_mem import PosixMemIsolator
-from containerizer.isolators.posix_usage import process_tree
-from containerizer.linux import proc
 from containerizer.linux.namespaces import CLONE_NEWIPC, CLONE_NEWPID
 from mesos_compat.base.errors import IsolatorError
 from mesos_compat.base.metrics import Metrics
@@ -324,12 +322,3 @@ async def test_recovered_processes_are_measured_once(tmp_path: Path) -> None:
     assert await isolator.usage(C) is not None
     with pytest.raises(IsolatorError, match=r"^Container already recovered$"):
         await isolator.recover([state], ())
-
-
-def test_a_tree_of_processes() -> None:
-    def stat(pid: int, parent: int) -> proc.ProcessStat:
-        return proc.ProcessStat(pid, "x", "S", parent, 1, 1, 0, 0, 0, 0)
-
-    stats = [stat(1, 0), stat(5, 2), stat(2, 1), stat(3, 2), stat(4, 1), stat(0, 0)]
-    assert [s.pid for s in process_tree(2, stats)] == [2, 5, 3]
-    assert process_tree(9, stats) == []

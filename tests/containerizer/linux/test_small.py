@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -162,3 +163,28 @@ def test_title(title: str) -> None:
     assert name == "a-name-that-is-"
     assert title.startswith(shown)
     assert len(shown) >= min(len(title), 2000)
+
+
+def test_a_tree_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "sleep 1000 & (sleep 1000; :) & echo; wait"
+    with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE) as root:
+        assert root.stdout is not None
+        root.stdout.readline()
+        until = time.monotonic() + 10
+        while len(tree := proc.tree(root.pid)) < 4:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert tree[0].pid == root.pid
+        known = {root.pid}
+        for entry in tree[1:]:  # parents come first
+            assert entry.parent in known
+            known.add(entry.pid)
+        assert sorted(proc.stat(pid).name for pid in known) == ["sh", "sh", "sleep", "sleep"]
+        everything = list(proc.all_stats())
+        monkeypatch.setattr(
+            proc, "children", lambda pid: [e.pid for e in everything if e.parent == pid]
+        )
+        assert {entry.pid for entry in proc.tree(root.pid)} == known
+        for pid in known:
+            os.kill(pid, signal.SIGKILL)
+    assert proc.tree(root.pid) == []
