@@ -18,7 +18,7 @@ from mesos_compat.base.errors import WireError
 from mesos_compat.base.log import Complaints
 from mesos_compat.libprocess.upid import UPID
 from mesos_compat.model.ids import AgentId, ExecutorId, FrameworkId, TaskId, id_error
-from mesos_compat.model.validate import text_error
+from mesos_compat.model.validate import text_error, wire_error
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 
 log = logging.getLogger(__name__)
@@ -77,6 +77,9 @@ class Inbox:
 
 
 def _parse(kind: type[M], body: bytes) -> M:
+    why = wire_error(kind, body)
+    if why is not None:
+        raise WireError(why)
     made = kind.FromString(body)
     if not made.IsInitialized():
         raise WireError("Missing required fields")

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError, Message
 
 from mesos_compat.base.errors import ApiError
 from mesos_compat.model import jsonpb
-from mesos_compat.model.validate import text_error
+from mesos_compat.model.validate import text_error, wire_error
 
 JSON: Final = "application/json"
 PROTOBUF: Final = "application/x-protobuf"
@@ -139,9 +139,11 @@ def parse(message_type: type[M], body: bytes, media_type: str) -> M:
 
 
 def from_bytes(message_type: type[M], body: bytes) -> M | None:
-    """Read the wire form; ``None`` if it is broken, lacks a required field or has text that is
-    no UTF-8.
+    """Read the wire form; ``None`` if it is broken, lacks a required field, has text that is no
+    UTF-8 or too many fields.
     """
+    if wire_error(message_type, body) is not None:
+        return None
     message = message_type()
     try:
         message.MergeFromString(body)

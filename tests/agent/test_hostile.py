@@ -20,7 +20,7 @@ from mesos_compat.agent.inbox import _READERS, Inbox
 from mesos_compat.agent.machine import effects, events, streams
 from mesos_compat.agent.machine.effects import Effect
 from mesos_compat.agent.machine.events import Event
-from mesos_compat.agent.machine.state import MAX_STATUSES, ExecutorPhase
+from mesos_compat.agent.machine.state import MAX_STATUSES, ExecutorPhase, Waiting
 from mesos_compat.base.errors import ApiError
 from mesos_compat.libprocess.upid import UPID
 from mesos_compat.model.evolve import devolve
@@ -320,3 +320,20 @@ def test_a_time_that_is_no_number_does_not_reach_the_master(told: float) -> None
     (sent,) = scene.driver.sent(messages.StatusUpdateMessage)
     assert math.isfinite(sent.update.timestamp)
     assert math.isfinite(sent.update.status.timestamp)
+
+
+def test_updates_that_wait_for_the_containerizer_are_bounded_by_size() -> None:
+    scene = Scene()
+    executor = scene.driver.executor()
+    executor.waiting = Waiting.STATUS
+    for number in range(1, 40):
+        status = pb.TaskStatus(
+            state=pb.TASK_RUNNING, uuid=number.to_bytes(16, "big"), data=bytes(4 << 20)
+        )
+        status.task_id.value = "t1"
+        scene.driver.feed(events.ExecutorUpdate(FRAMEWORK, ExecutorId("t1"), status))
+    queue = executor.incoming
+    assert streams.MAX_UPDATE_BYTES <= queue.bytes < streams.MAX_UPDATE_BYTES + (5 << 20)
+    while queue:
+        queue.popleft()
+    assert queue.bytes == 0

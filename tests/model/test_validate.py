@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text that is no text."""
+"""Text that is no text, and masses of fields."""
 
 from __future__ import annotations
 
 import pytest
 from google.protobuf.message import Message
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mesos_compat.model.validate import text_error
+from mesos_compat.model.validate import MAX_FIELDS, text_error, wire_error
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from tests.agent.machine.driver import run
@@ -58,3 +60,42 @@ def test_it_goes_as_deep_as_messages_do() -> None:
     for _ in range(40):
         deep = pb.ContainerID(value="a", parent=deep)
     assert text_error(deep) is None
+
+
+def empty_resources(count: int) -> bytes:
+    (field,) = messages.CheckpointResourcesMessage.DESCRIPTOR.fields
+    return bytes([field.number << 3 | 2, 0]) * count
+
+
+def test_masses_of_fields_are_refused_before_they_are_read() -> None:
+    kind = messages.CheckpointResourcesMessage
+    assert wire_error(kind, empty_resources(MAX_FIELDS)) is None
+    assert wire_error(kind, empty_resources(MAX_FIELDS + 1)) == f"more than {MAX_FIELDS} fields"
+    task = messages.RunTaskMessage.DESCRIPTOR.fields_by_name["task"]
+    inner = bytes([pb.TaskInfo.DESCRIPTOR.fields_by_name["resources"].number << 3 | 2, 0])
+    inner *= MAX_FIELDS
+    length = bytes([len(inner) & 127 | 128, len(inner) >> 7 & 127 | 128, len(inner) >> 14])
+    body = bytes([task.number << 3 | 2]) + length + inner
+    assert messages.RunTaskMessage.FromString(body).task.resources
+    assert wire_error(messages.RunTaskMessage, body) == f"more than {MAX_FIELDS} fields"
+
+
+def test_large_messages_of_few_fields_pass() -> None:
+    message = messages.FrameworkToExecutorMessage(data=bytes(4 * MAX_FIELDS))
+    for each in (message.slave_id, message.framework_id, message.executor_id):
+        each.value = "x" * MAX_FIELDS
+    assert wire_error(type(message), message.SerializeToString()) is None
+    many = messages.CheckpointResourcesMessage()
+    for number in range(MAX_FIELDS // 8):
+        added = many.resources.add(name=f"cpus{number}", type=pb.Value.SCALAR)
+        added.scalar.value = number
+    body = many.SerializeToString()
+    assert len(body) > 2 * MAX_FIELDS
+    assert wire_error(type(many), body) is None
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.binary(max_size=200))
+def test_garbage_is_left_to_the_parser(start: bytes) -> None:
+    wire_error(messages.RunTaskMessage, start + bytes([0xFF]) * (2 * MAX_FIELDS))
+    wire_error(messages.RunTaskMessage, start * 3 + empty_resources(MAX_FIELDS)[:-1])

@@ -210,6 +210,41 @@ class IncomingUpdate:
     from_executor: bool
 
 
+class IncomingQueue:
+    """Status updates in order of arrival, and how many bytes they are."""
+
+    __slots__ = ("_sizes", "_updates", "bytes")
+
+    def __init__(self) -> None:
+        self._updates: deque[IncomingUpdate] = deque()
+        self._sizes: deque[int] = deque()
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._updates)
+
+    @property
+    def head(self) -> IncomingUpdate:
+        """The first one, which may be replaced."""
+        return self._updates[0]
+
+    @head.setter
+    def head(self, update: IncomingUpdate) -> None:
+        self._updates[0] = update
+
+    def append(self, update: IncomingUpdate) -> None:
+        """Add an update at the end."""
+        size = update.update.ByteSize()
+        self._updates.append(update)
+        self._sizes.append(size)
+        self.bytes += size
+
+    def popleft(self) -> IncomingUpdate:
+        """Remove and return the first one."""
+        self.bytes -= self._sizes.popleft()
+        return self._updates.popleft()
+
+
 @dataclass(slots=True)
 class Executor:
     """One run of an executor."""
@@ -234,7 +269,7 @@ class Executor:
     #: Acknowledged ones; oldest first, the last MAX_COMPLETED_TASKS.
     completed: deque[Task] = field(default_factory=lambda: deque(maxlen=MAX_COMPLETED_TASKS))
     #: Updates in order of arrival. Only the first is being worked on.
-    incoming: deque[IncomingUpdate] = field(default_factory=deque)
+    incoming: IncomingQueue = field(default_factory=IncomingQueue)
     #: The one answer of the containerizer that is outstanding, launch and end apart.
     waiting: Waiting | None = None
     #: Why the agent ends the container; told to its tasks once it is gone.

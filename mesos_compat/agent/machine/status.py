@@ -195,10 +195,10 @@ def container_status_read(turn: Turn, event: ContainerStatusRead) -> None:
     if executor.waiting is not Waiting.STATUS or not executor.incoming:
         return
     executor.waiting = None
-    head = executor.incoming[0]
+    head = executor.incoming.head
     if event.status is not None:
         head = replace(head, update=_with_container_status(turn, head.update, event.status))
-        executor.incoming[0] = head
+        executor.incoming.head = head
     _apply(turn, framework, executor, head)
     advance(turn, framework, executor)
 
@@ -216,7 +216,7 @@ def advance(turn: Turn, framework: Framework, executor: Executor) -> None:
     for or nothing is left.
     """
     while executor.waiting is None and executor.incoming:
-        head = executor.incoming[0]
+        head = executor.incoming.head
         if _needs_container_status(executor, head):
             executor.waiting = Waiting.STATUS
             turn.do(
@@ -272,7 +272,10 @@ def _full(
 
     Deviation: upstream takes updates until its memory ends.
     """
-    if executor is not None and len(executor.incoming) >= streams.MAX_UPDATES:
+    if executor is not None and (
+        len(executor.incoming) >= streams.MAX_UPDATES
+        or executor.incoming.bytes >= streams.MAX_UPDATE_BYTES
+    ):
         return True
     known = executor is not None and (framework_id, task_id) not in turn.state.streams
     return not known and streams.full(turn.state, framework_id, task_id)
