@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urljoin, urlsplit
@@ -68,10 +68,17 @@ class FoundManifest:
 class RepositoryClient:
     """What one source has of one repository."""
 
-    def __init__(self, transport: Transport, source: Source, credential: Credential | None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        source: Source,
+        credential: Credential | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.source = source
         self._transport = transport
         self._credential = credential
+        self._clock = clock
         self._local = local_registry(source.endpoint.host)
         basic = None if credential is None else credential.basic
         #: What ``Authorization`` says, and until when.
@@ -226,7 +233,7 @@ class RepositoryClient:
     # --- authentication ---
 
     async def _authorization(self, url: str) -> str | None:
-        if time.monotonic() >= self._expires and self._challenge is not None:
+        if self._clock() >= self._expires and self._challenge is not None:
             await self._authenticate([self._challenge], self._header, url)
         return self._header
 
@@ -257,7 +264,8 @@ class RepositoryClient:
                     token, lifetime_s = await self._token(challenge)
                     self._challenge = challenge
                     self._header = f"Bearer {token}"
-                    self._expires = time.monotonic() + max(0.0, lifetime_s - _TOKEN_MARGIN_S)
+                    margin_s = min(_TOKEN_MARGIN_S, lifetime_s / 2)
+                    self._expires = self._clock() + lifetime_s - margin_s
                     return
             if any(challenge.scheme == "basic" for challenge in challenges):
                 basic = None if self._credential is None else self._credential.basic

@@ -100,17 +100,22 @@ class Transport:
         proxy = proxy_for(self._environment, target.scheme, host, port)
         if guarded:
             _check_literal(host, url)
-        session = self._session(guarded and proxy is None)
+        via = None if proxy is None else _proxy_url(proxy)
+        own = _proxy_headers(via)
+        # aiohttp sends headers of a proxy only where it makes a tunnel
+        plain = own if target.scheme == "http" else {}
+        session = self._session(guarded and via is None)
         try:
             async with asyncio.timeout(self._stall_s) as limit:
                 reply = await session.request(
                     "GET" if form is None else "POST",
                     target,
-                    headers=_HEADERS | dict(headers),
+                    headers=_HEADERS | dict(headers) | plain,
                     data=form,
                     allow_redirects=False,
                     ssl=self._context(tls) if target.scheme == "https" else True,
-                    **_proxy_options(proxy),
+                    proxy=None if via is None else via.with_user(None),
+                    proxy_headers=None if target.scheme == "http" else own,
                 )
                 limit.reschedule(None)
             async with reply:
@@ -124,7 +129,8 @@ class Transport:
             text = f"Failed to connect to {error.host} port {error.port}: {why[:200]}"
             raise TransientError(_failed(url, text)) from error
         except aiohttp.ClientResponseError as error:
-            raise RegistryError(_failed(url, f"unusable reply: {error.message[:200]}")) from error
+            why = _clean(error.message.partition("\n")[0])
+            raise RegistryError(_failed(url, f"unusable reply: {why}")) from error
         except (aiohttp.ClientError, OSError) as error:
             raise TransientError(_failed(url, _why(error))) from error
         except ValueError as error:
@@ -208,8 +214,11 @@ def _failed(url: str, why: str) -> str:
 
 
 def _why(error: Exception) -> str:
-    text = "".join(c for c in str(error) if c.isprintable())
-    return text[:300] or type(error).__name__
+    return _clean(str(error)) or type(error).__name__
+
+
+def _clean(text: str) -> str:
+    return "".join(c for c in text[:300] if c.isprintable())
 
 
 def _make_context(tls: TlsConfig, environment: Mapping[str, str]) -> ssl.SSLContext:
@@ -225,21 +234,21 @@ def _make_context(tls: TlsConfig, environment: Mapping[str, str]) -> ssl.SSLCont
     return context
 
 
-def _proxy_options(proxy: str | None) -> dict[str, Any]:
-    if proxy is None:
-        return {}
+def _proxy_url(proxy: str) -> URL:
     try:
         url = URL(proxy)
     except ValueError as error:
         raise RegistryError("the URL of the proxy is unusable") from error
     if url.scheme not in ("http", "https") or not url.host:
         raise RegistryError(f"a proxy of the kind '{url.scheme}' is not supported")
-    options: dict[str, Any] = {"proxy": url.with_user(None)}
-    if url.raw_user:
-        pair = f"{unquote(url.raw_user)}:{unquote(url.raw_password or '')}"
-        value = base64.b64encode(pair.encode()).decode()
-        options["proxy_headers"] = {hdrs.PROXY_AUTHORIZATION: f"Basic {value}"}
-    return options
+    return url
+
+
+def _proxy_headers(url: URL | None) -> dict[str, str]:
+    if url is None or not url.raw_user:
+        return {}
+    pair = f"{unquote(url.raw_user)}:{unquote(url.raw_password or '')}"
+    return {hdrs.PROXY_AUTHORIZATION: f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
 def _local(address: str) -> bool:

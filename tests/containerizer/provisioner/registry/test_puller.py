@@ -24,6 +24,7 @@ from containerizer.provisioner.progress import LayerState, PullProgress, PullTab
 from containerizer.provisioner.pullers import PulledImage, PullOrder
 from containerizer.provisioner.reference import Reference
 from containerizer.provisioner.registry.endpoint import parse_registry
+from containerizer.provisioner.registry.hosts import HostRules
 from containerizer.provisioner.registry.puller import RegistryConfig, RegistryPuller
 from containerizer.provisioner.registry.retry import RetryPolicy
 from containerizer.provisioner.stores.docker import create
@@ -635,3 +636,94 @@ async def test_store_gives_credentials_of_the_image(tmp_path: Path) -> None:
         secret.value.data = json.dumps({"auths": {registry.url: {"auth": basic}}}).encode()
         info: ImageInfo = await store.get(image, "copy")
         assert len(info.layers) == 1
+
+
+# --- mirrors ---
+
+
+def mirrored(world: World, mirror: FakeRegistry, **more: Any) -> RegistryPuller:
+    """Return a puller that asks ``mirror`` first."""
+    folder = world.folder / "hosts" / world.registry.host
+    folder.mkdir(parents=True)
+    lines = [f'[host."{mirror.url}"]', *(f"{name} = {value}" for name, value in more.items())]
+    (folder / "hosts.toml").write_text("\n".join(lines))
+    return world.make(rules=HostRules(str(world.folder / "hosts")))
+
+
+async def test_mirror(world: World) -> None:
+    async with FakeRegistry() as mirror:
+        world.puller = mirrored(world, mirror)
+        mirror.put_image("a:latest", [TOP])
+        pulled = await world.pull("a")
+        assert world.content(pulled.layer_ids[0], "f") == b"1"
+        assert world.registry.requests == []
+        assert all(path.endswith(f"?ns={world.registry.host}") for path in mirror.paths())
+
+
+async def test_mirror_for_digests_only(world: World) -> None:
+    async with FakeRegistry() as mirror:
+        world.puller = mirrored(world, mirror, capabilities='["pull"]')
+        for registry in (mirror, world.registry):
+            registry.put_image("a:latest", [TOP])
+        pulled = await world.pull("a")
+        assert len(pulled.layer_ids) == 1
+        assert mirror.paths() == []
+        digest = f"sha256:{sha256(world.registry.manifests['a:latest'][1])}"
+        await world.pull(f"a@{digest}")
+        assert len(mirror.paths()) == 1
+
+
+@pytest.mark.parametrize("how", ["missing", "damaged", "broken", "down", "locked"])
+async def test_mirror_that_fails(world: World, how: str) -> None:
+    async with FakeRegistry() as mirror:
+        world.puller = mirrored(world, mirror)
+        for registry in (mirror, world.registry):
+            registry.put_image("a:latest", [TOP])
+        digest = list(mirror.blobs)[-1]
+        whole = mirror.blobs[digest]
+
+        async def hook(request: web.Request) -> web.StreamResponse | None:
+            if how == "locked":
+                return web.Response(status=401, headers={"WWW-Authenticate": "Basic"})
+            if how == "broken" and digest in request.path:
+                return await cut(request, whole[:100_000], len(whole))
+            return None
+
+        mirror.hooks.append(hook)
+        if how == "missing":
+            del mirror.blobs[digest]
+        elif how == "damaged":
+            mirror.blobs[digest] = whole[:1000] + b"\0" * (len(whole) - 1000)
+        elif how == "down":
+            await mirror.server.close()
+        pulled = await world.pull("a")
+        assert world.content(pulled.layer_ids[0], "f") == b"1"
+        ranges = [h.get("Range") for h in world.registry.headers(digest)]
+        assert ranges == (["bytes=100000-"] if how == "broken" else [None])
+
+
+async def test_credentials_are_not_for_mirrors(world: World) -> None:
+    async with FakeRegistry() as mirror:
+        world.puller = mirrored(world, mirror)
+        for registry in (mirror, world.registry):
+            registry.put_image("a:latest", [TOP])
+        mirror.blobs.clear()
+        config = json.dumps({"auths": {world.registry.host: {"auth": "dTpw"}}}).encode()
+        await world.pull("a", docker_config=config)
+        assert all("Authorization" not in headers for headers in mirror.headers("/"))
+        assert all("Authorization" in headers for headers in world.registry.headers("/"))
+
+
+async def test_users_own_credentials(world: World) -> None:
+    home = world.folder / "home" / ".docker"
+    home.mkdir(parents=True)
+    auths = {world.registry.host: {"auth": "dTpw"}}
+    (home / "config.json").write_text(json.dumps({"auths": auths}))
+    world.puller = world.make(environment={"HOME": str(world.folder / "home")})
+    world.registry.put_image("a:latest", [TOP])
+    await world.pull("a")
+    assert all(h["Authorization"] == "Basic dTpw" for h in world.registry.headers("/"))
+    (home / "config.json").write_text("damaged")
+    world.registry.requests.clear()
+    await world.pull("a:latest")
+    assert all("Authorization" not in h for h in world.registry.headers("/"))
