@@ -6,7 +6,8 @@ of a namespace gets them although it has no handlers. A program of ours may be i
 one: it calls ``take_signals`` when the descriptor is readable and returns its exit code.
 
 Source: spec ``containerizer`` 5.3, 8.2 (1, 2, 4), 8.5.
-Deviation: the status of a command that could not be executed is written once (256, not 256256).
+Deviations: the status of a command that could not be executed is written once (256, not 256256);
+the status file is there before the pid is written, as init is known by it from its first moment.
 """
 
 from __future__ import annotations
