@@ -157,6 +157,11 @@ def test_exit_codes(terminal: Terminal, box: Box) -> None:
     ):
         shown = terminal.run(f"{box.command(inner)}; echo $?")
         assert shown[-1] == str(code), (inner, shown)
+    if box.kind == "agent":
+        inner = "run --image busybox:latest -e A=b -- sh -c 'echo $A; exit 5'"
+        # What init tells is part of an agent's stderr.
+        shown = terminal.run(f"mesos-compat {inner}; echo $?")
+        assert (shown[-1], "b" in shown) == ("5", True)
     assert settings(terminal) == before
 
 

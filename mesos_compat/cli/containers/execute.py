@@ -16,6 +16,7 @@ def main(argv: Sequence[str]) -> int:
     parser = common.parser(
         "exec",
         "Run a command in the namespaces and with the limits of a running container.",
+        "-it web -- sh",
         "mesos-compat exec [OPTION ...] CONTAINER [--] COMMAND [ARGUMENT ...]",
     )
     add = parser.add_argument

@@ -12,7 +12,7 @@ from mesos_compat.cli.containers.target import ContainerTarget
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    parser = common.parser("inspect", "Show all that is known of containers, as JSON.")
+    parser = common.parser("inspect", "Show all that is known of containers, as JSON.", "web")
     parser.add_argument("container", nargs="+", help="name or id")
     options = parser.parse_args(argv)
 

@@ -12,7 +12,7 @@ from mesos_compat.cli.containers.target import ContainerTarget
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    parser = common.parser("kill", "Send a signal to the commands of containers.")
+    parser = common.parser("kill", "Send a signal to the commands of containers.", "-s TERM web")
     parser.add_argument(
         "-s", "--signal", default=signal.SIGKILL, type=_signal, help="KILL (default), TERM, 15, …"
     )

@@ -19,7 +19,9 @@ STREAMS: Mapping[str, int] = {"stdout": 1, "stderr": 2}
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    parser = common.parser("logs", "Show the output of a container: stdout and stderr as such.")
+    parser = common.parser(
+        "logs", "Show the output of a container: stdout and stderr as such.", "-f --tail 10 web"
+    )
     parser.add_argument("-f", "--follow", action="store_true", help="go on until it ends")
     parser.add_argument("--tail", metavar="N", type=_count, help="the last N lines of each only")
     only = parser.add_mutually_exclusive_group()

@@ -23,12 +23,15 @@ FAILED = 125
 _Job = Callable[[ContainerTarget], Awaitable[int]]
 
 
-def parser(command: str, description: str, usage: str | None = None) -> argparse.ArgumentParser:
+def parser(
+    command: str, description: str, example: str, usage: str | None = None
+) -> argparse.ArgumentParser:
     """Return a parser with the options that say whose containers are meant."""
     made = argparse.ArgumentParser(
         prog=f"mesos-compat {command}",
         description=description,
         usage=usage,
+        epilog=f"example:\n  mesos-compat {command} {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     whose = made.add_argument_group("whose containers")

@@ -17,7 +17,7 @@ _HEADER = ("ID", "NAME", "IMAGE", "COMMAND", "STATE", "PID", "AGE")
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    parser = common.parser("ps", "List containers.")
+    parser = common.parser("ps", "List containers.", "-a")
     parser.add_argument("-a", "--all", action="store_true", help="those that have ended, too")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("-q", "--quiet", action="store_true", help="ids only")

@@ -11,7 +11,9 @@ from mesos_compat.cli.containers.target import ContainerTarget
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    parser = common.parser("rm", "Remove containers that have ended, with all that they left.")
+    parser = common.parser(
+        "rm", "Remove containers that have ended, with all that they left.", "-f web"
+    )
     parser.add_argument("-f", "--force", action="store_true", help="kill those that run")
     parser.add_argument("container", nargs="+", help="name or id")
     options = parser.parse_args(argv)

@@ -20,6 +20,7 @@ def main(argv: Sequence[str]) -> int:
     parser = common.parser(
         "run",
         "Run a command in a new container; without an image in the file system of this host.",
+        "-it --memory 64M --image busybox --registry /srv/images -- sh",
         "mesos-compat run [OPTION ...] [--] [COMMAND [ARGUMENT ...]]",
     )
     add = parser.add_argument

@@ -24,7 +24,7 @@ _CLEAR = "\x1b[H\x1b[J"
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    parser = common.parser("top", "Show what containers use.")
+    parser = common.parser("top", "Show what containers use.", "--interval 1")
     parser.add_argument("--once", action="store_true", help="once, and end")
     parser.add_argument("--json", action="store_true", help="one JSON array per look")
     parser.add_argument("--interval", metavar="SECONDS", type=float, default=2.0)

@@ -88,6 +88,14 @@ def test_unusable_command_lines(target: FakeTarget, argv: list[str]) -> None:
     assert target.asked == []
 
 
+@pytest.mark.parametrize("command", ["run", "exec", "ps", "logs", "inspect", "kill", "rm", "top"])
+def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(command, "--help")
+    assert ended.value.code == 0
+    assert f"example:\n  mesos-compat {command} " in capsys.readouterr().out
+
+
 def test_exec(target: FakeTarget, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "vt100")
     assert run("exec", "-it", "web", "ps", "-a") == 8
@@ -196,7 +204,7 @@ def test_whose_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.delenv(name, raising=False)
 
     def chosen(*argv: str) -> str:
-        options = common.parser("ps", "").parse_args(argv)
+        options = common.parser("ps", "", "").parse_args(argv)
         return type(common.choose(options)).__name__
 
     directory = ("--agent-runtime-dir", str(tmp_path))
