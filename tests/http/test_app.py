@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from multidict import CIMultiDict
@@ -490,6 +491,25 @@ async def test_encoded_names(sandbox: FakePort, tmp_path: Path) -> None:
         for name in ("a+b%3Bc", "a%20b%3Bc"):
             _, _, body = await get(client, f"/files/read?path={LATEST}/{name}&offset=0")
             assert body == b'{"data":"x","offset":0}'
+
+
+async def test_names_that_are_no_text(sandbox: FakePort, tmp_path: Path) -> None:
+    names = [b"\x01", b"a" * 255, b"new\nline", b'q"uote', b"\xff\xfe", "é".encode()]
+    folder = tmp_path / "names"
+    folder.mkdir()
+    for name in names:
+        Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).write_bytes(name)
+    async with serving(sandbox) as client:
+        _, _, body = await get(client, f"/files/browse?path={LATEST}/names")
+        shown = json.loads(body.decode("utf-8", "surrogateescape"))
+        assert {os.fsencode(os.path.basename(each["path"])) for each in shown} == set(names)
+        for name in names:
+            path = f"{LATEST}/names/{quote(name)}"
+            status, _, body = await get(client, f"/files/download?path={path}")
+            assert (status, body) == (200, name)
+            status, _, body = await get(client, f"/files/read?path={path}&offset=0")
+            data = json.loads(body.decode("utf-8", "surrogateescape"))["data"]
+            assert (status, os.fsencode(data)) == (200, name)
 
 
 async def test_a_broken_endpoint_is_500_and_the_program_lives() -> None:

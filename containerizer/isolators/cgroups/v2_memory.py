@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,8 @@ from mesos_compat.model.quantity import format_bytes
 from mesos_compat.model.resources import Resources
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+
+log = logging.getLogger(__name__)
 
 _MB = 1 << 20
 _SOFT = "memory.low"
@@ -95,7 +98,12 @@ class MemoryV2(Subsystem):
     def _watch(self, container_id: ContainerId, cgroup: str) -> _Watched:
         limitation = asyncio.get_running_loop().create_future()
         watched = self._watched[container_id] = _Watched(cgroup, limitation)
-        self._modifications.watch(_events_file(cgroup), lambda: _look(watched))
+        try:
+            self._modifications.watch(_events_file(cgroup), lambda: _look(watched))
+        except OSError as error:
+            # Their number is limited per user: containers of ours may have taken all of them. What
+            # happened is seen when init has exited, which it does as the kernel ends them all.
+            log.warning("Container %s: no notices of its memory: %s", container_id, error)
         # Whatever came before the watch was there makes no notice any more.
         _look(watched)
         return watched

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
 import os
 from pathlib import Path
@@ -14,6 +15,7 @@ from containerizer.isolators.cgroups import v2
 from containerizer.isolators.cgroups.v2_cpu import CpuV2, bandwidth, weight
 from containerizer.isolators.cgroups.v2_events import Modifications
 from containerizer.isolators.cgroups.v2_memory import MemoryV2, kernel_bytes, limitation
+from containerizer.linux import inotify
 from mesos_compat.base.errors import IsolatorError
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
@@ -195,10 +197,19 @@ async def test_a_notice_tells_of_out_of_memory(cgroup: Cgroup) -> None:
     memory.close()
 
 
+@pytest.mark.parametrize("failing", ["open_inotify", "watch", None])
 async def test_the_exit_of_init_is_a_reason_to_look(
-    cgroup: Cgroup, monkeypatch: pytest.MonkeyPatch
+    cgroup: Cgroup, monkeypatch: pytest.MonkeyPatch, failing: str | None
 ) -> None:
-    monkeypatch.setattr(Modifications, "watch", lambda *_: None)
+    """Also where containers of the agent's user have used up all notices that there are."""
+
+    def used_up(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if failing is None:
+        monkeypatch.setattr(Modifications, "watch", lambda *_: None)
+    else:
+        monkeypatch.setattr(inotify, failing, used_up)
     memory = MemoryV2()
     memory.prepare(C, cgroup.path, slave.ContainerConfig())
     process = await asyncio.create_subprocess_exec("sleep", "600")
