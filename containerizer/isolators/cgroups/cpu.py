@@ -23,7 +23,7 @@ _SHARES_PER_REVOCABLE_CPU = 10
 _MIN_SHARES = 2
 
 #: The kernel's own default; long enough not to throttle at each timer tick.
-_PERIOD_US = 100_000
+PERIOD_US = 100_000
 #: The kernel refuses less.
 _MIN_QUOTA_US = 1000
 
@@ -56,15 +56,11 @@ class Cpu(Subsystem):
         limits: Mapping[str, float],
     ) -> None:
         """Write shares and, with a limit or CFS, the quota."""
-        resources = Resources.of(requests)
-        cpus = resources.cpus
-        if cpus is None:
-            raise IsolatorError("No cpus resource given")
-        revocable = self._low_priority and resources.revocable().cpus is not None
+        cpus, revocable = requested(requests, self._low_priority)
         cgroup1.write(cgroup, "cpu.shares", str(shares(cpus, revocable)))
         limit = limits.get("cpus", cpus if self._cfs else None)
         if limit is not None:
-            cgroup1.write(cgroup, "cpu.cfs_period_us", str(_PERIOD_US))
+            cgroup1.write(cgroup, "cpu.cfs_period_us", str(PERIOD_US))
             cgroup1.write(cgroup, "cpu.cfs_quota_us", str(quota_us(limit)))
 
     def usage(self, container_id: ContainerId, cgroup: str) -> pb.ResourceStatistics | None:
@@ -110,6 +106,17 @@ class Cpuacct(Subsystem):
         return made
 
 
+def requested(requests: Sequence[pb.Resource], low_priority: bool) -> tuple[float, bool]:
+    """Return the requested cpus, and whether they get least priority for being revocable.
+
+    ``low_priority`` says whether revocable ones do. Raises IsolatorError.
+    """
+    resources = Resources.of(requests)
+    if resources.cpus is None:
+        raise IsolatorError("No cpus resource given")
+    return resources.cpus, low_priority and resources.revocable().cpus is not None
+
+
 def shares(cpus: float, revocable: bool = False) -> int:
     """Return the weight of ``cpus``; resources have three decimals."""
     per_cpu = _SHARES_PER_REVOCABLE_CPU if revocable else _SHARES_PER_CPU
@@ -120,4 +127,4 @@ def quota_us(cpus: float) -> int:
     """Return the processor time per period; -1 for no limit."""
     if math.isinf(cpus):
         return -1
-    return max(_PERIOD_US * round(cpus * 1000) // 1000, _MIN_QUOTA_US)
+    return max(PERIOD_US * round(cpus * 1000) // 1000, _MIN_QUOTA_US)

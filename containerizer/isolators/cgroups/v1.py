@@ -8,11 +8,10 @@ Source: spec ``isolators-resources`` 4.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from containerizer.isolators.base import Isolator, executor_argument, is_command_task
@@ -22,8 +21,17 @@ from containerizer.isolators.cgroups.memory import Memory
 from containerizer.isolators.cgroups.ownership import (
     ALL,
     PREFIX,
+    Call,
+    Placed,
+    container_of,
+    each,
     has_own_cgroups,
+    limitation,
+    limits_of,
+    measured,
     owner,
+    remove_stray,
+    remove_within,
     wrapped,
 )
 from containerizer.isolators.cgroups.subsystem import (
@@ -39,7 +47,6 @@ from containerizer.linux import cgroup1, proc
 from containerizer.linux.mount import MS_BIND, MS_REC
 from containerizer.linux.namespaces import CLONE_NEWNS
 from mesos_compat.base.errors import IsolatorError
-from mesos_compat.base.units import format_duration
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -56,12 +63,6 @@ _SUBSYSTEMS: Mapping[str, tuple[type[Subsystem], ...]] = {
     "net_prio": (NetPrio,),
     "pids": (Pids,),
 }
-
-#: What is done to a subsystem and the container's cgroup in its hierarchy.
-_Call = Callable[[Subsystem, str], None]
-
-#: Seconds that removing a stray cgroup may take at start.
-_STRAY_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +139,9 @@ class CgroupsIsolator(Isolator):
             root = os.path.join(hierarchy, self._root)
             for cgroup in cgroup1.descendants(root):
                 ids = cgroup1.parse_container_path(os.path.relpath(cgroup, root))
-                if ids is None or ids[0] == "slave" or _id(ids) in known:
+                if ids is None or ids[0] == "slave" or container_of(ids) in known:
                     continue
-                log.warning("Removing the cgroup '%s' of an unknown container", cgroup)
-                try:
-                    await self._remove(cgroup, _STRAY_TIMEOUT_S)
-                except (IsolatorError, OSError) as error:
-                    log.warning("Failed to remove the cgroup '%s': %s", cgroup, error)
+                await remove_stray(cgroup, cgroup1.destroy)
 
     async def prepare(
         self, container_id: ContainerId, config: slave.ContainerConfig
@@ -154,8 +151,7 @@ class CgroupsIsolator(Isolator):
             if container_id in self._own:
                 raise IsolatorError("Container has already been prepared")
             self._make(container_id, config)
-            limits = {name: limit.value for name, limit in config.limits.items()}
-            await self.update(container_id, config.resources, limits)
+            await self.update(container_id, config.resources, limits_of(config))
         if not config.HasField("rootfs"):
             return None
         shown = self._mounts(container_id, config.rootfs)
@@ -188,11 +184,9 @@ class CgroupsIsolator(Isolator):
     async def watch(self, container_id: ContainerId) -> slave.ContainerLimitation:
         """Return the first limitation of a subsystem."""
         if container_id in self._own:
-            for entry in self._placed:
-                # only memory has limits to run into, so there is nothing to race
-                limitation = await entry.subsystem.watch(container_id)
-                if limitation is not None:
-                    return limitation
+            reached = await limitation(container_id, (entry.subsystem for entry in self._placed))
+            if reached is not None:
+                return reached
         return await super().watch(container_id)
 
     async def isolate(self, container_id: ContainerId, pid: int) -> None:
@@ -240,23 +234,7 @@ class CgroupsIsolator(Isolator):
     async def usage(self, container_id: ContainerId) -> pb.ResourceStatistics | None:
         """Return what the subsystems count; nothing for a container without own cgroups."""
         own = self._own.get(container_id)
-        if own is None:
-            return None
-        made = pb.ResourceStatistics()
-        for entry in self._placed:
-            try:
-                part = entry.subsystem.usage(container_id, os.path.join(entry.hierarchy, own.path))
-            except (IsolatorError, OSError, ValueError) as error:
-                log.warning(
-                    "Container %s: no usage of %s: %s",
-                    container_id,
-                    entry.subsystem.controller,
-                    error,
-                )
-                continue
-            if part is not None:
-                made.MergeFrom(part)
-        return made
+        return None if own is None else measured(container_id, self._places(own))
 
     async def cleanup(self, container_id: ContainerId) -> None:
         """Remove the container's cgroups, whose processes are gone."""
@@ -268,7 +246,8 @@ class CgroupsIsolator(Isolator):
         failures = []
         for hierarchy in own.hierarchies:
             try:
-                await self._remove(os.path.join(hierarchy, own.path), self._timeout_s)
+                removing = cgroup1.destroy(os.path.join(hierarchy, own.path))
+                await remove_within(self._timeout_s, removing)
             except (IsolatorError, OSError) as error:
                 failures.append(str(error))
         if failures:
@@ -280,31 +259,18 @@ class CgroupsIsolator(Isolator):
         for hierarchy in self._hierarchies:
             cgroup1.remove_empty(hierarchy, self._root)
 
-    async def _remove(self, cgroup: str, timeout_s: float) -> None:
-        try:
-            async with asyncio.timeout(timeout_s):
-                for delay_s in cgroup1.destroy(cgroup):
-                    await asyncio.sleep(delay_s)
-        except TimeoutError as error:
-            raise IsolatorError(
-                f"Timed out after {format_duration(round(timeout_s * 1e9))}"
-            ) from error
-
-    def _each(self, container_id: ContainerId, verb: str, call: _Call) -> list[str]:
+    def _each(self, container_id: ContainerId, verb: str, call: Call) -> list[str]:
         """Call all subsystems of a container with own cgroups; return the failures."""
         own = self._own.get(container_id)
-        if own is None:
-            return []
-        failures = []
-        for entry in self._placed:
-            if entry.hierarchy not in own.hierarchies:
-                continue
-            try:
-                call(entry.subsystem, os.path.join(entry.hierarchy, own.path))
-            except (IsolatorError, OSError, ValueError) as error:
-                name = entry.subsystem.controller
-                failures.append(f"Failed to {verb} subsystem '{name}': {error}")
-        return failures
+        return [] if own is None else each(self._places(own), f"{verb} subsystem", call)
+
+    def _places(self, own: _Own) -> list[Placed]:
+        """Return the subsystems that a container is subject to, and where."""
+        return [
+            (entry.subsystem, os.path.join(entry.hierarchy, own.path))
+            for entry in self._placed
+            if entry.hierarchy in own.hierarchies
+        ]
 
     def _path(self, container_id: ContainerId) -> str:
         return cgroup1.container_path(self._root, container_id.path)
@@ -352,10 +318,3 @@ def _kinds(isolation: Collection[str]) -> list[type[Subsystem]]:
         if name.removeprefix(PREFIX) not in _SUBSYSTEMS:
             raise IsolatorError(f"Unknown or unsupported isolator '{name}'")
     return [kind for name in names for kind in _SUBSYSTEMS[name.removeprefix(PREFIX)]]
-
-
-def _id(path: Sequence[str]) -> ContainerId | None:
-    made: ContainerId | None = None
-    for value in path:
-        made = ContainerId(value, made)
-    return made

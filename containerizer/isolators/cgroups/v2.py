@@ -11,14 +11,28 @@ or without ``--agent_subsystems``; controllers that the kernel lacks do not brea
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from containerizer.isolators.base import Isolator, executor_argument, is_command_task
-from containerizer.isolators.cgroups.ownership import ALL, PREFIX, has_own_cgroups, owner, wrapped
+from containerizer.isolators.cgroups.ownership import (
+    ALL,
+    PREFIX,
+    Call,
+    Placed,
+    container_of,
+    each,
+    has_own_cgroups,
+    limitation,
+    limits_of,
+    measured,
+    owner,
+    remove_stray,
+    remove_within,
+    wrapped,
+)
 from containerizer.isolators.cgroups.subsystem import Cpuset, Hugetlb, Pids, Subsystem
 from containerizer.isolators.cgroups.v2_core import Core
 from containerizer.isolators.cgroups.v2_cpu import CpuV2
@@ -30,7 +44,6 @@ from containerizer.linux import cgroup1, cgroup2
 from containerizer.linux.mount import MS_BIND, MS_REC
 from containerizer.linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWNS
 from mesos_compat.base.errors import CheckpointError, IsolatorError
-from mesos_compat.base.units import format_duration
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -58,12 +71,6 @@ _CONTROLLERS: Mapping[str, type[Subsystem]] = {
 
 #: What every cgroup has without being handed it.
 _IMPLICIT = frozenset({Core.controller, DevicesV2.controller})
-
-#: What is done to a controller and the container's cgroup.
-_Call = Callable[[Subsystem, str], None]
-
-#: Seconds that removing a stray cgroup may take at start.
-_STRAY_TIMEOUT_S = 2.0
 
 
 class CgroupsV2Isolator(Isolator):
@@ -131,15 +138,11 @@ class CgroupsV2Isolator(Isolator):
                     controller.recover(container_id, cgroup, alive[container_id].pid)
         known = {*alive, *orphans}
         for ids in cgroup2.containers(self._root):
-            outer = [_id(ids[:depth]) for depth in range(1, len(ids) + 1)]
+            outer = [container_of(ids[:depth]) for depth in range(1, len(ids) + 1)]
             if outer[-1] in known or (len(outer) > 1 and outer[-2] not in known):
                 continue  # ours, or it went with the one around it
             cgroup = self._cgroup(outer[-1])
-            log.warning("Removing the cgroup '%s' of an unknown container", cgroup)
-            try:
-                await self._remove(cgroup, _STRAY_TIMEOUT_S)
-            except (IsolatorError, OSError) as error:
-                log.warning("Failed to remove the cgroup '%s': %s", cgroup, error)
+            await remove_stray(cgroup, cgroup2.destroy)
 
     async def prepare(
         self, container_id: ContainerId, config: slave.ContainerConfig
@@ -149,8 +152,7 @@ class CgroupsV2Isolator(Isolator):
             if container_id in self._own:
                 raise IsolatorError(f"Container with id '{container_id}' has already been prepared")
             self._make(container_id, config)
-            limits = {name: limit.value for name, limit in config.limits.items()}
-            await self.update(container_id, config.resources, limits)
+            await self.update(container_id, config.resources, limits_of(config))
         if not config.HasField("rootfs"):
             return None
         return self._shown(container_id, config)
@@ -189,11 +191,9 @@ class CgroupsV2Isolator(Isolator):
     async def watch(self, container_id: ContainerId) -> slave.ContainerLimitation:
         """Return the first limitation of a controller."""
         if container_id in self._own:
-            for controller in self._controllers:
-                # Only memory has limits to run into, so there is nothing to race.
-                limitation = await controller.watch(container_id)
-                if limitation is not None:
-                    return limitation
+            reached = await limitation(container_id, self._controllers)
+            if reached is not None:
+                return reached
         return await super().watch(container_id)
 
     async def update(
@@ -219,18 +219,7 @@ class CgroupsV2Isolator(Isolator):
         """Return what the controllers count; nothing for a container that shares its cgroups."""
         if container_id not in self._own:
             return None
-        made = pb.ResourceStatistics()
-        cgroup = self._cgroup(container_id)
-        for controller in self._controllers:
-            try:
-                part = controller.usage(container_id, cgroup)
-            except (IsolatorError, OSError, ValueError) as error:
-                name = controller.controller
-                log.warning("Container %s: no usage of %s: %s", container_id, name, error)
-                continue
-            if part is not None:
-                made.MergeFrom(part)
-        return made
+        return measured(container_id, self._places(container_id))
 
     async def cleanup(self, container_id: ContainerId) -> None:
         """Remove the container's cgroups, if the launcher has not done so."""
@@ -239,7 +228,8 @@ class CgroupsV2Isolator(Isolator):
         for controller in self._controllers:
             controller.cleanup(container_id)
         try:
-            await self._remove(self._cgroup(container_id), self._timeout_s)
+            removing = cgroup2.destroy(self._cgroup(container_id))
+            await remove_within(self._timeout_s, removing)
         except (IsolatorError, OSError) as error:
             raise IsolatorError(f"Failed to destroy cgroups: {error}") from error
         self._own.discard(container_id)
@@ -250,27 +240,15 @@ class CgroupsV2Isolator(Isolator):
             controller.close()
         cgroup1.remove_empty(self._mount, self._relative_root)
 
-    async def _remove(self, cgroup: str, timeout_s: float) -> None:
-        try:
-            async with asyncio.timeout(timeout_s):
-                for delay_s in cgroup2.destroy(cgroup):
-                    await asyncio.sleep(delay_s)
-        except TimeoutError as error:
-            duration = format_duration(round(timeout_s * 1e9))
-            raise IsolatorError(f"Timed out after {duration}") from error
-
-    def _each(self, container_id: ContainerId, verb: str, call: _Call) -> list[str]:
+    def _each(self, container_id: ContainerId, verb: str, call: Call) -> list[str]:
         """Call all controllers of a container with own cgroups; return the failures."""
         if container_id not in self._own:
             return []
+        return each(self._places(container_id), f"{verb} controller", call)
+
+    def _places(self, container_id: ContainerId) -> list[Placed]:
         cgroup = self._cgroup(container_id)
-        failures = []
-        for controller in self._controllers:
-            try:
-                call(controller, cgroup)
-            except (IsolatorError, OSError, ValueError) as error:
-                failures.append(f"Failed to {verb} controller '{controller.controller}': {error}")
-        return failures
+        return [(controller, cgroup) for controller in self._controllers]
 
     @property
     def _root(self) -> str:
@@ -319,10 +297,3 @@ def _kinds(isolation: Collection[str], available: Collection[str]) -> list[type[
         if kind not in kinds:
             kinds.append(kind)
     return kinds
-
-
-def _id(path: Sequence[str]) -> ContainerId:
-    made = ContainerId(path[0])
-    for value in path[1:]:
-        made = ContainerId(value, made)
-    return made

@@ -10,12 +10,11 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 
+from containerizer.isolators.cgroups.cpu import PERIOD_US, quota_us, requested
 from containerizer.isolators.cgroups.subsystem import Subsystem
 from containerizer.isolators.context import ContainerizerConfig
 from containerizer.linux import cgroup1
-from mesos_compat.base.errors import IsolatorError
 from mesos_compat.model.ids import ContainerId
-from mesos_compat.model.resources import Resources
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 
 _WEIGHT_PER_CPU = 100
@@ -23,10 +22,6 @@ _WEIGHT_PER_REVOCABLE_CPU = 1
 #: The kernel refuses other weights.
 _WEIGHTS = (1, 10_000)
 
-#: The kernel's own default; long enough not to throttle at each timer tick.
-_PERIOD_US = 100_000
-#: The kernel refuses less.
-_MIN_QUOTA_US = 1000
 _BANDWIDTH = "cpu.max"
 
 #: Line of ``cpu.stat`` → field and what a second is there.
@@ -60,11 +55,7 @@ class CpuV2(Subsystem):
         limits: Mapping[str, float],
     ) -> None:
         """Write the weight and, also where there is none any more, the limit."""
-        resources = Resources.of(requests)
-        cpus = resources.cpus
-        if cpus is None:
-            raise IsolatorError("No cpus resource given")
-        revocable = self._low_priority and resources.revocable().cpus is not None
+        cpus, revocable = requested(requests, self._low_priority)
         cgroup1.write(cgroup, "cpu.weight", str(weight(cpus, revocable)))
         limit = limits.get("cpus", cpus if self._cfs else math.inf)
         if not math.isinf(limit) or os.path.exists(os.path.join(cgroup, _BANDWIDTH)):
@@ -94,4 +85,4 @@ def bandwidth(cpus: float) -> str:
     """Return the content of ``cpu.max`` for a limit."""
     if math.isinf(cpus):
         return "max"
-    return f"{max(_PERIOD_US * round(cpus * 1000) // 1000, _MIN_QUOTA_US)} {_PERIOD_US}"
+    return f"{quota_us(cpus)} {PERIOD_US}"
