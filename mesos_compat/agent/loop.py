@@ -48,11 +48,13 @@ class AgentLoop:
         clock: Clock,
         failed: Callable[[InvariantError], None],
     ) -> None:
-        self._state = state
-        self._containerizer = containerizer
-        self._flags = flags
-        self._metrics = metrics
-        self._files = files
+        self.state = state
+        self.containerizer = containerizer
+        #: Displayed value of each flag that has one, by name.
+        self.flags = flags
+        self.metrics = metrics
+        #: Real path of each attached virtual path.
+        self.files = files
         self._clock = clock
         self._failed = failed
         self._run: Run | None = None
@@ -60,31 +62,6 @@ class AgentLoop:
         self._scheduled = False
         self._number = 0
         self._story: deque[str] = deque(maxlen=_STORY_EVENTS)
-
-    @property
-    def state(self) -> AgentState:
-        """The agent's state; read only, and not to be kept across an await."""
-        return self._state
-
-    @property
-    def containerizer(self) -> Containerizer:
-        """The containers of this agent."""
-        return self._containerizer
-
-    @property
-    def flags(self) -> Mapping[str, str]:
-        """Displayed value of each flag that has one, by name."""
-        return self._flags
-
-    @property
-    def metrics(self) -> Metrics:
-        """The program's metrics."""
-        return self._metrics
-
-    @property
-    def files(self) -> Mapping[str, str]:
-        """Real path of each attached virtual path."""
-        return self._files
 
     def start(self, run: Run) -> None:
         """Begin to handle events, those submitted before included."""
@@ -124,12 +101,12 @@ class AgentLoop:
         number, name = self._number, type(event).__name__
         self._story.append(f"{number} {name}")
         try:
-            effects = step(self._state, event, self._clock.time(), os.urandom(_ENTROPY_BYTES))
+            effects = step(self.state, event, self._clock.time(), os.urandom(_ENTROPY_BYTES))
         except InvariantError:
             raise
         except Exception:
             log.exception("Event %d (%s) cannot be handled and is dropped", number, name)
-            self._state.check()
+            self.state.check()
             return
         if log.isEnabledFor(logging.DEBUG):
             asked = ", ".join(type(effect).__name__ for effect in effects)

@@ -186,34 +186,14 @@ class FakePort:
     """Implements AgentPort; submitted events are collected."""
 
     def __init__(self, state: AgentState, flags: Mapping[str, str] | None = None) -> None:
-        self._state = state
-        self._flags = dict(flags or {})
-        self._containerizer = FakeContainerizer()
-        self._metrics = Metrics()
-        self._files: dict[str, str] = {}
+        self.state = state
+        self.flags = dict(flags or {})
+        self.containerizer = FakeContainerizer()
+        self.metrics = Metrics()
+        self.files: dict[str, str] = {}
         self.events: list[Event] = []
         #: Called with each submitted event, as the agent's loop would react to it.
         self.reactions: list[Any] = []
-
-    @property
-    def state(self) -> AgentState:
-        return self._state
-
-    @property
-    def containerizer(self) -> FakeContainerizer:
-        return self._containerizer
-
-    @property
-    def flags(self) -> Mapping[str, str]:
-        return self._flags
-
-    @property
-    def metrics(self) -> Metrics:
-        return self._metrics
-
-    @property
-    def files(self) -> dict[str, str]:
-        return self._files
 
     def submit(self, event: Event) -> None:
         self.events.append(event)
