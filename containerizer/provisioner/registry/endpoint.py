@@ -143,7 +143,7 @@ def parse_url(url: str) -> RegistryAddress | None:
         host, port = parts.hostname, parts.port
     except ValueError:
         return None
-    if parts.scheme not in DEFAULT_PORTS or not host:
+    if parts.scheme not in DEFAULT_PORTS or not host or _HOST.fullmatch(host) is None:
         return None
     return RegistryAddress(parts.scheme, host, port)
 

@@ -316,6 +316,7 @@ class RegistryPuller:
                 self._progress[key] = order.progress.layers[number]
             else:
                 order.progress.layers[number] = self._progress[key]
+            order.progress.changed()
             try:
                 await self._flights.run(
                     key,
@@ -327,10 +328,6 @@ class RegistryPuller:
                     raise
                 # The others may have been refused for reasons that are not ours.
                 log.info("Docker image %s: trying again after: %s", order.reference, error)
-            except asyncio.CancelledError:
-                current = asyncio.current_task()
-                if leader or current is None or current.cancelling():
-                    raise
             else:
                 return
 
@@ -342,14 +339,17 @@ class RegistryPuller:
         order: PullOrder,
         key: tuple[str, ...],
     ) -> None:
-        watched = _Watched(self._progress[key], order.progress)
+        progress = self._progress[key]
+        watched = _Watched(progress, order.progress)
         try:
             async with transport, self._layers.staging.directory() as staging:
                 await self._stream(list(clients), layer, order, staging, watched)
                 await self._layers.publish(staging, (layer.digest,), None, order.tree)
             watched.enter(LayerState.DONE)
         finally:
-            self._progress.pop(key, None)
+            # by now it may be that of another attempt
+            if self._progress.get(key) is progress:
+                del self._progress[key]
 
     async def _stream(
         self,

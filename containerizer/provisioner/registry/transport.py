@@ -4,6 +4,8 @@
 What a registry says decides where we connect to, so a hop that is not to the registry itself may
 not lead to this host or to link-local addresses, where clouds keep their secrets.
 
+Deviation: upstream follows to any address.
+
 Source: spec ``images`` 8.5; upstream runs curl, whose variables for proxies and authorities hold.
 """
 
@@ -26,6 +28,7 @@ import aiohttp
 from aiohttp import hdrs
 from yarl import URL
 
+from containerizer.provisioner.offload import in_thread
 from containerizer.provisioner.registry.proxies import proxy_for
 from containerizer.provisioner.registry.sources import TlsConfig
 from mesos_compat.base.errors import RegistryError
@@ -57,6 +60,7 @@ class Transport:
         self._environment = environment
         self._stall_s = stall_timeout_s or None
         self._contexts: dict[TlsConfig, ssl.SSLContext] = {}
+        self._making = asyncio.Lock()
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
         self._users = 0
 
@@ -113,7 +117,7 @@ class Transport:
                     headers=_HEADERS | dict(headers) | plain,
                     data=form,
                     allow_redirects=False,
-                    ssl=self._context(tls) if target.scheme == "https" else True,
+                    ssl=await self._context(tls) if target.scheme == "https" else True,
                     proxy=None if via is None else via.with_user(None),
                     proxy_headers=None if target.scheme == "http" else own,
                 )
@@ -182,14 +186,17 @@ class Transport:
             self._sessions[guarded] = session
         return session
 
-    def _context(self, tls: TlsConfig) -> ssl.SSLContext:
-        context = self._contexts.get(tls)
-        if context is None:
-            try:
-                context = self._contexts[tls] = _make_context(tls, self._environment)
-            except OSError as error:
-                raise RegistryError(f"Failed to use certificates: {error}") from error
-        return context
+    async def _context(self, tls: TlsConfig) -> ssl.SSLContext:
+        # Reading the certificates of all authorities takes a while.
+        async with self._making:
+            context = self._contexts.get(tls)
+            if context is None:
+                try:
+                    context = await in_thread(_make_context, tls, self._environment)
+                except OSError as error:
+                    raise RegistryError(f"Failed to use certificates: {error}") from error
+                self._contexts[tls] = context
+            return context
 
 
 def status_text(status: int) -> str:

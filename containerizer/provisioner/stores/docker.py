@@ -5,6 +5,8 @@ A pull works in a directory of its own in ``staging``; what it made gets its fin
 layers first, the record of images last. So a store is whole at any moment, and what a killed agent
 leaves behind lies in ``staging`` and ``gc``, which are emptied at the start.
 
+Deviation: an unusable ``--docker_config`` stops the agent at its start; upstream's pulls fail.
+
 Source: spec ``images`` 5, 6, 14; upstream ``provisioner/docker/{store,metadata_manager}.cpp``.
 """
 
