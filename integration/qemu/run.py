@@ -37,6 +37,8 @@ TESTS = (
     "tests/containerizer/isolators/cgroups",
     "tests/containerizer/launcher",
     "tests/containerizer/linux/test_containers.py",
+    "tests/cli/containers/test_engine.py::test_too_much_memory_is_told",
+    "tests/cli/containers/test_engine.py::test_commands_inside",
     "integration/test_cgroups.py",
 )
 #: An emulated processor is slow: nothing is wrong with a test that takes longer.

@@ -324,20 +324,37 @@ class AgentTarget:
 
 
 class AgentLogs:
-    """Implements LogSource on the files of an agent."""
+    """Implements LogSource on the files of an agent.
+
+    Should a file that is followed be shorter than before, it was rotated: what it still got is read
+    from the youngest old one. An agent does not tell one file from the next, so one that has grown
+    beyond the old one between two looks is taken for it.
+    """
 
     def __init__(self, client: OperatorClient, sandbox: str, ended: Callable[[], bool]) -> None:
         self._client = client
         self._sandbox = sandbox
         self._ended = ended
+        #: Where the newest file begins, by stream.
+        self._begins: dict[str, int] = {}
 
     async def size(self, stream: str) -> int:
         """Return how many bytes there are now."""
-        return (await self._read(stream, 0, 0)).size
+        return self._begins.get(stream, 0) + (await self._read(stream, 0, 0)).size
 
     async def read(self, stream: str, offset: int, length: int) -> bytes:
         """Return up to ``length`` bytes; none at the end."""
-        return (await self._read(stream, offset, length)).data
+        within = offset - self._begins.get(stream, 0)
+        answer = await self._read(stream, within, length)
+        if answer.data or answer.size >= within:
+            return answer.data
+        # Without old files the rest is lost.
+        with contextlib.suppress(ContainerError):
+            rest = (await self._read(f"{stream}.1", within, length)).data
+            if rest:
+                return rest
+        self._begins[stream] = offset
+        return (await self._read(stream, 0, length)).data
 
     async def running(self) -> bool:
         """Whether more may come."""

@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from containerizer.linux import cgroup1, mountinfo
+from containerizer.linux.cgroup1 import CgroupLayout
 from integration.images import BUSYBOX, write_docker
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
@@ -242,16 +243,16 @@ def test_names_of_images(commands: Commands) -> None:
 def test_commands_inside(commands: Commands) -> None:
     argv = (*IMAGE, "-e", "B=2", "-w", "/tmp", "--memory", "64M", "--", "sleep", "1000")
     assert commands("run", "-d", "--name", "web", *argv).returncode == 0
-    script = (
-        "echo $B $C; pwd; ps | grep -c 'sleep 1000'; cat; grep memory /proc/self/cgroup; exit 6"
-    )
+    script = "echo $B $C; pwd; ps | grep -c 'sleep 1000'; cat; cat /proc/self/cgroup; exit 6"
     done = commands("exec", "-i", "-e", "C=3", "web", "--", "sh", "-c", script, stdin="typed\n")
     lines = done.stdout.splitlines()
     made = str(commands.rows()["web"]["id"])
     assert done.returncode == 6
     assert lines[:2] == ["2 3", "/tmp"]
     assert lines[3] == "typed"
-    assert lines[4].endswith(f":memory:/mesos-compat-{made}/{made}")
+    hierarchy = "0::" if cgroup1.layout() is CgroupLayout.V2 else ":memory:"
+    (cgroup,) = [line for line in lines[4:] if hierarchy in line]
+    assert f"{hierarchy}/mesos-compat-{made}/{made}" in cgroup
     stays = commands.start("exec", "web", "--", "sh", "-c", f"echo up; {FOREVER}")
     assert stays.stdout is not None
     until_text(stays.stdout, "up")
