@@ -75,13 +75,16 @@ def run_init(init: Init, task: InitTask) -> NoReturn:
             _take_terminal()
         if task.place.unshare_mounts:
             _unshare_mounts()
+        # While the isolators are still at work.
+        spec = _read_spec(task)
         if task.control is not None:
             # Not later: the isolators assign init to their cgroups before they release it, and
             # whatever is forked after that is in them, too.
             init.await_release(task.control)
+        if not isinstance(spec, LaunchSpec):
+            raise spec
         if task.program is not None:
-            _be_init_and_command(init, task, task.program)
-        spec = task.read_spec()
+            _be_init_and_command(init, spec, task, task.program)
         if _is_plain(spec, task.place):
             _start_command(init, spec, task.place)
         told, telling = socket.socketpair()
@@ -204,10 +207,19 @@ def _exec_entered(spec: LaunchSpec, to_give_up: Privileges) -> NoReturn:
     os._exit(1)
 
 
-def _be_init_and_command(init: Init, task: InitTask, program: InitProgram) -> NoReturn:
+def _read_spec(task: InitTask) -> LaunchSpec | Exception:
+    """Return what is to be done; or what is wrong with it, for when it can be told."""
+    try:
+        return task.read_spec()
+    except (LaunchFailure, SpecError) as error:
+        return error
+
+
+def _be_init_and_command(
+    init: Init, spec: LaunchSpec, task: InitTask, program: InitProgram
+) -> NoReturn:
     """Do the steps in init itself and run ``program``."""
     set_dumpable(False)
-    spec = task.read_spec()
     to_give_up = _enter(spec, task.place)
     _settle(spec, task.place.sandbox)
     if to_give_up.filters is not None and to_give_up.filters.by_program:

@@ -13,10 +13,11 @@ missing path onto itself is skipped.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from containerizer.init.failure import LaunchFailure, failure, say, tell
@@ -140,8 +141,7 @@ def perform(spec: LaunchSpec, sandbox: str | None = None) -> None:
     tree = Tree(spec, sandbox)
     try:
         _mount_all(spec, tree)
-        for path in spec.masked_paths:
-            _mask(tree, path)
+        _mask_all(tree, spec.masked_paths)
         for step in spec.file_operations:
             _file_operation(tree, step)
     finally:
@@ -252,6 +252,8 @@ def _open_target(tree: Tree, step: MountStep, create: bool) -> int | None:
 def _is_directory(tree: Tree, source: str) -> bool:
     """Whether the source is a directory, or missing and thus the name of a pseudo file system."""
     try:
+        if tree.split(source) is None:
+            return stat.S_ISDIR(os.stat(source).st_mode)
         with tree.open(source) as fd:
             return stat.S_ISDIR(os.stat(fd).st_mode)
     except FileNotFoundError:
@@ -271,20 +273,44 @@ def _make_read_only(tree: Tree, target: str, flags: int) -> None:
         mount.mount_on(None, fd, None, again)
 
 
-def _mask(tree: Tree, path: str) -> None:
-    try:
-        with tree.open(path) as fd:
-            mode = os.stat(fd).st_mode
-            if stat.S_ISDIR(mode):
-                mount.mount_on(None, fd, "tmpfs", MS_RDONLY, "size=0")
-            elif stat.S_ISREG(mode):
-                mount.mount_on("/dev/null", fd, None, MS_BIND | MS_RDONLY)
-        if stat.S_ISREG(mode):
-            _make_read_only(tree, path, 0)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as error:
-        say(f"Failed to mask container paths: Failed to mask '{path}': {error.strerror}")
+def _mask_all(tree: Tree, paths: Sequence[str]) -> None:
+    """Hide paths, as far as they exist, behind something empty that nobody can write to.
+
+    The first of a kind is made read-only, the others are binds of it and so read-only, too.
+    """
+    with contextlib.ExitStack() as stack:
+        masks: dict[bool, int] = {}
+        for path in paths:
+            try:
+                made = _mask(tree, path, masks)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                say(f"Failed to mask container paths: Failed to mask '{path}': {error.strerror}")
+                continue
+            if made is not None:
+                stack.callback(os.close, made)
+
+
+def _mask(tree: Tree, path: str, masks: dict[bool, int]) -> int | None:
+    """Hide one path; return the descriptor of a mask that was made for it."""
+    with tree.open(path) as fd:
+        mode = os.stat(fd).st_mode
+        directory = stat.S_ISDIR(mode)
+        if not directory and not stat.S_ISREG(mode):
+            return None
+        if directory in masks:
+            mount.mount_on(mount.fd_path(masks[directory]), fd, None, MS_BIND)
+            return None
+        if directory:
+            mount.mount_on(None, fd, "tmpfs", MS_RDONLY, "size=0")
+        else:
+            mount.mount_on("/dev/null", fd, None, MS_BIND)
+    if not directory:
+        _make_read_only(tree, path, 0)
+    made = tree.open_fd(path)
+    masks[directory] = made
+    return made
 
 
 def _file_operation(tree: Tree, step: FileStep) -> None:
