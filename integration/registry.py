@@ -2,6 +2,7 @@
 """Real registries (Debian: docker-registry), what stands before them, and images to put there."""
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -131,6 +132,11 @@ class Server:
         self.address = f"127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
+    @property
+    def url(self) -> str:
+        """For ``--docker_registry``."""
+        return f"http://{self.address}"
+
     def close(self) -> None:
         """End it."""
         self._server.shutdown()
@@ -150,12 +156,18 @@ def reply(
 
 
 class TroubledRegistry(Server):
-    """Hands on what a registry says, but for each blob it first fails in all the ways in turn."""
+    """Hands on what a registry says, but for each blob it first fails in all the ways in turn.
+
+    ``held`` is a way, too: a part of the blob comes, the rest when ``go`` is set.
+    """
 
     WAYS = ("429", "503", "truncated", "stalled", "closed")
 
-    def __init__(self, registry: RealRegistry) -> None:
+    def __init__(self, registry: RealRegistry, ways: Sequence[str] = WAYS) -> None:
         self._registry = registry
+        self._ways = ways
+        self.held = threading.Event()
+        self.go = threading.Event()
         self._left: dict[str, list[str]] = {}
         #: Path, Range and way of each request.
         self.requests: list[tuple[str, str | None, str]] = []
@@ -167,7 +179,7 @@ class TroubledRegistry(Server):
             for name, value in handler.headers.items()
             if name.lower() in ("accept", "range", "authorization")
         }
-        ways = self._left.setdefault(handler.path, list(self.WAYS))
+        ways = self._left.setdefault(handler.path, list(self._ways))
         way = ways.pop(0) if ways and "/blobs/" in handler.path else "good"
         self.requests.append((handler.path, handler.headers.get("Range"), way))
         if way.isdigit():
@@ -192,6 +204,12 @@ class TroubledRegistry(Server):
         handler.end_headers()
         handler.wfile.write(body[: len(body) // 3])
         handler.wfile.flush()
+        if way == "held":
+            self.held.set()
+            self.go.wait(60)
+            with contextlib.suppress(OSError):
+                handler.wfile.write(body[len(body) // 3 :])
+            return
         if way == "stalled":
             time.sleep(4)
         handler.close_connection = True

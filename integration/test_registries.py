@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images from real registries, pushed there by the programs that people use."""
 
+import asyncio
 import base64
 import json
 import os
 import shutil
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +16,10 @@ import pytest
 
 from containerizer.provisioner.base import ImageInfo
 from containerizer.provisioner.config import ProvisionerConfig
+from containerizer.provisioner.create import create_provisioner
 from containerizer.provisioner.stores.docker import create
 from integration.images import Member
-from integration.processes import get_json
+from integration.processes import command, environment, get_json
 from integration.registry import (
     PASSWORD,
     USER,
@@ -34,12 +37,20 @@ from integration.scene import Scene
 from mesos_compat.base.errors import ProvisionError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.scope import Scope
+from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from tests.suites.image_backends import describe
 
 pytestmark = pytest.mark.root
 
 AUTH = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+
+IMAGE_FLAGS: dict[str, object] = {
+    "isolation": "docker/runtime,filesystem/linux",
+    "image_providers": "docker",
+    "launcher": "linux",
+    "executor_registration_timeout": "2mins",
+}
 
 #: How each image is pushed.
 FORMATS = {
@@ -178,9 +189,7 @@ async def test_by_digest(tmp_path: Path, full: RealRegistry) -> None:
 async def test_trouble(tmp_path: Path, full: RealRegistry) -> None:
     troubled = TroubledRegistry(full)
     try:
-        info = await pull(
-            tmp_path, f"http://{troubled.address}", "test/oci", fetcher_stall_timeout_s=1.0
-        )
+        info = await pull(tmp_path, troubled.url, "test/oci", fetcher_stall_timeout_s=1.0)
     finally:
         troubled.close()
     whole = await pull(tmp_path / "whole", full.url, "test/oci")
@@ -265,14 +274,7 @@ async def test_mirror(tmp_path: Path, full: RealRegistry, registries: list[RealR
 def test_tasks(scene: Scene, full: RealRegistry) -> None:
     """Images of registries run as tasks of a real master."""
     master = scene.master()
-    agent = scene.agent(
-        master,
-        isolation="docker/runtime,filesystem/linux",
-        image_providers="docker",
-        launcher="linux",
-        docker_registry=full.url,
-        executor_registration_timeout="2mins",
-    )
+    agent = scene.agent(master, docker_registry=full.url, **IMAGE_FLAGS)
     names = ("v2s1", "zstd", "many")
     for name in names:
         done = scene.execute(
@@ -297,3 +299,63 @@ def test_tasks(scene: Scene, full: RealRegistry) -> None:
         metrics["containerizer/mesos/provisioner/docker_store/image_pull_ms/count"]
         == len(names) + 1
     )
+
+
+def test_agent_killed_in_the_middle_of_a_pull(scene: Scene, full: RealRegistry) -> None:
+    troubled = TroubledRegistry(full, ["held"])
+    try:
+        master = scene.master()
+        agent = scene.agent(master, docker_registry=troubled.url, **IMAGE_FLAGS)
+        arguments = ("--docker_image=test/oci", "--containerizer=mesos", "--command=true")
+        first = subprocess.Popen(
+            command("execute", f"--master={master.address}", "--name=first", *arguments),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+        )
+        try:
+            assert troubled.held.wait(30)
+            agent.kill()
+        finally:
+            first.kill()
+            first.wait()
+        troubled.go.set()
+        staging = os.path.join(agent.folder, "store", "docker", "staging")
+        assert os.listdir(staging)
+        agent.start()
+        done = scene.execute(master, "--name=second", *arguments)
+        done.check("TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED")
+        assert os.listdir(staging) == []
+        agent.stop()
+        # the killed one made it, so its successor left it
+        run("umount", agent.work_dir)
+    finally:
+        troubled.go.set()
+        troubled.close()
+
+
+async def test_twenty_launches_pull_once(tmp_path: Path, full: RealRegistry) -> None:
+    proxy = TroubledRegistry(full, [])
+    provisioner = create_provisioner(
+        ProvisionerConfig(
+            work_dir=str(tmp_path / "work"),
+            image_providers=("docker",),
+            docker_store_dir=str(tmp_path / "store"),
+            docker_registry=proxy.url,
+            temporary_dir=str(tmp_path),
+        ),
+        Metrics(),
+    )
+    image = pb.Image(type=pb.Image.DOCKER, docker=pb.Image.Docker(name="test/oci"))
+    containers = [ContainerId.new() for _ in range(20)]
+    try:
+        await provisioner.recover([])
+        made = await asyncio.gather(*(provisioner.provision(each, image) for each in containers))
+        assert len({info.rootfs for info in made}) == 20
+        paths = [path for path, _, _ in proxy.requests]
+        assert len(paths) == len(set(paths)) == 5
+    finally:
+        for each in containers:
+            await provisioner.destroy(each)
+        await provisioner.close()
+        proxy.close()
