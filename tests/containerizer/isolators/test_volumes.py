@@ -275,3 +275,14 @@ def with_source(kind: int) -> pb.Volume:
 def test_what_is_a_volume(make: Callable[[], pb.Volume], text: str | None, isolator: str) -> None:
     assert volume_error(make()) == text
     assert isolator_of(make()) == isolator
+
+
+@pytest.mark.parametrize("way", ["made/here", "a/../made/here", "made/../../../secret/here"])
+async def test_a_link_of_a_container_decides_nothing_about_host_paths(box: Box, way: str) -> None:
+    """Containers may write below the directories in which host paths are created."""
+    secret = box.host.parent / "secret"
+    secret.mkdir()
+    (box.host / "made").symlink_to(secret)
+    with pytest.raises(IsolatorError, match=r"^(Failed to create the host path|Path '.*' in)"):
+        await mounts(host_isolator(str(box.host)), box.config(host_volume(box.host / way, "/x")))
+    assert list(secret.iterdir()) == []
