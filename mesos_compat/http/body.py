@@ -7,7 +7,10 @@ Source: spec ``operator-api`` 1.2 and 10.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import select
+import sys
+import termios
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -91,7 +94,7 @@ async def until_gone(request: web.BaseRequest) -> None:
 
 
 async def probe(request: web.BaseRequest) -> None:
-    """Find out whether the client of an unfinished request is still there; waits for a moment.
+    """Find out whether the client of a request that we do not read is still there; takes a moment.
 
     One that left with more to send than we take cannot even tell that. Told to go on, which any
     client has to bear, its host answers that there is nobody: ``until_gone`` returns.
@@ -99,12 +102,19 @@ async def probe(request: web.BaseRequest) -> None:
     transport = request.transport
     if transport is None or transport.is_closing() or request.version < HttpVersion11:
         return
+    if not _unread_bytes(transport.get_extra_info("socket").fileno()):
+        return
     transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     for _ in range(_PROBES):
         await asyncio.sleep(_PROBE_S)
         if _is_gone(request):
             await asyncio.sleep(_LOOK_S)
             return
+
+
+def _unread_bytes(fd: int) -> int:
+    answer = fcntl.ioctl(fd, termios.FIONREAD, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)
 
 
 def _is_gone(request: web.BaseRequest) -> bool:
