@@ -115,6 +115,7 @@ class Logging:
         self.files = dict(files)
         self._verbosity = verbosity
         self._handlers: list[logging.Handler] = []
+        self._level_before = logging.getLogger().level
 
     @property
     def verbosity(self) -> int:
@@ -134,11 +135,12 @@ class Logging:
         logging.getLogger().addHandler(handler)
 
     def stop(self) -> None:
-        """Flush and take the handlers away again."""
+        """Flush and take the handlers away again; the level is what it was."""
         for handler in self._handlers:
             logging.getLogger().removeHandler(handler)
             handler.close()
         self._handlers.clear()
+        logging.getLogger().setLevel(self._level_before)
 
 
 def start(

@@ -351,7 +351,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if loaded.error is not None:
         print(f"{loaded.error}\n\n{FLAGS.help()}", end="", file=sys.stderr)
         return 1
-    glog.start("mesos-execute", environ=os.environ)
+    logs = glog.start("mesos-execute", environ=os.environ)
     for warning in loaded.warnings:
         log.warning("%s", warning)
     try:
@@ -364,6 +364,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.usage:
             print(f"\n{FLAGS.help()}", end="", file=sys.stderr)
         return 1
+    finally:
+        logs.stop()
 
 
 if __name__ == "__main__":

@@ -7,11 +7,12 @@ import asyncio
 import gc
 import os
 import pickle
+import signal
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from containerizer.linux.prctl import set_child_subreaper
+from containerizer.linux.prctl import set_child_subreaper, set_parent_death_signal
 from tests.containerizer.crash import rounds, spawners
 from tests.containerizer.crash.corner import Corner, Engine
 from tests.containerizer.crash.rounds import Report
@@ -63,6 +64,7 @@ def _start(numbers: Mapping[Case, Sequence[int]], folder: Path, worker: int) -> 
         return pid, read
     try:
         os.close(read)
+        set_parent_death_signal(signal.SIGKILL)
         set_child_subreaper(True)
         corner = Corner(folder / str(worker), str(worker))
         found: dict[Case, Report] = {}
