@@ -59,6 +59,13 @@ prepare_integration() {
     done
 }
 
+prepare_root() {
+    # Trees of images are compared with those that these make.
+    need_debian "command -v umoci" umoci
+    need_debian "command -v skopeo" skopeo
+    need_debian "PATH=\$PATH:/usr/sbin command -v debootstrap" debootstrap
+}
+
 lint_failed=0
 case $what in
     lint)
@@ -66,7 +73,10 @@ case $what in
         exit
         ;;
     fast) selection=(-m "not root and not integration" tests) ;;
-    root) selection=(-m "root and not integration and not crash" tests) ;;
+    root)
+        prepare_root
+        selection=(-m "root and not integration and not crash" tests)
+        ;;
     crash) selection=(-m crash tests) ;;
     integration)
         prepare_integration
@@ -82,6 +92,7 @@ case $what in
         say "Lint and types"
         lint || lint_failed=1
         prepare_integration
+        [ "$(id -u)" = 0 ] && prepare_root
         selection=(-m "not qemu and not crash" tests integration)
         if [ $lint_failed = 1 ]; then
             say "Lint or types FAILED, see above: the exit code will be 1 whatever the tests say"

@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any
 
 from containerizer.linux import prctl
+from containerizer.provisioner import implicit
 from containerizer.provisioner.documents import check_digest, check_layer_id
 from containerizer.provisioner.reference import Reference
 from containerizer.provisioner.stores.archive import (
@@ -84,7 +85,7 @@ def pull_archive(request: dict[str, Any]) -> dict[str, Any]:
                     partial(_unpack_found, files, layer, os.path.join(made, tree), limits, prefix),
                 )
             )
-        warnings = _convert(run_all(work))
+        warnings = _complete(run_all(work))
         if image.config is not None:
             _write(os.path.join(staging, image.config[0]), image.config[1])
     return {
@@ -125,7 +126,7 @@ def unpack_layer(request: dict[str, Any]) -> dict[str, Any]:
             ) from error
         return found
 
-    return {"warnings": _convert(run_all([Work(f"layer '{layer_id}'", unpack)]))}
+    return {"warnings": _complete(run_all([Work(f"layer '{layer_id}'", unpack)]))}
 
 
 def unpack_aci(request: dict[str, Any]) -> dict[str, Any]:
@@ -156,7 +157,9 @@ def unpack_aci(request: dict[str, Any]) -> dict[str, Any]:
 def copy_tree(request: dict[str, Any]) -> dict[str, Any]:
     """Copy the directories ``layers``, bottom first, on each other into ``rootfs``."""
     try:
-        copy_layers([str(layer) for layer in request["layers"]], str(request["rootfs"]))
+        layers = [str(layer) for layer in request["layers"]]
+        noted = [(layer, implicit.recall(layer)) for layer in layers]
+        copy_layers(noted, str(request["rootfs"]))
     except OSError as error:
         raise UnpackError(f"Failed to copy layer: {error}") from error
     return {}
@@ -217,7 +220,7 @@ def _unpack_tree(
 ) -> dict[str, Any]:
     """Unpack ``content`` into the new directory ``tree`` and read it to its end, confined.
 
-    Returns warnings and, for an overlay, where whiteouts may be.
+    Returns warnings, implicit directories and, for an overlay, where whiteouts may be.
     """
     os.mkdir(tree, 0o755)
     root = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -237,11 +240,16 @@ def _unpack_tree(
             (b"/".join(parts).decode(_BYTES), [name.decode(_BYTES) for name in names])
             for parts, names in result.whiteouts.items()
         ]
-    return {"tree": tree, "warnings": warnings, "whiteouts": whiteouts}
+    return {
+        "tree": tree,
+        "warnings": warnings,
+        "whiteouts": whiteouts,
+        "implicit": [path.decode(_BYTES) for path in result.implicit],
+    }
 
 
-def _convert(found: list[dict[str, Any]]) -> list[str]:
-    """Give the whiteouts of overlay trees their form; return all warnings.
+def _complete(found: list[dict[str, Any]]) -> list[str]:
+    """Give the whiteouts of overlay trees their form, keep notes; return all warnings.
 
     Needs rights that the workers do not have.
     """
@@ -261,6 +269,7 @@ def _convert(found: list[dict[str, Any]]) -> list[str]:
                 f"Collect failed: Failed to convert the whiteout files under '{each['tree']}':"
                 f" {error}"
             ) from error
+        implicit.remember(each["tree"], each["implicit"])
     return warnings
 
 

@@ -14,6 +14,8 @@ import fcntl
 import logging
 import os
 import stat
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from mesos_compat.base.beneath import Root
 
@@ -36,6 +38,9 @@ _CANNOT_SHARE = (
     errno.EPERM,
     errno.ETXTBSY,
 )
+
+#: Attributes that say how a layer is to be seen, not what is in it.
+_OF_OVERLAYFS = "trusted.overlay."
 
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
@@ -80,18 +85,19 @@ def remove_entry(parent: int, name: bytes) -> None:
             root.remove(os.fsdecode(name))
 
 
-def copy_layers(layers: list[str], rootfs: str) -> None:
+def copy_layers(layers: Sequence[tuple[str, AbstractSet[bytes]]], rootfs: str) -> None:
     """Apply layers, bottom first, to the empty directory ``rootfs``. Raises OSError.
 
-    Whiteouts of a layer take away what lower layers have, and are not copied.
+    Whiteouts of a layer take away what lower layers have, and are not copied. Each layer comes with
+    the paths of the directories whose attributes it does not decide.
     """
     target = os.open(rootfs, _OPEN_DIRECTORY)
     try:
-        for layer in layers:
+        for layer, implicit in layers:
             # The name of a layer may be a link (of an operator); what is in it is not followed.
             source = os.open(layer, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                _Copy(target).directory(source, target, b"")
+                _Copy(target, implicit).directory(source, target, b"", new=False)
             finally:
                 os.close(source)
     finally:
@@ -101,14 +107,16 @@ def copy_layers(layers: list[str], rootfs: str) -> None:
 class _Copy:
     """Copies one layer onto what lower layers left."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, implicit: AbstractSet[bytes]) -> None:
         self._target = target
+        self._implicit = implicit
         #: Files of this layer with several names: where the first one was copied to.
         self._links: dict[tuple[int, int], bytes] = {}
         self._clones = True
 
-    def directory(self, source: int, target: int, path: bytes) -> None:
+    def directory(self, source: int, target: int, path: bytes, *, new: bool) -> None:
         """Copy the entries of a directory, then its attributes."""
+        before = None if new or path not in self._implicit else os.fstat(target)
         with os.scandir(source) as entries:
             names = sorted(os.fsencode(entry.name) for entry in entries)
         found = {name: os.stat(name, dir_fd=source, follow_symlinks=False) for name in names}
@@ -124,7 +132,10 @@ class _Copy:
                     remove_entry(target, hidden)
         for name, status in found.items():
             self._entry(source, target, name, status, os.path.join(path, name))
-        _attributes(source, target)
+        if before is None:
+            copy_attributes(source, target)
+        else:
+            os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
 
     def _entry(
         self, source: int, target: int, name: bytes, status: os.stat_result, path: bytes
@@ -169,13 +180,14 @@ class _Copy:
         if there is not None and not stat.S_ISDIR(there.st_mode):
             os.unlink(name, dir_fd=target)
             there = None
-        if there is None:
+        new = there is None
+        if new:
             os.mkdir(name, 0o700, dir_fd=target)
         deeper_source = os.open(name, _OPEN_DIRECTORY, dir_fd=source)
         try:
             deeper_target = os.open(name, _OPEN_DIRECTORY, dir_fd=target)
             try:
-                self.directory(deeper_source, deeper_target, path)
+                self.directory(deeper_source, deeper_target, path, new=new)
             finally:
                 os.close(deeper_target)
         finally:
@@ -188,7 +200,7 @@ class _Copy:
             new = os.open(name, flags, 0o600, dir_fd=target)
             try:
                 self._content(old, new)
-                _attributes(old, new)
+                copy_attributes(old, new)
             finally:
                 os.close(new)
         finally:
@@ -243,7 +255,7 @@ def _copy_range(old: int, new: int, position: int, end: int) -> None:
             data = data[count:]
 
 
-def _attributes(old: int, new: int) -> None:
+def copy_attributes(old: int, new: int) -> None:
     """Give ``new`` the owner, mode, extended attributes and times of ``old``."""
     status = os.fstat(old)
     if os.geteuid() == 0:
@@ -254,6 +266,8 @@ def _attributes(old: int, new: int) -> None:
     except OSError:
         names = []
     for name in names:
+        if name.startswith(_OF_OVERLAYFS):
+            continue
         with contextlib.suppress(OSError):
             os.setxattr(new, name, os.getxattr(old, name))
     os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))

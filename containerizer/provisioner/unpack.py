@@ -67,6 +67,8 @@ class Extraction:
     omitted_warnings: int = 0
     #: Names that may be whiteouts, by the components of the path of their directory.
     whiteouts: dict[tuple[bytes, ...], set[bytes]] = field(default_factory=dict)
+    #: Directories that no member describes, the root by an empty path. Some may be gone again.
+    implicit: set[bytes] = field(default_factory=lambda: {b""})
 
     def warn(self, text: str) -> None:
         """Remember something that was left out."""
@@ -139,6 +141,14 @@ def hidden_name(whiteout: bytes) -> bytes:
     if name in (b"", b".", b".."):
         raise UnpackError(f"whiteout of '{shown(name)}'")
     return name
+
+
+class _NoDirectoryError(UnpackError):
+    """A member is below something that is no directory."""
+
+
+def _is_whiteout(name: bytes, member: TarMember) -> bool:
+    return name.startswith(WHITEOUT) and member.kind in (MemberKind.FILE, MemberKind.HARDLINK)
 
 
 class _Extractor:
@@ -225,11 +235,16 @@ class _Extractor:
             name = parts[-1]
             self._spelled = None
             self._parent = tuple(parts[:-1])
-            parent = self._directory(self._parent, create=True)
+            try:
+                parent = self._directory(self._parent, create=True)
+            except _NoDirectoryError:
+                if _is_whiteout(name, member):
+                    return  # hides nothing: a file of this layer does already
+                raise
             if self._place is None and name == member.name.rstrip(b"/").rpartition(b"/")[2]:
                 self._spelled = spelled
         kind = member.kind
-        if name.startswith(WHITEOUT) and kind in (MemberKind.FILE, MemberKind.HARDLINK):
+        if _is_whiteout(name, member):
             if not name.startswith(_BOOKKEEPING):
                 hidden_name(name)
             self.result.whiteouts.setdefault(self._parent, set()).add(name)
@@ -257,6 +272,7 @@ class _Extractor:
         self._owner(self._root, self._root.fd, member)
         self._user_attributes(self._root.fd, member)
         self._look_at_root()
+        self.result.implicit.discard(b"")
         self._directories[()] = _Finish(member.mode, member.mtime_ns)
 
     def _look_at_root(self) -> None:
@@ -271,20 +287,21 @@ class _Extractor:
             same += 1
         self._forget(same)
         found = self._open[-1] if self._open else self._root
-        for part in parts[same:]:
+        for depth, part in enumerate(parts[same:], same + 1):
             try:
                 inner = os.open(part, _OPEN_DIRECTORY, dir_fd=found.fd)
             except FileNotFoundError:
                 if not create:
                     raise
                 os.mkdir(part, 0o755, dir_fd=found.fd)
+                self.result.implicit.add(b"/".join(parts[:depth]))
                 inner = os.open(part, _OPEN_DIRECTORY, dir_fd=found.fd)
             except OSError as error:
                 if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                     raise
                 mode = os.stat(part, dir_fd=found.fd, follow_symlinks=False).st_mode
                 what = "a symbolic link" if stat.S_ISLNK(mode) else "no directory"
-                raise UnpackError(f"'{shown(part)}' is {what}") from error
+                raise _NoDirectoryError(f"'{shown(part)}' is {what}") from error
             found = _Open(part, inner, False)
             self._open.append(found)
             found.of_root = _of_root(inner)
@@ -323,6 +340,8 @@ class _Extractor:
                 os.unlink(name, dir_fd=parent.fd)
                 os.mkdir(name, mode, dir_fd=parent.fd)
         path = (*self._parent, name)
+        if self.result.implicit:
+            self.result.implicit.discard(b"/".join(path))
         made = self._directory(path, create=False)
         self._owner(parent if early else None, made.fd, member)
         self._user_attributes(made.fd, member)

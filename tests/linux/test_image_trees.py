@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from containerizer.provisioner import implicit
 from containerizer.provisioner.backends.overlay import OverlayBackend
 from containerizer.provisioner.trees import copy_layers
 from mesos_compat.base.errors import UnpackError
@@ -51,7 +52,7 @@ def test_same_tree(tmp_path_factory: pytest.TempPathFactory, layers: list[list[E
     except UnpackError:
         return  # a link to nothing, a file as directory, a whiteout beside its name
     copied = str(_made(base / "copied"))
-    copy_layers(plain, copied)
+    copy_layers([(layer, implicit.recall(layer)) for layer in plain], copied)
     backend = OverlayBackend(str(base))
     rootfs, directory = str(base / "rootfses" / "r"), str(base)
     asyncio.run(backend.provision(converted, rootfs, directory))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from containerizer.provisioner import implicit
 from containerizer.provisioner.base import Backend
 from containerizer.provisioner.layout import OVERLAY_TREE
 from containerizer.provisioner.streams import BlobContent, FileRegion
@@ -44,6 +45,7 @@ def unpack_layers(base: Path, layers: Sequence[Sequence[Entry]], tree: str) -> l
             os.close(target)
         if tree == OVERLAY_TREE:
             convert_whiteouts(str(root), found.whiteouts)
+        implicit.remember(str(root), [path.decode("latin-1") for path in found.implicit])
         made.append(str(root))
     return made
 

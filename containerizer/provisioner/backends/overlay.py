@@ -22,6 +22,7 @@ from containerizer.linux import fscontext, mount
 from containerizer.provisioner.backends.mounts import detach, require_root, share
 from containerizer.provisioner.base import Backend
 from containerizer.provisioner.config import ProvisionerConfig
+from containerizer.provisioner.implicit import fill_upper
 from containerizer.provisioner.layout import ScratchLayout
 from containerizer.provisioner.offload import in_thread
 from containerizer.provisioner.trees import remove_tree
@@ -103,6 +104,7 @@ def _provision(
         for directory in (rootfs, scratch.upperdir, scratch.workdir):
             os.makedirs(directory, 0o755, exist_ok=True)
         layers = _visible(_distinct(layers))
+        fill_upper(layers, scratch.upperdir)
         options = _options(layers, scratch, more)
         links = None if options is not None else _link(layers, scratch, temporary)
     except OSError as error:

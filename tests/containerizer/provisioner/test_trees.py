@@ -65,7 +65,8 @@ def test_copies_need_no_root(tmp_path: Path) -> None:
     os.link(tmp_path / "lower" / "f", tmp_path / "lower" / "g")
     (tmp_path / "upper" / "f").write_text("new")
     (tmp_path / "root").mkdir()
-    copy_layers([str(tmp_path / "lower"), str(tmp_path / "upper")], str(tmp_path / "root"))
+    layers = [(str(tmp_path / name), frozenset[bytes]()) for name in ("lower", "upper")]
+    copy_layers(layers, str(tmp_path / "root"))
     found = {
         str(path.relative_to(tmp_path / "root")): path.read_text()
         for path in (tmp_path / "root").rglob("*")

@@ -273,6 +273,13 @@ def test_order_of_whiteouts_does_not_matter(tmp_path: Path) -> None:
         assert (root / "d").stat().st_mtime == TIME
 
 
+def test_whiteouts_below_no_directory(tmp_path: Path) -> None:
+    link = Entry("d", kind="symlink", to="/etc")
+    hidden = [Entry("d/.wh.a"), Entry("d/.wh..wh..opq"), Entry("d/.wh.b", kind="link", to="d")]
+    unpack(tmp_path, [link, *hidden, Entry("f"), Entry("f/.wh.x")])
+    assert tree(tmp_path / "outer" / "root") == {"d": "-> /etc", "f": ""}
+
+
 def test_whiteout_beside_its_name(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
