@@ -335,7 +335,8 @@ def _insist(action: Callable[[], T], folder: int, name: str) -> T:
 def _unlock(folder: int, name: str) -> None:
     """Take the permissions and attributes of a file and its folder that keep it from removal.
 
-    Root is kept by chattr(1) only, somebody else by modes of directories, too.
+    Root is kept by chattr(1) only, so modes are left alone for it: those of kernel file systems
+    would be changed for the whole host. Somebody else is kept by modes of directories, too.
     """
     _unlock_open(folder)
     fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
@@ -343,8 +344,9 @@ def _unlock(folder: int, name: str) -> None:
         status = os.fstat(fd)
         path = f"/proc/self/fd/{fd}"
         if stat.S_ISDIR(status.st_mode):
-            with contextlib.suppress(OSError):
-                os.chmod(path, 0o700)
+            if os.geteuid() != 0:
+                with contextlib.suppress(OSError):
+                    os.chmod(path, 0o700)
         # what has other names may be somebody else's
         elif not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
             return
@@ -366,6 +368,8 @@ def _unlock_open(fd: int) -> None:
         if value & _LOCKED:
             struct.pack_into("i", flags, 0, value & ~_LOCKED)
             fcntl.ioctl(fd, _FS_IOC_SETFLAGS, flags)
+    if os.geteuid() == 0:
+        return
     with contextlib.suppress(OSError):
         mode = os.fstat(fd).st_mode
         if stat.S_ISDIR(mode) and mode & 0o700 != 0o700:

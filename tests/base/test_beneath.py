@@ -132,6 +132,13 @@ def test_what_resists_does_not_keep_the_rest(root: Root, monkeypatch: pytest.Mon
     assert os.listdir(root.path) == []
 
 
+def test_modes_of_the_host_are_left_alone() -> None:
+    mode = os.stat("/proc").st_mode
+    with Root("/proc") as root, pytest.raises(OSError):
+        root.remove("self")
+    assert os.stat("/proc").st_mode == mode
+
+
 @pytest.mark.root
 def test_modes_that_forbid_removal_to_others_than_root(root: Root) -> None:
     if os.geteuid() != 0:
