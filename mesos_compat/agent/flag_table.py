@@ -160,10 +160,7 @@ _TYPED: Final[Mapping[str, Any]] = {
     "frameworks_home": "",
     "fetcher_cache_dir": None,
     "fetcher_cache_size": None,
-    "recover": "reconnect",
     "logbufsecs": 0,
-    "reconfiguration_policy": "equal",
-    "strict": True,
 }
 
 #: Flags without effect, and the value for which that need not be said.

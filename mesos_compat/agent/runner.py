@@ -9,6 +9,7 @@ exactly one event.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -23,10 +24,16 @@ from mesos_compat.agent.gc import GarbageCollector
 from mesos_compat.agent.machine import effects, events
 from mesos_compat.agent.machine.effects import Effect, TimerKey
 from mesos_compat.agent.machine.events import Event
+from mesos_compat.agent.meta.writes import carry_out
 from mesos_compat.agent.port import ExecutorEvents
 from mesos_compat.agent.sandbox import SandboxError, make_sandbox
 from mesos_compat.base.clock import Clock, PendingCall
-from mesos_compat.base.errors import ContainerError, InvariantError, MesosCompatError
+from mesos_compat.base.errors import (
+    CheckpointError,
+    ContainerError,
+    InvariantError,
+    MesosCompatError,
+)
 from mesos_compat.base.log import Complaints
 from mesos_compat.base.scope import Scope
 from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId
@@ -111,11 +118,18 @@ class Runner:
                 self._start_timer(effect)
             case effects.CancelTimer(key):
                 self._cancel_timer(key)
+            case effects.Checkpoint():
+                return self._store(effect)
             case effects.MakeSandbox():
                 return self._sandbox(effect)
-            case effects.CollectGarbage(old):
+            case effects.ShowSandbox(framework_id, executor_id, directory):
+                self._show(framework_id, executor_id, directory)
+            case effects.CollectGarbage(old, aged):
                 for path in old:
-                    around.gc.schedule(path)
+                    if aged:
+                        around.gc.schedule_aged(*os.path.split(path))
+                    else:
+                        around.gc.schedule(path)
             case effects.TellRemoved(framework, executor):
                 around.removed(framework, executor)
             case effects.Log(logging.WARNING, text):
@@ -141,6 +155,7 @@ class Runner:
         effect: (
             effects.Detect
             | effects.Launch
+            | effects.WatchContainer
             | effects.UpdateContainer
             | effects.ReadContainerStatus
             | effects.DestroyContainer
@@ -154,6 +169,8 @@ class Runner:
                 self._detection = scope.spawn(self._detect(previous), "detect master")
             case effects.Launch():
                 scope.spawn(self._launch(effect), f"container {effect.container_id}")
+            case effects.WatchContainer():
+                scope.spawn(self._watch(effect), f"container {effect.container_id}")
             case effects.UpdateContainer():
                 scope.spawn(self._update(effect), f"update container {effect.container_id}")
             case effects.ReadContainerStatus():
@@ -177,7 +194,7 @@ class Runner:
         containerizer = self._around.containerizer
         try:
             outcome = await containerizer.launch(
-                effect.container_id, effect.config, effect.environment
+                effect.container_id, effect.config, effect.environment, effect.pid_path
             )
             if outcome is LaunchOutcome.ALREADY_LAUNCHED:
                 raise ContainerError("Container already started")
@@ -188,6 +205,10 @@ class Runner:
         supported = outcome is LaunchOutcome.SUCCESS
         self._submit(events.ContainerLaunched(*key, "", supported))
         await self._until_gone(key, containerizer.wait(effect.container_id))
+
+    async def _watch(self, effect: effects.WatchContainer) -> None:
+        key = effect.framework_id, effect.executor_id, effect.container_id
+        await self._until_gone(key, self._around.containerizer.wait(effect.container_id))
 
     async def _until_gone(
         self, key: _RunKey, end: Awaitable[slave.ContainerTermination | None]
@@ -242,6 +263,17 @@ class Runner:
         if timer is not None:
             timer.cancel()
 
+    # -- files ----------------------------------------------------------------------------------
+
+    def _store(self, effect: effects.Checkpoint) -> Event | None:
+        try:
+            for write in effect.writes:
+                carry_out(write)
+        except CheckpointError as error:
+            log.error("Failed to checkpoint: %s", error)
+            return effect.failed
+        return effect.stored
+
     # -- sandboxes ----------------------------------------------------------------------------
 
     def _sandbox(self, effect: effects.MakeSandbox) -> Event | None:
@@ -266,16 +298,25 @@ class Runner:
         error = ""
         try:
             make_sandbox(effect.directory, effect.user)
-        except SandboxError as failure:
+            for write in effect.writes:
+                carry_out(write)
+        except (SandboxError, CheckpointError) as failure:
             error = str(failure)
+            if isinstance(failure, CheckpointError):
+                error = f"Failed to checkpoint the executor: {failure}"
+                with contextlib.suppress(OSError):
+                    os.rmdir(effect.directory)
         else:
-            files = self._around.files
-            files[effect.directory] = effect.directory
-            files[paths.latest_run(_home(effect.directory))] = effect.directory
-            files[paths.virtual_latest(effect.framework_id, effect.executor_id)] = effect.directory
+            self._show(effect.framework_id, effect.executor_id, effect.directory)
         return events.SandboxMade(
             effect.framework_id, effect.executor_id, effect.container_id, error
         )
+
+    def _show(self, framework_id: FrameworkId, executor_id: ExecutorId, directory: str) -> None:
+        files = self._around.files
+        files[directory] = directory
+        files[paths.latest_run(_home(directory))] = directory
+        files[paths.virtual_latest(framework_id, executor_id)] = directory
 
 
 def _home(path: str) -> str:

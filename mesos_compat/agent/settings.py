@@ -72,6 +72,7 @@ def agent_config(
         executor_reregistration_timeout_s=flags.executor_reregistration_timeout,
         recovery_timeout_s=flags.recovery_timeout,
         gc_delay_s=flags.gc_delay,
+        clean_up=flags.recover == "cleanup",
         max_completed_executors=flags.max_completed_executors_per_framework,
     )
 

@@ -33,7 +33,8 @@ from containerizer.local.engine import create_launcher, open_engine
 from containerizer.provisioner.config import DEFAULT_CERTS, ProvisionerConfig
 from containerizer.sandbox import SandboxCollector
 from containerizer.secrets import SecretResolver, create_secret_resolver
-from mesos_compat.agent import gauges, paths
+from mesos_compat.agent import gauges
+from mesos_compat.agent import recover as recovery
 from mesos_compat.agent.flags import AgentFlags, listen_options, parse_agent_flags, usage
 from mesos_compat.agent.gc import DiskWatch, GarbageCollector
 from mesos_compat.agent.hooks import Hooks, create_hooks
@@ -43,6 +44,7 @@ from mesos_compat.agent.loop import AgentLoop
 from mesos_compat.agent.machine import events
 from mesos_compat.agent.machine.state import AgentState
 from mesos_compat.agent.modules import module_parameters
+from mesos_compat.agent.recover import Recovery
 from mesos_compat.agent.runner import Leader, Runner, Surroundings
 from mesos_compat.agent.settings import ACTOR_ID, MESOS_VERSION, agent_config, from_json
 from mesos_compat.agent.workdir import DirectoryLock, publish
@@ -180,8 +182,16 @@ def _lock_directories(flags: AgentFlags, stack: AsyncExitStack) -> tuple[str, st
 class _Agent:
     """All parts of one agent, joined."""
 
-    def __init__(self, loop: AgentLoop, server: Server, runner: Runner, runtime_dir: str) -> None:
+    def __init__(
+        self,
+        loop: AgentLoop,
+        server: Server,
+        runner: Runner,
+        runtime_dir: str,
+        recover: Callable[[], Recovery],
+    ) -> None:
         self.loop = loop
+        self._recover = recover
         self._runtime_dir = runtime_dir
         self._server = server
         self._runner = runner
@@ -257,8 +267,6 @@ class _Agent:
             exit_with,
             hooks.remove_executor,
         )
-        # Every start gives the agent a new id, so all that is there is of earlier ones.
-        gc.schedule_below(paths.agents(work_dir))
         runner = Runner(around, loop.submit)
         server = Server(bound, inbox, create_app(loop, executors, scope, logs=logs, clock=clock))
         stack.push_async_callback(scope.close)
@@ -267,10 +275,17 @@ class _Agent:
         stack.callback(executors.close_all)
         stack.callback(runner.close)
         stack.callback(loop.stop)
-        return cls(loop, server, runner, runtime_dir)
+        recover = partial(
+            recovery.read,
+            work_dir,
+            config.info,
+            policy=flags.reconfiguration_policy,
+            strict=flags.strict,
+        )
+        return cls(loop, server, runner, runtime_dir, recover)
 
     async def start(self) -> None:
-        """Listen, clear away what an earlier agent left, and begin."""
+        """Listen, take over what an earlier process left, and begin. Raises RecoveryError."""
         state = self.loop.state
         await self._server.start()
         publish(self._runtime_dir, state.config.pid.partition("@")[2])
@@ -278,8 +293,9 @@ class _Agent:
         log.info("Agent work directory: %s", state.config.work_dir)
         log.info("Agent hostname: %s", state.config.info.hostname)
         self.loop.start(self._runner.run)
-        await self.loop.containerizer.recover([])
-        self.loop.submit(events.Recovered())
+        found = await asyncio.to_thread(self._recover)
+        await self.loop.containerizer.recover(found.containers)
+        self.loop.submit(events.Recovered(found.found, found.agent_ids, found.boot_id))
 
 
 class _Peers:

@@ -141,6 +141,12 @@ LAUNCH_FAILED = Cause(Verdict.FAILED, _Reason.REASON_CONTAINER_LAUNCH_FAILED, ""
 REGISTRATION_TIMEOUT = Cause(
     Verdict.FAILED, _Reason.REASON_EXECUTOR_REGISTRATION_TIMEOUT, "Executor did not register within"
 )
+#: Row E5; the message carries the time.
+REREGISTRATION_TIMEOUT = Cause(
+    Verdict.GONE,
+    _Reason.REASON_EXECUTOR_REREGISTRATION_TIMEOUT,
+    "Executor did not reregister within",
+)
 #: Row E6; the message carries the error.
 UPDATE_FAILED = Cause(
     Verdict.GONE,

@@ -214,7 +214,8 @@ class ExecutorApi:
 
     async def handle(self, request: web.BaseRequest) -> Reply | web.StreamResponse:
         """Answer one request. Raises ApiError."""
-        if self._port.state.phase is AgentPhase.RECOVERING:
+        state = self._port.state
+        if state.phase is AgentPhase.RECOVERING and not state.reconnecting:
             raise ApiError(503, "Agent has not finished recovery")
         if request.method != "POST":
             return reply.method_not_allowed(request.method, ["POST"])
@@ -237,7 +238,8 @@ class ExecutorApi:
         framework_id = FrameworkId(text_of(call.framework_id.value))
         executor_id = ExecutorId(text_of(call.executor_id.value))
         state = self._port.state
-        if state.phase is AgentPhase.RECOVERING:
+        subscribing = call.type == executor_pb2.Call.SUBSCRIBE
+        if state.phase is AgentPhase.RECOVERING and not (state.reconnecting and subscribing):
             raise ApiError(503, "Agent has not finished recovery")
         framework = state.frameworks.get(framework_id)
         if framework is None:
@@ -245,7 +247,7 @@ class ExecutorApi:
         executor = framework.executors.get(executor_id)
         if executor is None:
             raise ApiError(400, "Executor cannot be found")
-        if executor.phase is ExecutorPhase.REGISTERING and call.type != executor_pb2.Call.SUBSCRIBE:
+        if executor.phase is ExecutorPhase.REGISTERING and not subscribing:
             raise ApiError(403, "Executor is not subscribed")
         return framework_id, executor_id
 

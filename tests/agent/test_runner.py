@@ -45,6 +45,7 @@ class FakeContainerizer:
         container_id: ContainerId,
         config: slave.ContainerConfig,
         environment: Mapping[str, str],
+        pid_checkpoint_path: str | None = None,
     ) -> LaunchOutcome:
         if isinstance(self.outcome, Exception):
             raise self.outcome

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from mesos_compat.agent.machine import command, executors, frameworks, registration, status
+from mesos_compat.agent.machine import (
+    checkpoints,
+    command,
+    executors,
+    frameworks,
+    registration,
+    status,
+)
 from mesos_compat.agent.machine.events import RunTask, RunTaskGroup
 from mesos_compat.agent.machine.state import (
     AgentPhase,
@@ -178,7 +185,8 @@ def _run(turn: Turn, request: Request) -> None:
         )
         if labels != request.task.labels:
             request.task.labels.CopyFrom(labels)
-    executor.queued[task_id] = Task(request.task, TaskPlace.QUEUED, pb.TASK_STAGING)
+    queued = executor.queued[task_id] = Task(request.task, TaskPlace.QUEUED, pb.TASK_STAGING)
+    checkpoints.task(turn, framework, executor, queued)
     turn.info(
         f"Queued task '{task_id}' for executor '{request.executor_id}' of framework"
         f" {framework.framework_id}"

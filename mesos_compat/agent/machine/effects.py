@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from google.protobuf.message import Message
 
+from mesos_compat.agent.meta.writes import FileWrite
 from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -62,21 +63,45 @@ class CancelTimer:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Change the meta directory, in order up to the first failure. The answer is ``stored``, or
+    else ``failed``; without one there is none, and a failure is only told to operators.
+    """
+
+    writes: tuple[FileWrite, ...]
+    stored: Event | None = None
+    failed: Event | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MakeSandbox:
-    """Take the directories off garbage collection and make the sandbox; SandboxMade follows."""
+    """Take the directories off garbage collection, make the sandbox and change the meta directory;
+    SandboxMade follows.
+    """
 
     framework_id: FrameworkId
     executor_id: ExecutorId
     container_id: ContainerId
     directory: str
     user: str | None
+    writes: tuple[FileWrite, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ShowSandbox:
+    """Let ``/files`` show a sandbox that an earlier process made."""
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    directory: str
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
     """Launch a container; ContainerLaunched and, when it is gone, ContainerTerminated follow.
 
-    What a failed launch leaves is destroyed without being asked for.
+    What a failed launch leaves is destroyed without being asked for. The pid of init goes into the
+    file ``pid_path``, if there is one.
     """
 
     framework_id: FrameworkId
@@ -84,6 +109,18 @@ class Launch:
     container_id: ContainerId
     config: slave.ContainerConfig
     environment: Mapping[str, str]
+    pid_path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WatchContainer:
+    """Wait for the end of a container that an earlier process launched; ContainerTerminated
+    follows, at once if nobody knows the container.
+    """
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    container_id: ContainerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +170,13 @@ class CloseExecutorStream:
 
 @dataclass(frozen=True, slots=True)
 class CollectGarbage:
-    """Remove directories once they are old enough; their files stay readable until then."""
+    """Remove directories once they are old enough; their files stay readable until then.
+
+    They get old from now on, or with ``aged`` since they were changed last.
+    """
 
     paths: tuple[str, ...]
+    aged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +210,11 @@ Effect: TypeAlias = (
     | Detect
     | StartTimer
     | CancelTimer
+    | Checkpoint
     | MakeSandbox
+    | ShowSandbox
     | Launch
+    | WatchContainer
     | UpdateContainer
     | ReadContainerStatus
     | DestroyContainer

@@ -7,9 +7,10 @@ timers), the detector, and the program itself (start, signals).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from mesos_compat.agent.meta.recovered import Found
 from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
@@ -21,7 +22,20 @@ from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """The containerizer is ready and nothing of an earlier life runs; detection may begin."""
+    """The containerizer has taken over what an earlier process left, of which ``found`` tells, and
+    which this agent may go on with.
+    """
+
+    found: Found = field(default_factory=Found)
+    #: Ids under which earlier processes made directories.
+    agent_ids: tuple[str, ...] = ()
+    #: That of the host; ``None`` if it is not known.
+    boot_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReregistrationTimeout:
+    """The time that executors of an earlier process have to come back is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +258,51 @@ class ShutdownTimeout:
     container_id: ContainerId
 
 
+@dataclass(frozen=True, slots=True)
+class StoreDue:
+    """It is time to try again to store the update that is being worked on."""
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    container_id: ContainerId
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStoreDue:
+    """It is time to try again to store a task."""
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    container_id: ContainerId
+    task_id: TaskId
+
+
 # -- results of effects -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AgentNotStored:
+    """The id that the master gave could not be stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateStored:
+    """The update that is being worked on was stored, or not."""
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    container_id: ContainerId
+    success: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskNotStored:
+    """A task could not be stored."""
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    container_id: ContainerId
+    task_id: TaskId
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +361,12 @@ class ContainerStatusRead:
 
 Event: TypeAlias = (
     Recovered
+    | ReregistrationTimeout
+    | AgentNotStored
+    | UpdateStored
+    | StoreDue
+    | TaskNotStored
+    | TaskStoreDue
     | UnregisterRequested
     | MasterDetected
     | DetectionFailed

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mesos_compat.agent import paths
-from mesos_compat.agent.machine import containers, frameworks, status
+from mesos_compat.agent.machine import checkpoints, containers, frameworks, status
 from mesos_compat.agent.machine.effects import (
     CancelTimer,
     CloseExecutorStream,
@@ -33,6 +33,8 @@ from mesos_compat.agent.machine.events import (
     RegistrationTimeout,
     SandboxMade,
     ShutdownTimeout,
+    TaskNotStored,
+    TaskStoreDue,
 )
 from mesos_compat.agent.machine.state import (
     AgentPhase,
@@ -40,6 +42,7 @@ from mesos_compat.agent.machine.state import (
     ExecutorPhase,
     Framework,
     FrameworkPhase,
+    Task,
     TaskPlace,
 )
 from mesos_compat.agent.machine.turn import Turn
@@ -90,15 +93,12 @@ def add(turn: Turn, framework: Framework, info: pb.ExecutorInfo, generated: bool
         created_at=turn.now,
     )
     framework.executors[executor_id] = executor
-    turn.do(
-        MakeSandbox(
-            framework.framework_id,
-            executor_id,
-            container_id,
-            executor.directory,
-            user,
-        )
-    )
+    writes = checkpoints.executor(state, framework, executor)
+    if not framework.stored:
+        framework.stored = True
+        writes = (*checkpoints.framework(state, framework), *writes)
+    key = framework.framework_id, executor_id, container_id
+    turn.do(MakeSandbox(*key, executor.directory, user, writes))
     return executor
 
 
@@ -127,6 +127,7 @@ def sandbox_made(turn: Turn, event: SandboxMade) -> None:
             *key,
             containers.launch_config(turn.state, executor),
             containers.environment(turn.state, framework, executor),
+            checkpoints.forked_pid(turn.state, framework, executor),
         ),
         StartTimer(
             ("subscribe", event.container_id.value),
@@ -191,6 +192,7 @@ def subscribed(turn: Turn, event: ExecutorSubscribed) -> None:
         turn.do(CloseExecutorStream(executor.stream_id))
     executor.stream_id = event.stream_id
     executor.phase = ExecutorPhase.RUNNING
+    checkpoints.http_executor(turn, framework, executor)
     turn.do(CancelTimer(("subscribe", executor.container_id.value)))
     known = {task.task_id.value for task in event.subscribe.unacknowledged_tasks}
     for task_id, task in list(executor.launched.items()):
@@ -405,6 +407,27 @@ def cancel_timers(turn: Turn, executor: Executor) -> None:
         CancelTimer(("subscribe", executor.container_id.value)),
         CancelTimer(("shutdown", executor.container_id.value)),
     )
+
+
+def task_not_stored(turn: Turn, event: TaskNotStored) -> None:
+    """Keep the task later, if it is still there."""
+    if _live_task(turn, event) is not None:
+        checkpoints.task_later(turn, event)
+
+
+def task_store_due(turn: Turn, event: TaskStoreDue) -> None:
+    """Try again to keep a task."""
+    found = _live_task(turn, event)
+    if found is not None:
+        checkpoints.task(turn, *found)
+
+
+def _live_task(
+    turn: Turn, event: TaskNotStored | TaskStoreDue
+) -> tuple[Framework, Executor, Task] | None:
+    found = run_of(turn, event.framework_id, event.executor_id, event.container_id)
+    task = None if found is None else found[1].task(event.task_id)
+    return None if found is None or task is None else (*found, task)
 
 
 def _refuse_all(turn: Turn, framework: Framework, executor: Executor, cause: Cause) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import deque
 
 from mesos_compat.agent import paths
-from mesos_compat.agent.machine import executors, streams
-from mesos_compat.agent.machine.effects import CollectGarbage, Exit, TellRemoved
+from mesos_compat.agent.machine import checkpoints, executors, streams
+from mesos_compat.agent.machine.effects import Checkpoint, CollectGarbage, Exit, TellRemoved
 from mesos_compat.agent.machine.events import UpdateFramework
 from mesos_compat.agent.machine.state import (
     AgentPhase,
@@ -22,9 +22,6 @@ from mesos_compat.agent.machine.state import (
 from mesos_compat.agent.machine.turn import Turn
 from mesos_compat.model.ids import FrameworkId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
-
-#: What masters put where an HTTP scheduler has no UPID.
-_NO_PID = "@0.0.0.0:0"
 
 
 def obtain(turn: Turn, info: pb.FrameworkInfo, pid: str) -> Framework:
@@ -47,7 +44,7 @@ def obtain(turn: Turn, info: pb.FrameworkInfo, pid: str) -> Framework:
 
 def usable_pid(pid: str) -> str:
     """Return the UPID text of a v0 scheduler, empty for what stands for none."""
-    return "" if pid == _NO_PID or "@" not in pid or pid.endswith(":0") else pid
+    return "" if pid == checkpoints.NO_PID or "@" not in pid or pid.endswith(":0") else pid
 
 
 def update(turn: Turn, event: UpdateFramework) -> None:
@@ -61,6 +58,8 @@ def update(turn: Turn, event: UpdateFramework) -> None:
     if event.info is not None:
         framework.info = event.info
     framework.pid = usable_pid(event.pid)
+    if framework.stored:
+        turn.do(Checkpoint(checkpoints.framework(state, framework)))
     streams.resume(turn)
 
 
@@ -89,7 +88,12 @@ def remove_executor(turn: Turn, framework: Framework, executor: Executor) -> Non
     turn.info(
         f"Cleaning up executor '{executor.executor_id}' of framework {framework.framework_id}"
     )
-    turn.do(CollectGarbage((executor.directory, home)))
+    checkpoints.completed(turn, framework, executor)
+    old = [executor.directory, home]
+    if framework.info.checkpoint:
+        state = turn.state
+        old += [checkpoints.run_dir(state, executor), checkpoints.executor_dir(state, executor)]
+    turn.do(CollectGarbage(tuple(old)))
     remove_if_idle(turn, framework)
 
 
@@ -103,10 +107,9 @@ def remove_if_idle(turn: Turn, framework: Framework) -> None:
     streams.close_framework(turn, framework.framework_id)
     del state.frameworks[framework.framework_id]
     state.completed_frameworks.append(framework)
-    turn.do(
-        CollectGarbage(
-            (paths.framework(state.config.work_dir, state.agent_id, framework.framework_id),)
-        )
-    )
+    old = [paths.framework(state.config.work_dir, state.agent_id, framework.framework_id)]
+    if framework.stored and framework.info.checkpoint:
+        old.append(checkpoints.framework_dir(state, framework))
+    turn.do(CollectGarbage(tuple(old)))
     if state.phase is AgentPhase.TERMINATING and not state.frameworks:
         turn.do(Exit())

@@ -6,7 +6,7 @@ Source: spec ``agent-master`` 3.3, 6, 7.
 
 from __future__ import annotations
 
-from mesos_compat.agent.machine import status, streams
+from mesos_compat.agent.machine import checkpoints, status, streams
 from mesos_compat.agent.machine.effects import (
     CancelTimer,
     Detect,
@@ -16,6 +16,7 @@ from mesos_compat.agent.machine.effects import (
     StartTimer,
 )
 from mesos_compat.agent.machine.events import (
+    AgentNotStored,
     AgentRegistered,
     AgentReregistered,
     CheckpointResources,
@@ -24,7 +25,6 @@ from mesos_compat.agent.machine.events import (
     MasterDetected,
     Ping,
     PingTimeout,
-    Recovered,
     RegistrationDue,
 )
 from mesos_compat.agent.machine.state import AgentPhase, AgentState, Framework
@@ -51,11 +51,9 @@ DEFAULT_PING_TIMEOUT_S = 75.0
 _MAX_DOUBLINGS = 64
 
 
-def recovered(turn: Turn, event: Recovered) -> None:
+def begin(turn: Turn) -> None:
     """Begin to look for a master."""
     turn.state.phase = AgentPhase.DISCONNECTED
-    turn.state.recovery_time_s = max(0.0, turn.now - turn.state.start_time)
-    turn.info("Finished recovery")
     turn.do(Detect(""))
 
 
@@ -112,9 +110,16 @@ def registered(turn: Turn, event: AgentRegistered) -> None:
         return
     if state.phase is not AgentPhase.DISCONNECTED:
         return
-    state.agent_id = event.agent_id
+    if state.agent_id is None:
+        state.agent_id = event.agent_id
+        checkpoints.agent(turn)
     turn.info(f"Registered with master {state.master}; given agent ID {event.agent_id}")
     _run(turn, event.ping_timeout_s)
+
+
+def not_stored(turn: Turn, event: AgentNotStored) -> None:
+    """Give up: the next process would be another agent, and end what this one runs."""
+    turn.do(Exit("Failed to checkpoint the agent's id"))
 
 
 def reregistered(turn: Turn, event: AgentReregistered) -> None:

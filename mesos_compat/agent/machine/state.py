@@ -85,6 +85,8 @@ class Waiting(enum.Enum):
     TERMINAL_UPDATE = "container update after a terminal update"
     #: ContainerUpdated, before queued tasks are sent.
     DELIVERY = "container update before tasks are sent"
+    #: UpdateStored, for the first update.
+    STORE = "checkpoint of an update"
 
 
 class TaskPlace(enum.Enum):
@@ -150,6 +152,8 @@ class AgentConfig:
     max_completed_executors: int
     #: ``None`` without hooks.
     decorators: Decorators | None = None
+    #: ``--recover=cleanup``: what an earlier process left is ended, and then the agent ends.
+    clean_up: bool = False
 
 
 @dataclass(slots=True)
@@ -329,6 +333,8 @@ class Framework:
     #: UPID text of a v0 scheduler; empty for HTTP schedulers.
     pid: str = ""
     phase: FrameworkPhase = FrameworkPhase.RUNNING
+    #: Whether the framework is written down; never, unless it wants that.
+    stored: bool = False
     executors: dict[ExecutorId, Executor] = field(default_factory=dict)
     #: Oldest first; the last ``--max_completed_executors_per_framework``.
     completed_executors: deque[Executor] = field(default_factory=deque)
@@ -374,6 +380,8 @@ class UpdateStream:
     acknowledged: dict[bytes, None] = field(default_factory=dict)
     #: Seconds until the head is sent again, if it was sent since the last resume.
     retry_s: float | None = None
+    #: The file with its updates; empty if they are not kept.
+    path: str = ""
 
 
 @dataclass(slots=True)
@@ -387,6 +395,10 @@ class AgentState:
     #: How long recovery took; ``None`` until it is over.
     recovery_time_s: float | None = None
     phase: AgentPhase = AgentPhase.RECOVERING
+    #: Whether executors of an earlier process may come back while the agent is RECOVERING.
+    reconnecting: bool = False
+    #: That of the host, to be kept at the end of recovery.
+    boot_id: str | None = None
     #: ``None`` before the first registration.
     agent_id: AgentId | None = None
     #: UPID text of the detected leading master; empty if none is known.

@@ -15,12 +15,14 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mesos_compat.agent.machine import containers, executors, frameworks, streams
+from mesos_compat.agent.machine import checkpoints, containers, executors, frameworks, streams
 from mesos_compat.agent.machine.effects import ReadContainerStatus, SendToExecutor
 from mesos_compat.agent.machine.events import (
     ContainerStatusRead,
     ExecutorUpdate,
+    StoreDue,
     UpdateAcknowledged,
+    UpdateStored,
 )
 from mesos_compat.agent.machine.state import (
     MAX_STATUSES,
@@ -36,6 +38,7 @@ from mesos_compat.agent.machine.state import (
     Waiting,
 )
 from mesos_compat.agent.machine.turn import Turn
+from mesos_compat.agent.meta import layout
 from mesos_compat.base.errors import WireError
 from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId, TaskId
 from mesos_compat.model.reasons import Cause
@@ -207,8 +210,37 @@ def update_applied(turn: Turn, framework: Framework, executor: Executor) -> None
     """The container has the resources that the tasks left over; pass the terminal update on."""
     executor.waiting = None
     if executor.incoming:
-        _hand_over(turn, executor, executor.incoming.popleft())
+        _pass_on(turn, framework, executor)
     advance(turn, framework, executor)
+
+
+def update_stored(turn: Turn, event: UpdateStored) -> None:
+    """The update at work is on disk, or it stays where it is until it can be written."""
+    found = _storing(turn, event)
+    if found is None:
+        return
+    framework, executor = found
+    if not event.success:
+        turn.warn(f"A status update of executor '{event.executor_id}' has to wait for the disk")
+        checkpoints.update_later(turn, event)
+        return
+    executor.waiting = None
+    _hand_over(turn, framework, executor)
+    advance(turn, framework, executor)
+
+
+def store_due(turn: Turn, event: StoreDue) -> None:
+    """Try again to write the update at work."""
+    found = _storing(turn, event)
+    if found is not None:
+        checkpoints.update(turn, *found, found[1].incoming.head.update)
+
+
+def _storing(turn: Turn, event: UpdateStored | StoreDue) -> tuple[Framework, Executor] | None:
+    found = executors.run_of(turn, event.framework_id, event.executor_id, event.container_id)
+    if found is None or found[1].waiting is not Waiting.STORE or not found[1].incoming:
+        return None
+    return found
 
 
 def advance(turn: Turn, framework: Framework, executor: Executor) -> None:
@@ -373,10 +405,9 @@ def _apply(turn: Turn, framework: Framework, executor: Executor, head: IncomingU
         )
         _acknowledge_executor(turn, executor, head)
         return
-    _record(task, status)
+    record(task, status)
     if not terminal:
-        executor.incoming.popleft()
-        _hand_over(turn, executor, head)
+        _pass_on(turn, framework, executor)
         return
     place = executor.queued if task.place is TaskPlace.QUEUED else executor.launched
     del place[task_id]
@@ -385,13 +416,12 @@ def _apply(turn: Turn, framework: Framework, executor: Executor, head: IncomingU
     counter = _COUNTED.get(status.state)
     if counter is not None:
         turn.count(counter)
-    if containers.adjust(turn, executor, Waiting.TERMINAL_UPDATE):
-        return
-    executor.incoming.popleft()
-    _hand_over(turn, executor, head)
+    if not containers.adjust(turn, executor, Waiting.TERMINAL_UPDATE):
+        _pass_on(turn, framework, executor)
 
 
-def _record(task: Task, status: pb.TaskStatus) -> None:
+def record(task: Task, status: pb.TaskStatus) -> None:
+    """Give a task its newest status."""
     if task.statuses and task.statuses[-1].state == status.state:
         task.statuses.pop()
     if status.HasField("data"):
@@ -420,8 +450,22 @@ def _was_completed(executor: Executor, update: messages.StatusUpdate) -> bool:
     )
 
 
-def _hand_over(turn: Turn, executor: Executor, head: IncomingUpdate) -> None:
-    streams.enqueue(turn, head.update)
+def _pass_on(turn: Turn, framework: Framework, executor: Executor) -> None:
+    """Give the update at work to its stream, after it was stored if the framework wants that."""
+    if framework.info.checkpoint:
+        executor.waiting = Waiting.STORE
+        checkpoints.update(turn, framework, executor, executor.incoming.head.update)
+    else:
+        _hand_over(turn, framework, executor)
+
+
+def _hand_over(turn: Turn, framework: Framework, executor: Executor) -> None:
+    head = executor.incoming.popleft()
+    path = ""
+    if framework.info.checkpoint:
+        task_id = TaskId(head.update.status.task_id.value)
+        path = layout.task_updates(checkpoints.task_dir(turn.state, executor, task_id))
+    streams.enqueue(turn, head.update, path)
     _acknowledge_executor(turn, executor, head)
 
 

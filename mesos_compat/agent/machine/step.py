@@ -10,6 +10,7 @@ from mesos_compat.agent.machine import (
     events,
     executors,
     frameworks,
+    recovery,
     registration,
     status,
     stopping,
@@ -34,7 +35,19 @@ def step(state: AgentState, event: Event, now: float, entropy: bytes) -> list[Ef
 def _handle(turn: Turn, event: Event) -> None:
     match event:
         case events.Recovered():
-            registration.recovered(turn, event)
+            recovery.recovered(turn, event)
+        case events.ReregistrationTimeout():
+            recovery.timeout(turn, event)
+        case events.AgentNotStored():
+            registration.not_stored(turn, event)
+        case events.UpdateStored():
+            status.update_stored(turn, event)
+        case events.StoreDue():
+            status.store_due(turn, event)
+        case events.TaskNotStored():
+            executors.task_not_stored(turn, event)
+        case events.TaskStoreDue():
+            executors.task_store_due(turn, event)
         case events.MasterDetected():
             registration.master_detected(turn, event)
         case events.DetectionFailed():

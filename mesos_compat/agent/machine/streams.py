@@ -1,14 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Status update streams: one queue per task, its head repeated until it is acknowledged.
 
-In memory: updates do not survive the process.
+Streams with a file were written there before; their acknowledgements are, too.
 
 Source: spec ``agent-master`` 11.2 to 11.4, 19.
 """
 
 from __future__ import annotations
 
-from mesos_compat.agent.machine.effects import CancelTimer, Send, StartTimer, TimerKey
+import os
+
+from mesos_compat.agent.machine import checkpoints
+from mesos_compat.agent.machine.effects import (
+    CancelTimer,
+    CollectGarbage,
+    Send,
+    StartTimer,
+    TimerKey,
+)
 from mesos_compat.agent.machine.events import RetryDue
 from mesos_compat.agent.machine.state import (
     MAX_ACKNOWLEDGED,
@@ -31,12 +40,14 @@ MAX_UPDATE_BYTES = 64 * 1024 * 1024
 MAX_STREAMS = 10_000
 
 
-def enqueue(turn: Turn, update: messages.StatusUpdate) -> None:
-    """Take over an update; a UUID that the stream knows already is no news."""
+def enqueue(turn: Turn, update: messages.StatusUpdate, path: str = "") -> None:
+    """Take over an update; a UUID that the stream knows already is no news. ``path`` is the file
+    that has it.
+    """
     key = FrameworkId(update.framework_id.value), TaskId(update.status.task_id.value)
     stream = turn.state.streams.get(key)
     if stream is None:
-        stream = turn.state.streams[key] = UpdateStream(*key)
+        stream = turn.state.streams[key] = UpdateStream(*key, path=path)
     if update.uuid in stream.received:
         return
     stream.received.add(update.uuid)
@@ -84,8 +95,12 @@ def acknowledge(
         oldest = next(iter(stream.acknowledged))
         del stream.acknowledged[oldest]
         stream.received.discard(oldest)
+    if stream.path:
+        checkpoints.acknowledgement(turn, stream.path, uuid)
     if head.status.state in TERMINAL:
         _close(turn, stream)
+        if stream.path:
+            turn.do(CollectGarbage((os.path.dirname(stream.path),)))
     elif stream.queue:
         _forward(turn, stream)
     else:

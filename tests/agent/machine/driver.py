@@ -82,6 +82,8 @@ class Driver:
         self.effects: list[Effect] = []
         #: Effects of all events.
         self.all: list[Effect] = []
+        #: Whether the framework of random tests wants its tasks to outlive the agent.
+        self.checkpoint = False
 
     def feed(self, *happened: Event) -> list[Effect]:
         """Feed events; return the effects of all of them."""
@@ -191,6 +193,8 @@ class Driver:
                     made.append(events.ContainerStatusRead(f, e, c, container))
                 case effects.UpdateContainer(f, e, c, _, _):
                     made.append(events.ContainerUpdated(f, e, c, ""))
+                case effects.Checkpoint(_, stored, _) if stored is not None:
+                    made.append(stored)
         return made
 
     def terminated(self, name: str = "t1", status: int | None = 0, **fields: Any) -> None:

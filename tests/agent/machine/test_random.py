@@ -18,7 +18,7 @@ from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
-from tests.agent.machine.driver import AGENT, FRAMEWORK, MASTER, Driver, run, task
+from tests.agent.machine.driver import AGENT, FRAMEWORK, MASTER, Driver, framework, run, task
 
 TASKS = ("t1", "t2", "t3")
 EXECUTORS = ("t1", "t2", "e")
@@ -39,6 +39,7 @@ QUESTIONS = (
     effects.ReadContainerStatus,
     effects.DestroyContainer,
     effects.StartTimer,
+    effects.Checkpoint,
 )
 
 Move = Callable[[Driver], None]
@@ -58,6 +59,9 @@ def answers(driver: Driver, asked: Effect, good: bool) -> list[Event]:
             return [events.ContainerStatusRead(f, e, c, pb.ContainerStatus() if good else None)]
         case effects.StartTimer(_, _, event):
             return [event]
+        case effects.Checkpoint(_, stored, failed):
+            come = stored if good else failed
+            return [] if come is None else [come]
         case effects.DestroyContainer(container_id):
             executor = driver.state.executor_by_container(container_id)
             if executor is None:
@@ -97,7 +101,9 @@ def feed(event: Event) -> Move:
 
 def accept(name: str, executor: str | None, launch: bool | None) -> Move:
     def move(driver: Driver) -> None:
-        driver.run_task(run(task(name, executor=executor), launch_executor=launch))
+        of = framework()
+        of.checkpoint = driver.checkpoint
+        driver.run_task(run(task(name, executor=executor), launch_executor=launch, of=of))
 
     return move
 
@@ -179,9 +185,10 @@ moves = st.one_of(
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(moves, min_size=20, max_size=80))
-def test_invariants_hold(sequence: list[Move]) -> None:
+@given(st.lists(moves, min_size=20, max_size=80), st.booleans())
+def test_invariants_hold(sequence: list[Move], checkpoint: bool) -> None:
     driver = Driver()
+    driver.checkpoint = checkpoint
     driver.register()
     for move in sequence:
         move(driver)

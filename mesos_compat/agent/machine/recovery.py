@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent goes on where an earlier process stopped.
+
+Executors are taken for running, and have some time to come back. Whoever does not is ended, and
+so is whoever has no container any more. Only then the agent looks for its master.
+
+Source: spec ``state-and-recovery`` 10.3, 10.4, 10.8 to 10.10.
+"""
+
+from __future__ import annotations
+
+from mesos_compat.agent import paths
+from mesos_compat.agent.machine import checkpoints, frameworks, registration, status
+from mesos_compat.agent.machine.effects import (
+    CancelTimer,
+    Checkpoint,
+    CollectGarbage,
+    DestroyContainer,
+    Exit,
+    ShowSandbox,
+    StartTimer,
+    WatchContainer,
+)
+from mesos_compat.agent.machine.events import Recovered, ReregistrationTimeout
+from mesos_compat.agent.machine.state import (
+    AgentPhase,
+    Executor,
+    ExecutorPhase,
+    Framework,
+    Task,
+    TaskPlace,
+    UpdateStream,
+)
+from mesos_compat.agent.machine.turn import Turn
+from mesos_compat.agent.meta import layout
+from mesos_compat.agent.meta.recovered import (
+    AgentFound,
+    ExecutorFound,
+    FrameworkFound,
+    RunFound,
+    TaskFound,
+)
+from mesos_compat.agent.meta.writes import TextFile
+from mesos_compat.model import reasons
+from mesos_compat.model.ids import AgentId, ContainerId
+from mesos_compat.model.quantity import SECOND_NS, format_duration
+from mesos_compat.pb.mesos import mesos_pb2 as pb
+
+_TIMEOUT = ("reregistration",)
+
+
+def recovered(turn: Turn, event: Recovered) -> None:
+    """Take up what was found, and wait for the executors that may still be there."""
+    state = turn.state
+    state.boot_id = event.boot_id
+    for _ in range(event.found.errors):
+        turn.count("slave/recovery_errors")
+    _collect_other_agents(turn, event)
+    agent = event.found.agent
+    if agent is not None:
+        state.agent_id = agent.agent_id
+        for framework in agent.frameworks:
+            _take_up_framework(turn, agent, framework)
+    if not state.frameworks:
+        _finish(turn)
+        return
+    for executor in list(state.executors()):
+        key = executor.framework_id, executor.executor_id, executor.container_id
+        turn.do(WatchContainer(*key))
+    state.reconnecting = True
+    if state.config.clean_up:
+        _clean_up(turn)
+        return
+    turn.info("Waiting for executors to come back")
+    delay_s = state.config.executor_reregistration_timeout_s
+    turn.do(StartTimer(_TIMEOUT, delay_s, ReregistrationTimeout()))
+
+
+def timeout(turn: Turn, event: ReregistrationTimeout) -> None:
+    """End the executors that did not come back; look for a master."""
+    state = turn.state
+    if state.phase is not AgentPhase.RECOVERING:
+        return
+    duration = format_duration(round(state.config.executor_reregistration_timeout_s * SECOND_NS))
+    cause = reasons.REREGISTRATION_TIMEOUT
+    for executor in list(state.executors()):
+        if executor.phase is ExecutorPhase.REGISTERING:
+            turn.info(
+                f"Killing un-reregistered executor '{executor.executor_id}' of framework"
+                f" {executor.framework_id}"
+            )
+            executor.phase = ExecutorPhase.TERMINATING
+            executor.pending_termination = cause.saying(f"{cause.message} {duration}")
+            turn.do(DestroyContainer(executor.container_id))
+    _finish(turn)
+
+
+def _finish(turn: Turn) -> None:
+    state = turn.state
+    state.reconnecting = False
+    state.recovery_time_s = max(0.0, turn.now - state.start_time)
+    turn.do(CancelTimer(_TIMEOUT))
+    if state.boot_id is not None:
+        path = layout.boot_id(paths.meta(state.config.work_dir))
+        turn.do(Checkpoint((TextFile(path, state.boot_id),)))
+    turn.info("Finished recovery")
+    if state.config.clean_up:
+        turn.do(Exit())
+    else:
+        registration.begin(turn)
+
+
+def _clean_up(turn: Turn) -> None:
+    """End all that is there; the agent ends with the last framework."""
+    state = turn.state
+    state.phase = AgentPhase.TERMINATING
+    turn.info("Ending everything that an earlier agent left")
+    for framework in list(state.frameworks.values()):
+        frameworks.shut_down(turn, framework)
+
+
+def _collect_other_agents(turn: Turn, event: Recovered) -> None:
+    agent = event.found.agent
+    work_dir = turn.state.config.work_dir
+    old = [name for name in event.agent_ids if agent is None or name != agent.agent_id]
+    for name in old:
+        turn.info(f"Garbage collecting old agent {name}")
+        agent_id = AgentId(name)
+        both = paths.agent(work_dir, agent_id), paths.agent(paths.meta(work_dir), agent_id)
+        turn.do(CollectGarbage(both))
+
+
+def _take_up_framework(turn: Turn, agent: AgentFound, found: FrameworkFound) -> None:
+    state = turn.state
+    work_dir = state.config.work_dir
+    both = (
+        paths.framework(work_dir, agent.agent_id, found.framework_id),
+        paths.framework(paths.meta(work_dir), agent.agent_id, found.framework_id),
+    )
+    if found.info is None or not found.executors:
+        turn.do(CollectGarbage(both, aged=True))
+        return
+    framework = Framework(found.info, found.pid or "", stored=True)
+    state.frameworks[found.framework_id] = framework
+    for executor in found.executors:
+        _take_up_executor(turn, framework, executor)
+    if framework.idle:
+        del state.frameworks[found.framework_id]
+        state.completed_frameworks.append(framework)
+        turn.do(CollectGarbage(both, aged=True))
+
+
+def _take_up_executor(turn: Turn, framework: Framework, found: ExecutorFound) -> None:
+    state = turn.state
+    assert state.agent_id is not None
+    work_dir = state.config.work_dir
+    ids = state.agent_id, framework.framework_id, found.executor_id
+    homes = paths.executor(work_dir, *ids), paths.executor(paths.meta(work_dir), *ids)
+    run = found.latest
+    if found.info is None or run is None:
+        turn.warn(f"Executor '{found.executor_id}' cannot be recovered: nothing tells of its run")
+        turn.do(CollectGarbage(homes, aged=True))
+        return
+    for name in found.old_runs:
+        old = tuple(paths.sandbox(home, ContainerId(name)) for home in homes)
+        turn.do(CollectGarbage(old, aged=True))
+    executor = Executor(
+        info=found.info,
+        framework_id=framework.framework_id,
+        container_id=run.container_id,
+        directory=paths.sandbox(homes[0], run.container_id),
+        user=None,
+        generated=found.generated,
+        launch_requested=True,
+        sandbox_requested=False,
+        created_at=turn.now,
+    )
+    for task in run.tasks:
+        _take_up_task(turn, executor, run, task)
+    turn.do(ShowSandbox(framework.framework_id, found.executor_id, executor.directory))
+    if run.completed:
+        executor.phase = ExecutorPhase.TERMINATED
+        for left in executor.launched.values():
+            left.place = TaskPlace.COMPLETED
+            executor.completed.append(left)
+        executor.launched.clear()
+        framework.completed_executors.append(executor)
+        runs = tuple(paths.sandbox(home, run.container_id) for home in homes)
+        turn.do(CollectGarbage((*runs, *homes), aged=True))
+        return
+    framework.executors[found.executor_id] = executor
+
+
+def _take_up_task(turn: Turn, executor: Executor, run: RunFound, found: TaskFound) -> None:
+    """Play the updates of a task again; open its stream, unless its end was acknowledged."""
+    task = Task(_task_info(executor, found.info), TaskPlace.LAUNCHED, pb.TASK_STAGING)
+    over = False
+    for update in found.updates:
+        status.record(task, update.status)
+        if task.terminal:
+            over = update.uuid in found.acknowledged
+            break
+    if over or (task.terminal and run.completed):
+        task.place = TaskPlace.COMPLETED
+        executor.completed.append(task)
+    elif task.terminal:
+        task.place = TaskPlace.TERMINATED
+        executor.terminated[found.task_id] = task
+    else:
+        executor.launched[found.task_id] = task
+    if over or run.completed or not found.updates:
+        return
+    directory = checkpoints.task_dir(turn.state, executor, found.task_id)
+    stream = UpdateStream(executor.framework_id, found.task_id, path=layout.task_updates(directory))
+    for update in found.updates:
+        if update.uuid in stream.received:
+            continue
+        stream.received.add(update.uuid)
+        stream.queue.append(update)
+        if update.uuid in found.acknowledged:
+            head = stream.queue.popleft()
+            stream.acknowledged[head.uuid] = None
+    stream.queued_bytes = sum(update.ByteSize() for update in stream.queue)
+    turn.state.streams[executor.framework_id, found.task_id] = stream
+
+
+def _task_info(executor: Executor, found: pb.Task) -> pb.TaskInfo:
+    """Return what can be known of the task that the master sent."""
+    made = pb.TaskInfo(name=found.name)
+    made.task_id.CopyFrom(found.task_id)
+    made.slave_id.CopyFrom(found.slave_id)
+    made.resources.extend(found.resources)
+    for name, limit in found.limits.items():
+        made.limits[name].CopyFrom(limit)
+    for name in ("labels", "discovery", "container", "health_check", "kill_policy"):
+        if found.HasField(name):
+            getattr(made, name).CopyFrom(getattr(found, name))
+    if found.HasField("executor_id"):
+        made.executor.CopyFrom(executor.info)
+    elif found.HasField("user"):
+        made.command.user = found.user
+    return made
