@@ -82,7 +82,8 @@ def remove(territory: Territory, patience_s: float = 10.0) -> Leftovers:
         for target in reversed(left.mounts):
             with contextlib.suppress(OSError):
                 mount.umount(target, _UMOUNT_FLAGS)
-        for path in left.cgroups:
+        # Who is frozen dies when the freezer lets go, and until then no other cgroup does.
+        for path in sorted(left.cgroups, key=_is_freezer, reverse=True):
             _remove_cgroup(path, deadline)
         time.sleep(0.05)
     return left
@@ -111,6 +112,10 @@ def _members(cgroup: str) -> set[int]:
         return cgroup1.all_processes(cgroup)
     except OSError:
         return set()
+
+
+def _is_freezer(cgroup: str) -> bool:
+    return os.path.exists(os.path.join(cgroup, "freezer.state"))
 
 
 def _remove_cgroup(path: str, deadline: float) -> None:

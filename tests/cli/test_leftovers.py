@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from containerizer.linux import cgroup1
 from mesos_compat.cli.leftovers import Leftovers, Territory, find, remove
 
 
@@ -80,3 +81,22 @@ def test_mounts_are_removed_from_the_top(tmp_path: Path) -> None:
     assert find(ours).mounts == (f"{tmp_path}/a", f"{tmp_path}/a/b")
     assert not remove(ours)
     assert not find(ours)
+
+
+@pytest.mark.root
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_the_frozen_are_thawed_first(tmp_path: Path) -> None:
+    hierarchies = cgroup1.hierarchies()
+    if not {"cpu", "freezer"} <= hierarchies.keys():
+        pytest.skip("needs cgroups version 1")
+    root = f"mesos-compat-test-frozen-{os.getpid()}"
+    made = [os.path.join(hierarchies[name], root) for name in ("cpu", "freezer")]
+    with subprocess.Popen(["sleep", "600"]) as process:
+        for path in made:
+            cgroup1.create(path)
+            cgroup1.assign(path, process.pid)
+        Path(made[1], "freezer.state").write_text("FROZEN")
+        assert not remove(Territory((str(tmp_path),), (root,)), patience_s=5.0)
+        assert process.wait() == -9
+    assert not any(os.path.exists(path) for path in made)
