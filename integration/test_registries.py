@@ -72,10 +72,18 @@ EXTRA = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _tools() -> None:
+def _bare_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing between us and the registries, and no credentials of whoever runs the tests."""
     missing = missing_tools()
     if missing:
         pytest.skip(f"needs the programs {', '.join(missing)}")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+            patch.delenv(name)
+        home = tmp_path_factory.mktemp("docker")
+        (home / "config.json").write_text('{"auths": {}}')
+        patch.setenv("DOCKER_CONFIG", str(home))
+        yield
 
 
 @pytest.fixture
@@ -88,7 +96,9 @@ def registries() -> Iterator[list[RealRegistry]]:
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
+def full(
+    tmp_path_factory: pytest.TempPathFactory, _bare_environment: None
+) -> Iterator[RealRegistry]:
     """A registry with an image in every format, and a list of them."""
     folder = str(tmp_path_factory.mktemp("registry"))
     enabled = {"schema1": {"enabled": True}}

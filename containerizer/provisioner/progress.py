@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from mesos_compat.model.jsonpb import JsonObject, JsonValue
+
 
 class LayerState(enum.Enum):
     """What happens to a layer."""
@@ -58,21 +60,24 @@ class PullProgress:
         """Tell whoever watches that something changed."""
         self._changed(self)
 
-    def document(self) -> dict[str, object]:
+    def document(self) -> JsonObject:
         """Return all of it for a JSON document."""
-        return {
-            "image": self.reference,
-            "source": self.source,
-            "elapsed_secs": round(self.elapsed_s, 3),
-            "layers": [
+        layers: list[JsonValue] = []
+        for layer in self.layers:
+            size: JsonObject = {} if layer.size is None else {"size_bytes": layer.size}
+            layers.append(
                 {
                     "digest": layer.digest,
                     "state": layer.state.value,
                     "received_bytes": layer.received,
-                    **({} if layer.size is None else {"size_bytes": layer.size}),
+                    **size,
                 }
-                for layer in self.layers
-            ],
+            )
+        return {
+            "image": self.reference,
+            "source": self.source,
+            "elapsed_secs": round(self.elapsed_s, 3),
+            "layers": layers,
         }
 
 
@@ -87,6 +92,10 @@ class PullTable:
     def running(self) -> tuple[PullProgress, ...]:
         """All pulls, the oldest first."""
         return tuple(self._running)
+
+    def documents(self) -> list[JsonValue]:
+        """Return all pulls for a JSON document."""
+        return [pull.document() for pull in self._running]
 
     def watch(self, watcher: Callable[[PullProgress], None]) -> Callable[[], None]:
         """Call ``watcher`` whenever a pull changed, often; return what ends that.

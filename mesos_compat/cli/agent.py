@@ -31,6 +31,7 @@ from containerizer.launcher.spawn import Spawner, SpawnerConfig
 from containerizer.launcher.systemd import SystemdConfig
 from containerizer.local.engine import create_launcher, open_engine
 from containerizer.provisioner.config import DEFAULT_CERTS, ProvisionerConfig
+from containerizer.provisioner.progress import PullTable
 from containerizer.sandbox import SandboxCollector
 from containerizer.secrets import SecretResolver, create_secret_resolver
 from mesos_compat.agent import gauges
@@ -94,6 +95,8 @@ class _Doors:
     secrets: SecretResolver
     #: Set if sandboxes of nested containers go before that of their executor.
     sandboxes: SandboxCollector | None
+    #: Shown by an endpoint.
+    pulls: PullTable
 
 
 def main() -> int:
@@ -224,6 +227,7 @@ class _Agent:
             hooks,
             create_secret_resolver(flags.secret_resolver, parameters),
             gc if flags.gc_non_executor_container_sandboxes else None,
+            PullTable(),
         )
         spawner = _spawner(open_files)
         containerizer = await _containerizer(
@@ -268,7 +272,10 @@ class _Agent:
             hooks.remove_executor,
         )
         runner = Runner(around, loop.submit)
-        server = Server(bound, inbox, create_app(loop, executors, scope, logs=logs, clock=clock))
+        app = create_app(
+            loop, executors, scope, logs=logs, clock=clock, pulls=doors.pulls.documents
+        )
+        server = Server(bound, inbox, app)
         stack.push_async_callback(scope.close)
         stack.push_async_callback(links.close, _FLUSH_S)
         stack.push_async_callback(server.close, 0.5)
@@ -392,7 +399,7 @@ async def _containerizer(
     stack.push_async_callback(launcher.close)
     containerizer = open_engine(
         config,
-        replace(_image_config(flags, work_dir), secrets=doors.secrets),
+        replace(_image_config(flags, work_dir), secrets=doors.secrets, pulls=doors.pulls),
         launcher,
         spawner,
         metrics,

@@ -70,12 +70,13 @@ def create_app(
     *,
     logs: Logging | None = None,
     clock: Clock | None = None,
+    pulls: Callable[[], list[JsonValue]] = list,
     environ: Mapping[str, str] = os.environ,
 ) -> Handler:
     """Make the agent's HTTP handler, which does in ``scope`` what no request waits for.
 
-    ``logs`` is the program's running logging. The server has to cancel handlers whose client is
-    gone.
+    ``logs`` is the program's running logging, ``pulls`` tells how far images are. The server has to
+    cancel handlers whose client is gone.
 
     The machine's own metrics (``system/…``) are registered with those of the port.
 
@@ -85,7 +86,7 @@ def create_app(
     verbosity = Verbosity(logs if logs is not None else Logging("INFO", 0, {}), clock)
     interval_s = introspection.metrics_interval_s(environ)
     introspection.register_metrics(port.metrics)
-    return App(port, executor_streams, scope, verbosity, clock, interval_s).handle
+    return App(port, executor_streams, scope, verbosity, clock, interval_s, pulls).handle
 
 
 def build_of(version: str) -> Build:
@@ -106,8 +107,10 @@ class App:
         verbosity: Verbosity,
         clock: Clock,
         metrics_interval_s: float,
+        pulls: Callable[[], list[JsonValue]],
     ) -> None:
         self._port = port
+        self._pulls = pulls
         self._verbosity = verbosity
         self._build = build_of(port.state.config.version)
         self._calls = AgentCalls(port, self._build, verbosity, scope)
@@ -221,7 +224,11 @@ class App:
             }
             for operation, container_id in self._port.containerizer.pending()
         ]
-        return reply.json({"pending": pending}, request.query)
+        value: dict[str, JsonValue] = {"pending": pending}
+        pulls = self._pulls()
+        if pulls:
+            value["image_pulls"] = pulls
+        return reply.json(value, request.query)
 
     # Files.
 

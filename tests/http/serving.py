@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
@@ -12,6 +12,7 @@ from mesos_compat.base.clock import Clock
 from mesos_compat.base.log import Logging
 from mesos_compat.base.scope import Scope
 from mesos_compat.http.app import create_app
+from mesos_compat.model.jsonpb import JsonValue
 from mesos_compat.v1.executor_api import ExecutorStreams
 from tests.http.fakes import FakePort
 
@@ -25,6 +26,7 @@ async def serving(
     *,
     logs: Logging | None = None,
     clock: Clock | None = None,
+    pulls: Callable[[], list[JsonValue]] = list,
 ) -> AsyncIterator[Client]:
     """Serve an agent's endpoints on a free port of this machine."""
     client: Client
@@ -35,6 +37,7 @@ async def serving(
             scope,
             logs=logs,
             clock=clock,
+            pulls=pulls,
             environ={"LIBPROCESS_METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT": ""},
         )
         server = RawTestServer(app, handler_cancellation=True)

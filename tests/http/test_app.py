@@ -14,6 +14,7 @@ import pytest
 from multidict import CIMultiDict
 from yarl import URL
 
+from containerizer.provisioner.progress import LayerProgress, PullTable
 from mesos_compat.agent.machine.state import AgentPhase
 from mesos_compat.base.clock import FakeClock
 from mesos_compat.base.errors import ApiError, FlagError
@@ -282,6 +283,20 @@ async def test_a_container_that_cannot_be_asked_is_still_listed() -> None:
             }
         ]
         assert (await get(client, "/monitor/statistics"))[2] == b"[]"
+
+
+async def test_containerizer_debug_shows_pulls_of_images() -> None:
+    table = PullTable()
+    async with serving(FakePort(small_state()), pulls=table.documents) as client:
+        with table.pull("busybox") as progress:
+            progress.layers.append(LayerProgress("sha256:1", 5))
+            value = json.loads((await get(client, "/containerizer/debug"))[2])
+        (pull,) = value["image_pulls"]
+        assert pull["image"] == "busybox"
+        assert pull["layers"] == [
+            {"digest": "sha256:1", "received_bytes": 0, "size_bytes": 5, "state": "waiting"}
+        ]
+        assert (await get(client, "/containerizer/debug"))[2] == b'{"pending":[]}'
 
 
 async def test_containerizer_debug_and_processes() -> None:
