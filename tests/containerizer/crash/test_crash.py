@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
 
 _ROOT = Path(__file__).parents[3]
 #: Fewer than this means that points are not found any more.
-_FEWEST = {"engine": 5, "spawner": 5, "inside": 0, "program": 20}
+_FEWEST = {"engine": 3, "spawner": 3, "inside": 0, "program": 20}
 #: A part of all points.
 _EVERY = 20
 
