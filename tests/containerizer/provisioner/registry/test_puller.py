@@ -730,3 +730,22 @@ async def test_users_own_credentials(world: World) -> None:
     world.registry.requests.clear()
     await world.pull("a:latest")
     assert all("Authorization" not in h for h in world.registry.headers("/"))
+
+
+async def test_cancelled_at_any_moment(world: World) -> None:
+    """Whenever a pull is cancelled, nothing stays but whole layers, and another one works."""
+    world.registry.put_image("a:latest", [BASE, TOP])
+    ended = False
+    step = 0
+    while not ended:
+        pull = world.scope.spawn(world.pull("a"), f"pull cancelled at {step}")
+        for _ in range(step):
+            await asyncio.sleep(0)
+        pull.cancel()
+        await asyncio.wait([pull])
+        ended = not pull.cancelled()
+        await until(lambda: not len(world.scope))
+        assert world.left() == []
+        assert world.table.running == ()
+        step = step + 3 if step < 150 else step * 2
+    assert len(pull.result().layer_ids) == 2
