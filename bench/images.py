@@ -138,16 +138,17 @@ def _write_layer(file: IO[bytes], corpus: bytes, number: int, count: int, size: 
     sizes = [chance.lognormvariate(0, 2) for _ in range(count)]
     scale = size / sum(sizes)
     with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        folder = ""
+        made: set[str] = set()
         for position, share in enumerate(sizes):
-            if position % 9 == 0:
-                folder = f"usr/share/{number}/{position // 900:03}/{position // 9:05}"
-                for depth in range(1, folder.count("/") + 2):
-                    path = "/".join(folder.split("/")[:depth])
-                    if depth > 3 or position == 0:
-                        info = tarfile.TarInfo(path)
-                        info.type, info.mode, info.mtime = tarfile.DIRTYPE, 0o755, 1_700_000_000
-                        archive.addfile(info)
+            folder = f"usr/share/{number}/{position // 900:03}/{position // 9:05}"
+            parts = folder.split("/")
+            for depth in range(1, len(parts) + 1):
+                path = "/".join(parts[:depth])
+                if path not in made:
+                    made.add(path)
+                    info = tarfile.TarInfo(path)
+                    info.type, info.mode, info.mtime = tarfile.DIRTYPE, 0o755, 1_700_000_000
+                    archive.addfile(info)
             info = tarfile.TarInfo(f"{folder}/file-{position}")
             info.size = min(int(share * scale), len(corpus) // 2)
             info.mtime = 1_700_000_000 + position
@@ -244,9 +245,8 @@ async def cold(folder: Path, source: str, figures: Figures, name: str) -> None:
         Path("/proc/self/clear_refs").write_text("5")
         before = _status_kb("VmRSS")
         containers = [ContainerId.new() for _ in range(6)]
-        begin = time.perf_counter()
-        await made.provision(containers[0], _image())
-        figures[f"{name} s"].append(time.perf_counter() - begin)
+        with _timed(figures, name):
+            await made.provision(containers[0], _image())
         figures[f"{name}: growth MB"].append((_status_kb("VmHWM") - before) / 1024)
         for container in containers[1:]:
             begin = time.perf_counter()
@@ -263,42 +263,48 @@ async def copies(folder: Path, archives: str, figures: Figures) -> None:
         await made.provision(first, _image())
         await made.destroy(first)
         os.sync()
-        begin = time.perf_counter()
-        await made.provision(second, _image())
-        figures["warm copy s"].append(time.perf_counter() - begin)
+        with _timed(figures, "warm copy"):
+            await made.provision(second, _image())
         await made.destroy(second)
     layers = sorted((folder / "store" / "layers").glob("*/rootfs"))
     target = folder / "cp"
     target.mkdir()
     os.sync()
-    begin = time.perf_counter()
-    for layer in layers:
-        _run("cp", "-aT", str(layer), str(target))
-    figures["cp -a s"].append(time.perf_counter() - begin)
+    with _timed(figures, "cp -a"):
+        for layer in layers:
+            _run("cp", "-aT", str(layer), str(target))
 
 
 def buildah(folder: Path, address: str, figures: Figures) -> None:
     """Pull with buildah."""
-    begin = time.perf_counter()
-    _run("buildah", "--root", str(folder / "root"), "--runroot", str(folder / "run"),
-         "--storage-driver", "overlay", "pull", "-q", "--tls-verify=false",
-         f"docker://{address}/{NAME}:latest")  # fmt: skip
-    figures["buildah pull s"].append(time.perf_counter() - begin)
+    with _timed(figures, "buildah pull"):
+        _run("buildah", "--root", str(folder / "root"), "--runroot", str(folder / "run"),
+             "--storage-driver", "overlay", "pull", "-q", "--tls-verify=false",
+             f"docker://{address}/{NAME}:latest")  # fmt: skip
 
 
 def umoci(folder: Path, address: str, figures: Figures) -> None:
     """Copy with skopeo, unpack with umoci."""
-    begin = time.perf_counter()
-    _run("skopeo", "copy", "-q", "--insecure-policy", "--src-tls-verify=false",
-         f"docker://{address}/{NAME}:latest", f"oci:{folder}/oci:latest")  # fmt: skip
-    _run("umoci", "unpack", "--image", f"{folder}/oci:latest", str(folder / "bundle"))
-    figures["skopeo copy + umoci unpack s"].append(time.perf_counter() - begin)
+    with _timed(figures, "skopeo copy + umoci unpack"):
+        _run("skopeo", "copy", "-q", "--insecure-policy", "--src-tls-verify=false",
+             f"docker://{address}/{NAME}:latest", f"oci:{folder}/oci:latest")  # fmt: skip
+        _run("umoci", "unpack", "--image", f"{folder}/oci:latest", str(folder / "bundle"))
 
 
 def _run(*argv: str) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{argv}: {done.stderr}")
+
+
+@contextlib.contextmanager
+def _timed(figures: Figures, name: str) -> Iterator[None]:
+    """Note seconds, and those of processors that this process and its children took."""
+    begin, before = time.perf_counter(), os.times()
+    yield
+    after = os.times()
+    figures[f"{name} s"].append(time.perf_counter() - begin)
+    figures[f"{name}: cpu s"].append(sum(after[:4]) - sum(before[:4]))
 
 
 def _status_kb(name: str) -> int:
@@ -385,9 +391,9 @@ def main() -> int:
         print(f"{name:32} {statistics.median(values):9.2f}   min {min(values):9.2f}")
     if figures.get("buildah pull s"):
         base = statistics.median(figures["buildah pull s"])
-        for name in ("registry s", "archive s"):
-            if figures.get(name):
-                print(f"{name} of buildah's {statistics.median(figures[name]) / base:14.2f}")
+        for name in ("registry", "archive"):
+            if values := figures.get(f"{name} s"):
+                print(f"{name} / buildah pull: {statistics.median(values) / base:14.2f}")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(figures, file, indent=1)
