@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from containerizer.linux import mount, mountinfo
 from mesos_compat.base.beneath import Root
 from mesos_compat.base.clock import Clock, PendingCall
 from mesos_compat.base.metrics import Metrics
@@ -122,15 +123,6 @@ class GarbageCollector:
         call = self._clock.call_later(delay_s, lambda: self._start(path))
         self._timers[path] = _Timer(self._clock.now() + delay_s, call, root)
 
-    def schedule_below(self, directory: str) -> None:
-        """Schedule all that is in ``directory``: what earlier agents left, when an agent starts."""
-        try:
-            names = os.listdir(directory)
-        except FileNotFoundError:
-            return
-        for name in names:
-            self.schedule(os.path.join(directory, name))
-
     def unschedule(self, path: str) -> None:
         """Keep ``path`` after all, unless its removal has begun."""
         timer = self._timers.pop(path, None)
@@ -177,7 +169,14 @@ def _max_age_s(delay_s: float, headroom: float, usage: float) -> float:
 
 
 def _remove_tree(path: str, root: str) -> None:
-    """Remove ``path`` and all below it, never through a link nor into another mount."""
+    """Remove ``path`` and all below it, never through a link.
+
+    What is mounted there, volumes of a run that an earlier process did not clean up, is unmounted
+    first: it is never emptied. Raises OSError if that is refused; nothing is removed then.
+    """
+    for entry in reversed(mountinfo.read_below(path)):
+        log.info("Unmounting '%s', which is about to be removed", entry.target)
+        mount.umount(entry.target)
     try:
         with Root(root) as opened:
             opened.remove(os.path.relpath(path, root))

@@ -14,6 +14,7 @@ from typing import cast
 import pytest
 
 from containerizer.api import Containerizer
+from containerizer.linux import mount
 from mesos_compat.agent import discovery, gauges, paths
 from mesos_compat.agent import gc as gc_module
 from mesos_compat.agent.flags import parse_agent_flags
@@ -205,8 +206,8 @@ async def test_old_directories_go_after_the_delay(tmp_path: Path) -> None:
     (old / "link").symlink_to(outside)
     async with Scope("gc") as scope:
         gc = GarbageCollector(scope, clock, 100.0, metrics, removed.append)
-        gc.schedule_below(str(tmp_path / "nothing"))
-        gc.schedule_below(str(old.parent))
+        gc.schedule(str(old))
+        gc.schedule(str(outside))
         gc.unschedule(str(outside))
         gc.schedule(str(tmp_path / "never was"))
         assert metrics.snapshot()["gc/path_removals_pending"] == 1
@@ -219,6 +220,24 @@ async def test_old_directories_go_after_the_delay(tmp_path: Path) -> None:
     assert outside.read_text() == "stays"
     assert removed == [str(old)]
     assert metrics.snapshot()["gc/path_removals_succeeded"] == 1
+
+
+@pytest.mark.root
+async def test_what_is_mounted_is_unmounted_and_never_emptied(tmp_path: Path) -> None:
+    volume, old = tmp_path / "volume", tmp_path / "old"
+    (volume / "deep").mkdir(parents=True)
+    (volume / "data").touch()
+    (old / "one").mkdir(parents=True)
+    mount.mount(str(volume), str(old / "one"), flags=mount.MS_BIND)
+    mount.mount("none", str(old / "one" / "deep"), "tmpfs")
+    clock, removed = FakeClock(), list[str]()
+    async with Scope("gc") as scope:
+        gc = GarbageCollector(scope, clock, 100.0, Metrics(FakeClock()), removed.append)
+        gc.schedule(str(old))
+        clock.advance(100)
+        await until(lambda: removed == [str(old)])
+    assert not old.exists()
+    assert (volume / "data").exists()
 
 
 async def test_age_counts_and_links_of_a_task_lead_nowhere(tmp_path: Path) -> None:

@@ -223,6 +223,21 @@ def test_a_task_that_reached_it(tmp_path: Path) -> None:
     assert again.executor().phase is ExecutorPhase.RUNNING
 
 
+def test_the_file_of_a_task_that_is_over(driver: Writer) -> None:
+    driver.acknowledge()
+    driver.reports(pb.TASK_FINISHED, 3)
+    directory = checkpoints.task_dir(driver.state, driver.executor(), TaskId("t1"))
+    driver.acknowledge()
+    records = [
+        messages.StatusUpdateRecord.FromString(content)
+        for content in checkpoint.read_records(layout.task_updates(directory))
+    ]
+    kinds = messages.StatusUpdateRecord
+    assert [record.type for record in records] == [kinds.UPDATE, kinds.ACK] * 3
+    assert not any(record.update.HasField("latest_state") for record in records)
+    assert [effect.paths for effect in driver.every(effects.CollectGarbage)] == [(directory,)]
+
+
 def test_a_run_that_is_over(driver: Writer) -> None:
     driver.acknowledge()
     driver.reports(pb.TASK_FINISHED, 3)
