@@ -5,6 +5,9 @@ import os
 import shutil
 import signal
 import subprocess
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,11 +97,14 @@ def only_task(agent: OurAgent) -> dict[str, Any]:
 def test_a_task_goes_on(scene: Scene, version: str) -> None:
     agent = scene.agent(scene.master(version))
     before = agent.state()["id"]
+    info = Path(agent.work_dir, "meta", "slaves", before, "slave.info")
+    written = info.stat().st_mtime_ns, info.read_bytes()
     script = "while [ ! -e end ]; do sleep 0.1; done"
     with executing(scene, agent, "on", "--checkpoint", f"--command={script}") as running:
         running.until("TASK_RUNNING")
         for _ in range(2):
             restart(agent)
+            assert (info.stat().st_mtime_ns, info.read_bytes()) == written
             assert agent.state()["id"] == before
             assert only_task(agent)["state"] == "TASK_RUNNING"
         Path(agent.sandbox("on"), "end").touch()
@@ -216,3 +222,65 @@ def test_a_damaged_checkpoint(scene: Scene) -> None:
         assert "hit EOF unexpectedly" in Path(agent.log).read_text()
         restart(agent, strict=False)
         running.until("TASK_DROPPED")
+
+
+def test_an_agent_that_is_killed_again_and_again(scene: Scene) -> None:
+    """Before it has finished recovery, and in the middle of it."""
+    agent = scene.agent(scene.master())
+    with executing(scene, agent, "on", "--checkpoint", "--command=sleep 1000") as running:
+        running.until("TASK_RUNNING")
+        for pause_s in (0.2, 0.6, 1.2):
+            agent.kill()
+            agent.spawn()
+            time.sleep(pause_s)
+        restart(agent)
+        assert only_task(agent)["state"] == "TASK_RUNNING"
+        assert running.states == ["TASK_STARTING", "TASK_RUNNING"]
+
+
+def test_updates_that_the_master_did_not_acknowledge(scene: Scene) -> None:
+    """Written before the agent was killed, they are sent by the next process, once."""
+    master = scene.master()
+    agent = scene.agent(master)
+    script = "while [ ! -e end ]; do sleep 0.1; done"
+    with executing(scene, agent, "kept", "--checkpoint", f"--command={script}") as running:
+        running.until("TASK_RUNNING")
+        master.signal(signal.SIGSTOP)
+        try:
+            Path(agent.sandbox("kept"), "end").touch()
+            pid = forked_pid(agent)
+            eventually(lambda: has_ended(pid), 10, "the acknowledged executor to leave")
+            agent.kill()
+        finally:
+            master.signal(signal.SIGCONT)
+        agent.spawn()
+        running.until("TASK_FINISHED")
+        assert running.program.wait(30) == 0
+        assert running.states == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
+
+
+def test_who_asks_while_the_agent_recovers(scene: Scene) -> None:
+    agent = scene.agent(scene.master())
+    with executing(scene, agent, "on", "--checkpoint", "--command=sleep 1000") as running:
+        running.until("TASK_RUNNING")
+        os.kill(forked_pid(agent), signal.SIGSTOP)
+        agent.kill()
+        agent.flags["executor_reregistration_timeout"] = "4secs"
+        agent.spawn()
+        wanted = (503, "Agent has not finished recovery")
+        eventually(lambda: status_of(agent, "/state") == wanted, 10, "an agent that recovers")
+        assert status_of(agent, "/health")[0] == 200
+        assert status_of(agent, "/metrics/snapshot")[0] == 200
+        os.kill(forked_pid(agent), signal.SIGCONT)
+        agent.wait_until_registered()
+        assert only_task(agent)["state"] == "TASK_RUNNING"
+
+
+def status_of(agent: OurAgent, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://{agent.address}{path}", timeout=5) as answer:
+            return answer.status, ""
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError as error:
+        return 0, str(error)
