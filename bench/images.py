@@ -392,8 +392,8 @@ def main() -> int:
     if figures.get("buildah pull s"):
         base = statistics.median(figures["buildah pull s"])
         for name in ("registry", "archive"):
-            if values := figures.get(f"{name} s"):
-                print(f"{name} / buildah pull: {statistics.median(values) / base:14.2f}")
+            if samples := figures.get(f"{name} s"):
+                print(f"{name} / buildah pull: {statistics.median(samples) / base:14.2f}")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(figures, file, indent=1)
