@@ -245,15 +245,14 @@ def test_updates_that_the_master_did_not_acknowledge(scene: Scene) -> None:
     script = "while [ ! -e end ]; do sleep 0.1; done"
     with executing(scene, agent, "kept", "--checkpoint", f"--command={script}") as running:
         running.until("TASK_RUNNING")
-        master.signal(signal.SIGSTOP)
-        try:
-            Path(agent.sandbox("kept"), "end").touch()
-            pid = forked_pid(agent)
-            eventually(lambda: has_ended(pid), 10, "the acknowledged executor to leave")
-            agent.kill()
-        finally:
-            master.signal(signal.SIGCONT)
+        master.kill()
+        Path(agent.sandbox("kept"), "end").touch()
+        pid = forked_pid(agent)
+        eventually(lambda: has_ended(pid), 10, "the acknowledged executor to leave")
+        agent.kill()
+        master.start()
         agent.spawn()
+        agent.wait_until_registered()
         running.until("TASK_FINISHED")
         assert running.program.wait(30) == 0
         assert running.states == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
