@@ -110,7 +110,8 @@ async def test_second_backend_adds_its_tree(tmp_path: Path) -> None:
         assert await store.get(docker("a"), "copy") == plain
     top = os.path.dirname(plain.layers[1])
     assert os.path.dirname(overlay.layers[1]) == top
-    assert sorted(os.listdir(top)) == ["VERSION", "json", "rootfs", "rootfs.overlay"]
+    found = ["VERSION", "implicit.json", "json", "rootfs", "rootfs.overlay"]
+    assert sorted(os.listdir(top)) == found
     assert os.listdir(plain.layers[1]) == [".wh.base"]
     assert os.listdir(overlay.layers[1]) == ["base"]
 
