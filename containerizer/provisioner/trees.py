@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
 #: ioctl that makes two files share their blocks (linux/fs.h).
 _FICLONE = 0x40049409
 
@@ -113,6 +116,7 @@ class _Copy:
         #: Files of this layer with several names: where the first one was copied to.
         self._links: dict[tuple[int, int], bytes] = {}
         self._clones = True
+        self._privileged = os.geteuid() == 0
 
     def directory(self, source: int, target: int, path: bytes, *, new: bool) -> None:
         """Copy the entries of a directory, then its attributes."""
@@ -145,10 +149,19 @@ class _Copy:
             return
         if stat.S_ISSOCK(status.st_mode):
             return
-        remove_entry(target, name)
+        try:
+            self._create(source, target, name, status, path)
+        except FileExistsError:
+            remove_entry(target, name)
+            self._create(source, target, name, status, path)
+
+    def _create(
+        self, source: int, target: int, name: bytes, status: os.stat_result, path: bytes
+    ) -> None:
+        """Copy what is no directory. Raises FileExistsError before anything was done."""
         if status.st_nlink > 1:
             key = (status.st_dev, status.st_ino)
-            first = self._links.setdefault(key, path)
+            first = self._links.get(key, path)
             if first != path:
                 os.link(
                     first,
@@ -158,14 +171,15 @@ class _Copy:
                     follow_symlinks=False,
                 )
                 return
+            self._links[key] = path
         if stat.S_ISREG(status.st_mode):
-            self._file(source, target, name)
+            self._file(source, target, name, status)
             return
         if stat.S_ISLNK(status.st_mode):
             os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
         else:
             os.mknod(name, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev, dir_fd=target)
-        if os.geteuid() == 0:
+        if self._privileged:
             os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
         if not stat.S_ISLNK(status.st_mode):
             os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=target)
@@ -193,21 +207,19 @@ class _Copy:
         finally:
             os.close(deeper_source)
 
-    def _file(self, source: int, target: int, name: bytes) -> None:
-        old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+    def _file(self, source: int, target: int, name: bytes, status: os.stat_result) -> None:
+        new = os.open(name, _CREATE, 0o600, dir_fd=target)
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            new = os.open(name, flags, 0o600, dir_fd=target)
+            old = os.open(name, _READ, dir_fd=source)
             try:
-                self._content(old, new)
-                copy_attributes(old, new)
+                self._content(old, new, status)
+                copy_attributes(old, new, status)
             finally:
-                os.close(new)
+                os.close(old)
         finally:
-            os.close(old)
+            os.close(new)
 
-    def _content(self, old: int, new: int) -> None:
-        status = os.fstat(old)
+    def _content(self, old: int, new: int, status: os.stat_result) -> None:
         if self._clones and status.st_size:
             try:
                 fcntl.ioctl(new, _FICLONE, old)
@@ -255,9 +267,10 @@ def _copy_range(old: int, new: int, position: int, end: int) -> None:
             data = data[count:]
 
 
-def copy_attributes(old: int, new: int) -> None:
+def copy_attributes(old: int, new: int, status: os.stat_result | None = None) -> None:
     """Give ``new`` the owner, mode, extended attributes and times of ``old``."""
-    status = os.fstat(old)
+    if status is None:
+        status = os.fstat(old)
     if os.geteuid() == 0:
         os.fchown(new, status.st_uid, status.st_gid)
     os.fchmod(new, stat.S_IMODE(status.st_mode))
