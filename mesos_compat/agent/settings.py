@@ -35,7 +35,8 @@ _CAPABILITIES = (
     pb.SlaveInfo.Capability.RESERVATION_REFINEMENT,
     pb.SlaveInfo.Capability.TASK_RESOURCE_LIMITS,
 )
-_EXECUTOR = "mesos-executor"
+_COMMAND_EXECUTOR = "mesos-executor"
+_DEFAULT_EXECUTOR = "mesos-default-executor"
 
 
 def agent_config(
@@ -44,8 +45,8 @@ def agent_config(
     """Return the configuration of the machine. ``work_dir`` is the real path of the flag's, which
     exists. Blocks while the host name is looked up. Raises FlagError.
     """
-    executor = os.path.realpath(os.path.join(flags.launcher_dir, _EXECUTOR))
-    found = os.path.isfile(executor)
+    command_executor, command_executor_error = _program(flags, _COMMAND_EXECUTOR)
+    default_executor, default_executor_error = _program(flags, _DEFAULT_EXECUTOR)
     return AgentConfig(
         pid=str(UPID(ACTOR_ID, address.ip, address.port)),
         ip=address.ip,
@@ -55,8 +56,10 @@ def agent_config(
         version=MESOS_VERSION,
         capabilities=_CAPABILITIES,
         launcher_dir=flags.launcher_dir,
-        command_executor=executor if found else None,
-        command_executor_error="" if found else f"No such file or directory: {executor}",
+        command_executor=command_executor,
+        command_executor_error=command_executor_error,
+        default_executor=default_executor,
+        default_executor_error=default_executor_error,
         sandbox_directory=flags.sandbox_directory,
         switch_user=flags.switch_user,
         http_command_executor=flags.http_command_executor,
@@ -85,6 +88,12 @@ def from_json(flag: str, value: Mapping[str, Any] | None, kind: type[M]) -> M | 
         return jsonpb.from_value(kind, dict(value))
     except WireError as error:
         raise FlagError(f"Failed to load flag '{flag}': {error}") from error
+
+
+def _program(flags: AgentFlags, name: str) -> tuple[str | None, str]:
+    """Return the real path of a helper program, or why there is none."""
+    path = os.path.realpath(os.path.join(flags.launcher_dir, name))
+    return (path, "") if os.path.isfile(path) else (None, f"No such file or directory: {path}")
 
 
 def _agent_info(flags: AgentFlags, address: Address, work_dir: str) -> pb.SlaveInfo:

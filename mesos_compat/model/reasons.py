@@ -101,19 +101,19 @@ EXECUTOR_TERMINATING = Cause(
     with_executor=False,
 )
 EXECUTOR_TERMINATED = EXECUTOR_TERMINATING.saying("Executor terminated")
-#: Resources of the task that no agent of any version could have offered.
-INVALID_RESOURCES = Cause(Verdict.ERROR, _Reason.REASON_TASK_INVALID, "", with_executor=False)
-#: Deviation: upstream runs task groups.
-GROUPS_UNSUPPORTED = Cause(
-    Verdict.ERROR,
-    _Reason.REASON_TASK_GROUP_INVALID,
-    "This agent does not run task groups",
-)
-#: Rows K1 to K3.
+#: Deviation: what no agent can run is refused at once: resources that none of any version could
+#: have offered, default executors without their program. Upstream starts such an executor, which
+#: fails.
+INVALID_TASK = Cause(Verdict.ERROR, _Reason.REASON_TASK_INVALID, "", with_executor=False)
+INVALID_GROUP = Cause(Verdict.ERROR, _Reason.REASON_TASK_GROUP_INVALID, "", with_executor=False)
+#: Rows K1 to K3, and K1 and K2 of a group.
 KILLED_BEFORE_DELIVERY = Cause(
     Verdict.KILLED,
     _Reason.REASON_TASK_KILLED_DURING_LAUNCH,
     "Killed before delivery to the executor",
+)
+GROUP_KILLED_BEFORE_DELIVERY = KILLED_BEFORE_DELIVERY.saying(
+    "A task within the task group was killed before delivery to the executor"
 )
 #: Row K4.
 NO_EXECUTOR = Cause(

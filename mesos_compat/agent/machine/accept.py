@@ -6,7 +6,7 @@ Source: spec ``agent-master`` 8, ``executors`` 4.3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from mesos_compat.agent.machine import (
@@ -26,6 +26,7 @@ from mesos_compat.agent.machine.state import (
     Framework,
     FrameworkPhase,
     Task,
+    TaskGroup,
     TaskPlace,
 )
 from mesos_compat.agent.machine.turn import Turn
@@ -40,18 +41,28 @@ from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One task that the master wants to be run, its resources in post-refinement format."""
+    """What the master wants to be run at once, resources in post-refinement format."""
 
-    task: pb.TaskInfo
+    #: Those of a group, or one.
+    tasks: tuple[pb.TaskInfo, ...]
+    #: Whether the tasks belong together.
+    grouped: bool
     framework: Framework
     executor_id: ExecutorId
+    #: What to start if there is no such executor; ``None`` if the agent has to make it up.
+    executor_info: pb.ExecutorInfo | None
     #: The run under the executor's id, if there is one.
     executor: Executor | None
-    #: Whether the agent has to make the executor up.
-    generated: bool
     resource_versions: tuple[messages.ResourceVersionUUID, ...]
     #: What the master thinks: start an executor, use one, or (old masters) it does not say.
     launch_executor: bool | None
+
+    @property
+    def subject(self) -> str:
+        """How operators read of it."""
+        names = ", ".join(f"'{task.task_id.value}'" for task in self.tasks)
+        what = f"task group of {names}" if self.grouped else f"task {names}"
+        return f"{what} of framework {self.framework.framework_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,58 +77,65 @@ class Refusal:
 def run_task(turn: Turn, event: RunTask) -> None:
     """Run a task, with its own executor or one that the agent makes up."""
     message = event.message
-    if not _acceptable(turn, event.sender, message.framework, [message.task]):
-        return
     task = message.task
     has_executor = task.HasField("executor")
+    ids = [task.executor.executor_id.value] if has_executor else []
+    if not _acceptable(turn, event.sender, message.framework, [task], ids):
+        return
     if has_executor == task.HasField("command"):
         turn.warn(f"Ignoring task {task.task_id.value}: it needs either a command or an executor")
         return
     made = pb.TaskInfo()
     made.CopyFrom(task)
     _inject_role(made, message.framework)
-    name = task.executor.executor_id.value if has_executor else task.task_id.value
-    executor_id = ExecutorId(name)
+    executor_id = ExecutorId(
+        task.executor.executor_id.value if has_executor else task.task_id.value
+    )
     framework = frameworks.obtain(turn, message.framework, message.pid)
     request = Request(
-        made,
+        (made,),
+        False,
         framework,
         executor_id,
+        made.executor if has_executor else None,
         framework.executors.get(executor_id),
-        generated=not has_executor,
-        resource_versions=tuple(message.resource_version_uuids),
-        launch_executor=(message.launch_executor if message.HasField("launch_executor") else None),
+        tuple(message.resource_version_uuids),
+        message.launch_executor if message.HasField("launch_executor") else None,
     )
-    turn.info(f"Got assigned task '{task.task_id.value}' for framework {framework.framework_id}")
-    if framework.phase is FrameworkPhase.TERMINATING:
-        turn.warn(f"Ignoring task '{task.task_id.value}': its framework is terminating")
-        _forget(turn, request)
-    elif _duplicate(request):
-        turn.warn(f"Ignoring task '{task.task_id.value}': a task of this id is running")
-        _forget(turn, request)
-    else:
-        _run(turn, request)
-    frameworks.remove_if_idle(turn, framework)
+    _accept(turn, request)
 
 
 def run_task_group(turn: Turn, event: RunTaskGroup) -> None:
-    """Refuse a task group; each of its tasks is told."""
+    """Run tasks that belong together: all of them, or none."""
     message = event.message
     tasks = list(message.task_group.tasks)
-    if not tasks or not _acceptable(turn, event.sender, message.framework, tasks):
+    ids = [message.executor.executor_id.value]
+    if not tasks or not _acceptable(turn, event.sender, message.framework, tasks, ids):
         return
-    framework = frameworks.obtain(turn, message.framework, "")
-    executor_id = ExecutorId(message.executor.executor_id.value)
-    turn.warn(
-        f"Refusing a task group of framework {framework.framework_id}:"
-        f" {reasons.GROUPS_UNSUPPORTED.message}"
-    )
+    info = pb.ExecutorInfo()
+    info.CopyFrom(message.executor)
+    _inject_role(info, message.framework)
+    group = []
     for task in tasks:
-        task_id = TaskId(task.task_id.value)
-        status.refuse(turn, framework, executor_id, task_id, reasons.GROUPS_UNSUPPORTED)
-    if message.launch_executor and executor_id not in framework.executors:
-        executors.exited(turn, framework.framework_id, executor_id, -1)
-    frameworks.remove_if_idle(turn, framework)
+        made = pb.TaskInfo()
+        made.CopyFrom(task)
+        # Masters put it there, too; what they do not put there is not what the group is for.
+        made.executor.CopyFrom(message.executor)
+        _inject_role(made, message.framework)
+        group.append(made)
+    executor_id = ExecutorId(info.executor_id.value)
+    framework = frameworks.obtain(turn, message.framework, "")
+    request = Request(
+        tuple(group),
+        True,
+        framework,
+        executor_id,
+        info,
+        framework.executors.get(executor_id),
+        tuple(message.resource_version_uuids),
+        message.launch_executor if message.HasField("launch_executor") else None,
+    )
+    _accept(turn, request)
 
 
 def refusal(state: AgentState, request: Request) -> Refusal | None:
@@ -130,7 +148,11 @@ def refusal(state: AgentState, request: Request) -> Refusal | None:
 
 
 def _acceptable(
-    turn: Turn, sender: str, framework: pb.FrameworkInfo, tasks: Iterable[pb.TaskInfo]
+    turn: Turn,
+    sender: str,
+    framework: pb.FrameworkInfo,
+    tasks: Sequence[pb.TaskInfo],
+    executor_ids: Sequence[str],
 ) -> bool:
     """Whether the message is for us now; if not it is dropped, as upstream does."""
     state = turn.state
@@ -138,32 +160,43 @@ def _acceptable(
         return False
     if state.phase not in (AgentPhase.DISCONNECTED, AgentPhase.RUNNING) or state.agent_id is None:
         return False
-    ids = [framework.id.value]
     for task in tasks:
         if task.slave_id.value != state.agent_id:
             turn.warn(f"Ignoring task '{task.task_id.value}' for agent {task.slave_id.value}")
             return False
-        ids.append(task.task_id.value)
-        if task.HasField("executor"):
-            ids.append(task.executor.executor_id.value)
-    for text in ids:
+    task_ids = [task.task_id.value for task in tasks]
+    for text in (framework.id.value, *task_ids, *executor_ids):
         why = id_error(text)
         if why is not None:
             turn.warn(f"Ignoring a task with an unusable id: {why}")
             return False
+    if len(set(task_ids)) != len(task_ids):
+        turn.warn("Ignoring a task group that has a task twice")
+        return False
     return True
+
+
+def _accept(turn: Turn, request: Request) -> None:
+    turn.info(f"Got assigned {request.subject}")
+    if request.framework.phase is FrameworkPhase.TERMINATING:
+        turn.warn(f"Ignoring {request.subject}: it is terminating")
+        _forget(turn, request)
+    elif _duplicate(request):
+        turn.warn(f"Ignoring {request.subject}: a task of this id is running")
+        _forget(turn, request)
+    else:
+        _run(turn, request)
+    frameworks.remove_if_idle(turn, request.framework)
 
 
 def _run(turn: Turn, request: Request) -> None:
     refused = refusal(turn.state, request)
-    task_id = TaskId(request.task.task_id.value)
     framework = request.framework
     if refused is not None:
-        turn.warn(
-            f"Refusing task '{task_id}' of framework {framework.framework_id}:"
-            f" {refused.cause.message}"
-        )
-        status.refuse(turn, framework, request.executor_id, task_id, refused.cause)
+        turn.warn(f"Refusing {request.subject}: {refused.cause.message}")
+        for task in request.tasks:
+            task_id = TaskId(task.task_id.value)
+            status.refuse(turn, framework, request.executor_id, task_id, refused.cause)
         if refused.forget_executor:
             _forget(turn, request)
         elif refused.cause is reasons.EXECUTOR_EXISTS and request.executor is not None:
@@ -171,34 +204,50 @@ def _run(turn: Turn, request: Request) -> None:
         return
     executor = request.executor
     if executor is None:
-        info = pb.ExecutorInfo()
-        if request.generated:
-            info.CopyFrom(command.command_executor(turn.state.config, framework.info, request.task))
-        else:
-            info.CopyFrom(request.task.executor)
-            info.framework_id.value = framework.framework_id
-        executor = executors.add(turn, framework, info, request.generated)
-    decorators = turn.state.config.decorators
-    if decorators is not None:
-        labels = decorators.task_labels(
-            request.task, executor.info, framework.info, turn.state.info()
-        )
-        if labels != request.task.labels:
-            request.task.labels.CopyFrom(labels)
-    queued = executor.queued[task_id] = Task(request.task, TaskPlace.QUEUED, pb.TASK_STAGING)
-    checkpoints.task(turn, framework, executor, queued)
-    turn.info(
-        f"Queued task '{task_id}' for executor '{request.executor_id}' of framework"
-        f" {framework.framework_id}"
-    )
+        executor = _new_executor(turn, request)
+    group: TaskGroup | None = None
+    if request.grouped:
+        group = TaskGroup(tuple(TaskId(task.task_id.value) for task in request.tasks))
+    for task in request.tasks:
+        _decorate(turn, framework, executor, task)
+        task_id = TaskId(task.task_id.value)
+        queued = executor.queued[task_id] = Task(task, TaskPlace.QUEUED, pb.TASK_STAGING, group)
+        checkpoints.task(turn, framework, executor, queued)
+    turn.info(f"Queued {request.subject} for executor '{request.executor_id}'")
     status.advance(turn, framework, executor)
 
 
+def _new_executor(turn: Turn, request: Request) -> Executor:
+    framework = request.framework
+    info = pb.ExecutorInfo()
+    generated = request.executor_info is None
+    if request.executor_info is None:
+        made = command.command_executor(turn.state.config, framework.info, request.tasks[0])
+        info.CopyFrom(made)
+    else:
+        info.CopyFrom(request.executor_info)
+        info.framework_id.value = framework.framework_id
+    return executors.add(turn, framework, info, generated)
+
+
+def _decorate(turn: Turn, framework: Framework, executor: Executor, task: pb.TaskInfo) -> None:
+    """Let hooks change the labels of a task of ours."""
+    decorators = turn.state.config.decorators
+    if decorators is None:
+        return
+    labels = decorators.task_labels(task, executor.info, framework.info, turn.state.info())
+    if labels != task.labels:
+        task.labels.CopyFrom(labels)
+
+
 def _duplicate(request: Request) -> bool:
-    """Whether the id is taken; a command task whose own executor is there has its own refusal."""
-    if request.generated and request.executor is not None:
+    """Whether an id is taken; a command task whose own executor is there has its own refusal."""
+    if request.executor_info is None and request.executor is not None:
         return False
-    return request.framework.executor_of(TaskId(request.task.task_id.value)) is not None
+    return any(
+        request.framework.executor_of(TaskId(task.task_id.value)) is not None
+        for task in request.tasks
+    )
 
 
 def _forget(turn: Turn, request: Request) -> None:
@@ -206,15 +255,18 @@ def _forget(turn: Turn, request: Request) -> None:
         executors.exited(turn, request.framework.framework_id, request.executor_id, -1)
 
 
-def _inject_role(task: pb.TaskInfo, framework: pb.FrameworkInfo) -> None:
+def _inject_role(made: pb.TaskInfo | pb.ExecutorInfo, framework: pb.FrameworkInfo) -> None:
     """Bring resources into the agent's form; old masters leave the allocation out."""
-    upgrade_all(task)
+    upgrade_all(made)
     roles = [framework.role]
     if any(c.type == pb.FrameworkInfo.Capability.MULTI_ROLE for c in framework.capabilities):
         roles = list(framework.roles)
     if len(roles) != 1:
         return
-    for resource in (*task.resources, *task.executor.resources):
+    resources = list(made.resources)
+    if isinstance(made, pb.TaskInfo):
+        resources += made.executor.resources
+    for resource in resources:
         if not resource.HasField("allocation_info"):
             resource.allocation_info.role = roles[0]
 
@@ -223,34 +275,38 @@ def _inject_role(task: pb.TaskInfo, framework: pb.FrameworkInfo) -> None:
 
 
 def _resources_invalid(state: AgentState, request: Request) -> Refusal | None:
-    for resources in (request.task.resources, request.task.executor.resources):
+    for resources in (*(task.resources for task in request.tasks), _of_executor(request)):
         try:
             Resources.of(resources)
         except WireError as error:
-            return Refusal(
-                reasons.INVALID_RESOURCES.saying(f"Task uses invalid resources: {error}")
-            )
+            cause = reasons.INVALID_GROUP if request.grouped else reasons.INVALID_TASK
+            return Refusal(cause.saying(f"Task uses invalid resources: {error}"))
     return None
 
 
 def _limits_unsupported(state: AgentState, request: Request) -> Refusal | None:
-    task = request.task
-    if task.container.type == pb.ContainerInfo.DOCKER and task.HasField("container"):
-        return None
     loaded = state.config.isolation
-    for name, isolator, cause in (
-        ("cpus", "cgroups/cpu", reasons.CPU_LIMITS_UNSUPPORTED),
-        ("mem", "cgroups/mem", reasons.MEMORY_LIMITS_UNSUPPORTED),
-    ):
-        if name in task.limits and not loaded & {isolator, "cgroups/all"}:
-            return Refusal(cause)
+    for task in request.tasks:
+        if task.HasField("container") and task.container.type == pb.ContainerInfo.DOCKER:
+            continue
+        for name, isolator, cause in (
+            ("cpus", "cgroups/cpu", reasons.CPU_LIMITS_UNSUPPORTED),
+            ("mem", "cgroups/mem", reasons.MEMORY_LIMITS_UNSUPPORTED),
+        ):
+            if name in task.limits and not loaded & {isolator, "cgroups/all"}:
+                return Refusal(cause)
     return None
 
 
-def _default_executor(state: AgentState, request: Request) -> Refusal | None:
-    if not request.generated and request.task.executor.type == pb.ExecutorInfo.DEFAULT:
-        return Refusal(reasons.GROUPS_UNSUPPORTED)
-    return None
+def _default_executor_missing(state: AgentState, request: Request) -> Refusal | None:
+    info = request.executor_info
+    if info is None or info.type != pb.ExecutorInfo.DEFAULT:
+        return None
+    if state.config.default_executor is not None:
+        return None
+    cause = reasons.INVALID_GROUP if request.grouped else reasons.INVALID_TASK
+    why = state.config.default_executor_error
+    return Refusal(cause.saying(f"This agent has no default executor: {why}"))
 
 
 def _resources_outdated(state: AgentState, request: Request) -> Refusal | None:
@@ -264,19 +320,23 @@ def _resources_outdated(state: AgentState, request: Request) -> Refusal | None:
 
 
 def _task_resources_unknown(state: AgentState, request: Request) -> Refusal | None:
-    if _unknown(state, request.task.resources):
+    if any(_unknown(state, task.resources) for task in request.tasks):
         return Refusal(reasons.TASK_RESOURCES_UNKNOWN)
     return None
 
 
 def _executor_resources_unknown(state: AgentState, request: Request) -> Refusal | None:
-    if _unknown(state, request.task.executor.resources):
+    if _unknown(state, _of_executor(request)):
         return Refusal(reasons.EXECUTOR_RESOURCES_UNKNOWN)
     return None
 
 
 def _command_executor_exists(state: AgentState, request: Request) -> Refusal | None:
-    if request.launch_executor is None or not request.generated or request.executor is None:
+    if (
+        request.launch_executor is None
+        or request.executor_info is not None
+        or request.executor is None
+    ):
         return None
     return Refusal(reasons.COMMAND_EXECUTOR_EXISTS, forget_executor=False)
 
@@ -306,9 +366,13 @@ def _executor_ending(state: AgentState, request: Request) -> Refusal | None:
 
 def _command_executor_taken(state: AgentState, request: Request) -> Refusal | None:
     """Old masters do not say what they think of the executor."""
-    if request.generated and request.executor is not None:
+    if request.executor_info is None and request.executor is not None:
         return Refusal(reasons.COMMAND_EXECUTOR_EXISTS, forget_executor=False)
     return None
+
+
+def _of_executor(request: Request) -> Iterable[pb.Resource]:
+    return () if request.executor_info is None else request.executor_info.resources
 
 
 def _unknown(state: AgentState, resources: Iterable[pb.Resource]) -> bool:
@@ -321,7 +385,7 @@ def _unknown(state: AgentState, resources: Iterable[pb.Resource]) -> bool:
 _REFUSALS: tuple[Callable[[AgentState, Request], Refusal | None], ...] = (
     _resources_invalid,
     _limits_unsupported,
-    _default_executor,
+    _default_executor_missing,
     _resources_outdated,
     _task_resources_unknown,
     _executor_resources_unknown,

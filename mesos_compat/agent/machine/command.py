@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The executor that the agent makes up for a task that has only a command.
+"""The executor that the agent makes up for a task that has only a command, and how the one is
+started that frameworks only ask for.
 
-Source: spec ``executors`` 5.1.
+Source: spec ``executors`` 4.2, 5.1.
 """
 
 from __future__ import annotations
@@ -49,6 +50,24 @@ def command_executor(
     return made
 
 
+def fill_default_executor(made: pb.CommandInfo, config: AgentConfig, user: str | None) -> None:
+    """Say how the executor of the type DEFAULT is started; its framework does not."""
+    if config.default_executor is None:
+        _fail(made, config.default_executor_error)
+    else:
+        made.shell = False
+        made.value = config.default_executor
+        arguments = ("mesos-default-executor", f"--launcher_dir={config.launcher_dir}")
+        made.arguments.extend(arguments)
+    if user is not None:
+        made.user = user
+
+
+def _fail(made: pb.CommandInfo, why: str) -> None:
+    made.shell = True
+    made.value = f"echo {shlex.quote(why)}; exit 1"
+
+
 def _fill_command(
     made: pb.CommandInfo, config: AgentConfig, framework: pb.FrameworkInfo, task: pb.TaskInfo
 ) -> None:
@@ -58,8 +77,7 @@ def _fill_command(
     if task.command.HasField("user"):
         made.user = task.command.user
     if config.command_executor is None:
-        made.shell = True
-        made.value = f"echo {shlex.quote(config.command_executor_error)}; exit 1"
+        _fail(made, config.command_executor_error)
         return
     made.shell = False
     made.value = config.command_executor

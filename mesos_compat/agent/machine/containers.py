@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from mesos_compat.agent.machine import status
+from mesos_compat.agent.machine import command, status
 from mesos_compat.agent.machine.effects import DestroyContainer, SendToExecutor, UpdateContainer
 from mesos_compat.agent.machine.events import ContainerUpdated
 from mesos_compat.agent.machine.state import (
@@ -49,6 +49,8 @@ def launch_config(state: AgentState, executor: Executor) -> slave.ContainerConfi
     made.executor_info.resources.extend(requests)
     if not made.executor_info.HasField("container") and config.default_container_info is not None:
         made.executor_info.container.CopyFrom(config.default_container_info)
+    if made.executor_info.type == pb.ExecutorInfo.DEFAULT:
+        command.fill_default_executor(made.executor_info.command, config, executor.user)
     made.command_info.CopyFrom(made.executor_info.command)
     if made.executor_info.HasField("container"):
         made.container_info.CopyFrom(made.executor_info.container)
@@ -121,19 +123,30 @@ def deliver(turn: Turn, executor: Executor) -> None:
     """Send the queued tasks to a running executor, once its container is ready for them."""
     if adjust(turn, executor, Waiting.DELIVERY):
         return
-    stream_id = executor.stream_id
-    assert stream_id is not None
-    for task_id, task in list(executor.queued.items()):
-        del executor.queued[task_id]
-        executor.launched[task_id] = task
-        task.place = TaskPlace.LAUNCHED
+    for task in [task for task in executor.queued.values() if task.group is None]:
         event = v1_executor.Event(type=v1_executor.Event.LAUNCH)
         event.launch.task.CopyFrom(evolve(task.info, v1.TaskInfo))
-        turn.do(SendToExecutor(stream_id, event))
-        turn.info(
-            f"Sending queued task '{task_id}' to executor '{executor.executor_id}' of framework"
-            f" {executor.framework_id}"
-        )
+        _send(turn, executor, event, [task])
+    while executor.queued:
+        group = executor.group_of(next(iter(executor.queued.values())))
+        event = v1_executor.Event(type=v1_executor.Event.LAUNCH_GROUP)
+        for task in group:
+            event.launch_group.task_group.tasks.append(evolve(task.info, v1.TaskInfo))
+        _send(turn, executor, event, group)
+
+
+def _send(turn: Turn, executor: Executor, event: v1_executor.Event, tasks: list[Task]) -> None:
+    assert executor.stream_id is not None
+    for task in tasks:
+        del executor.queued[task.task_id]
+        executor.launched[task.task_id] = task
+        task.place = TaskPlace.LAUNCHED
+    turn.do(SendToExecutor(executor.stream_id, event))
+    names = ", ".join(f"'{task.task_id}'" for task in tasks)
+    turn.info(
+        f"Sending queued tasks {names} to executor '{executor.executor_id}' of framework"
+        f" {executor.framework_id}"
+    )
 
 
 def updated(turn: Turn, framework: Framework, executor: Executor, event: ContainerUpdated) -> None:

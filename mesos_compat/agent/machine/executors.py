@@ -195,9 +195,13 @@ def subscribed(turn: Turn, event: ExecutorSubscribed) -> None:
     checkpoints.http_executor(turn, framework, executor)
     turn.do(CancelTimer(("subscribe", executor.container_id.value)))
     known = {task.task_id.value for task in event.subscribe.unacknowledged_tasks}
-    for task_id, task in list(executor.launched.items()):
-        if task.state == pb.TASK_STAGING and task_id not in known:
-            status.report(turn, framework, executor, task, reasons.NEVER_DELIVERED)
+    lost = [
+        task
+        for task_id, task in executor.launched.items()
+        if task.state == pb.TASK_STAGING and task_id not in known
+    ]
+    if lost:
+        status.report(turn, framework, executor, lost, reasons.NEVER_DELIVERED)
     if executor.phase is not ExecutorPhase.RUNNING:
         return
     if not executor.queued and not executor.ever_sent_a_task:
@@ -370,8 +374,7 @@ def _end(
         executor.launched.clear()
         executor.queued.clear()
     limited = () if termination is None else termination.limited_resources
-    for task in tasks:
-        status.report(turn, framework, executor, task, cause, tuple(limited))
+    status.report(turn, framework, executor, tasks, cause, tuple(limited))
     if not executor.generated:
         exited(turn, framework.framework_id, executor.executor_id, code)
     if (

@@ -135,6 +135,9 @@ class AgentConfig:
     #: Real path of ``mesos-executor``, or ``None`` with the reason in ``command_executor_error``.
     command_executor: str | None
     command_executor_error: str
+    #: The same for ``mesos-default-executor``.
+    default_executor: str | None
+    default_executor_error: str
     sandbox_directory: str
     switch_user: bool
     http_command_executor: bool
@@ -156,6 +159,13 @@ class AgentConfig:
     clean_up: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class TaskGroup:
+    """Tasks that are delivered together or not at all."""
+
+    task_ids: tuple[TaskId, ...]
+
+
 @dataclass(slots=True)
 class Task:
     """One task that an executor has or had."""
@@ -163,6 +173,8 @@ class Task:
     info: pb.TaskInfo
     place: TaskPlace
     state: pb.TaskState
+    #: Means something until the task is launched.
+    group: TaskGroup | None = None
     #: Newest last, without their data; a status replaces the last one if it has the same state.
     #: At most MAX_STATUSES.
     statuses: list[pb.TaskStatus] = field(default_factory=list)
@@ -293,6 +305,12 @@ class Executor:
     def executor_id(self) -> ExecutorId:
         """The id of the executor."""
         return ExecutorId(self.info.executor_id.value)
+
+    def group_of(self, task: Task) -> list[Task]:
+        """Return a queued task and those that are to be delivered with it, in their order."""
+        if task.group is None:
+            return [task]
+        return [self.queued[name] for name in task.group.task_ids if name in self.queued]
 
     @property
     def incomplete(self) -> bool:

@@ -40,6 +40,7 @@ from mesos_compat.agent.machine.state import (
 from mesos_compat.agent.machine.turn import Turn
 from mesos_compat.agent.meta import layout
 from mesos_compat.base.errors import WireError
+from mesos_compat.model import reasons
 from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId, TaskId
 from mesos_compat.model.reasons import Cause
 from mesos_compat.pb.mesos import mesos_pb2 as pb
@@ -103,15 +104,29 @@ def report(
     turn: Turn,
     framework: Framework,
     executor: Executor,
-    task: Task,
+    tasks: Sequence[Task],
     cause: Cause,
     limited: Sequence[pb.Resource] = (),
 ) -> None:
-    """Queue an update of the agent's own for a task of ``executor``; ``limited`` are resources
-    whose limit the container ran into.
+    """Queue an update of the agent's own for each of some tasks of ``executor``; ``limited`` are
+    resources whose limit the container ran into.
     """
     if framework.phase is FrameworkPhase.TERMINATING:
         return
+    for task in tasks:
+        update = _own(turn, framework, executor, task, cause, limited)
+        executor.incoming.append(IncomingUpdate(update, from_executor=False))
+    advance(turn, framework, executor)
+
+
+def _own(
+    turn: Turn,
+    framework: Framework,
+    executor: Executor,
+    task: Task,
+    cause: Cause,
+    limited: Sequence[pb.Resource] = (),
+) -> messages.StatusUpdate:
     update = make(
         turn,
         cause,
@@ -124,8 +139,7 @@ def report(
         update.status.limitation.resources.extend(limited)
     _decorate(turn, update)
     turn.count("slave/valid_status_updates")
-    executor.incoming.append(IncomingUpdate(update, from_executor=False))
-    advance(turn, framework, executor)
+    return update
 
 
 def refuse(
@@ -409,6 +423,8 @@ def _apply(turn: Turn, framework: Framework, executor: Executor, head: IncomingU
     if not terminal:
         _pass_on(turn, framework, executor)
         return
+    if task.place is TaskPlace.QUEUED and head.from_executor:
+        _end_group(turn, framework, executor, task)
     place = executor.queued if task.place is TaskPlace.QUEUED else executor.launched
     del place[task_id]
     task.place = TaskPlace.TERMINATED
@@ -418,6 +434,14 @@ def _apply(turn: Turn, framework: Framework, executor: Executor, head: IncomingU
         turn.count(counter)
     if not containers.adjust(turn, executor, Waiting.TERMINAL_UPDATE):
         _pass_on(turn, framework, executor)
+
+
+def _end_group(turn: Turn, framework: Framework, executor: Executor, ended: Task) -> None:
+    """An executor tells the end of a task that it was never given: nor are the others given."""
+    for task in executor.group_of(ended):
+        if task is not ended:
+            update = _own(turn, framework, executor, task, reasons.KILLED_BEFORE_DELIVERY)
+            executor.incoming.append(IncomingUpdate(update, from_executor=False))
 
 
 def record(task: Task, status: pb.TaskStatus) -> None:

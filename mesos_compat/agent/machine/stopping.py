@@ -17,12 +17,16 @@ from mesos_compat.agent.machine.events import (
 )
 from mesos_compat.agent.machine.state import (
     AgentPhase,
+    Executor,
     ExecutorPhase,
+    Framework,
     FrameworkPhase,
 )
 from mesos_compat.agent.machine.turn import Turn
 from mesos_compat.model import reasons
 from mesos_compat.model.evolve import evolve
+from mesos_compat.model.ids import TaskId
+from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
@@ -49,15 +53,29 @@ def kill_task(turn: Turn, event: KillTask) -> None:
         return
     if executor.phase not in (ExecutorPhase.REGISTERING, ExecutorPhase.RUNNING):
         return
-    queued = executor.queued.get(event.task_id)
+    kill(turn, framework, executor, event.task_id, event.kill_policy)
+
+
+def kill(
+    turn: Turn,
+    framework: Framework,
+    executor: Executor,
+    task_id: TaskId,
+    policy: pb.KillPolicy | None,
+) -> None:
+    """Kill a task that a live executor has, and its group with it if it is not delivered yet."""
+    queued = executor.queued.get(task_id)
     if queued is not None:
-        status.report(turn, framework, executor, queued, reasons.KILLED_BEFORE_DELIVERY)
+        cause = reasons.KILLED_BEFORE_DELIVERY
+        if queued.group is not None and executor.phase is ExecutorPhase.REGISTERING:
+            cause = reasons.GROUP_KILLED_BEFORE_DELIVERY
+        status.report(turn, framework, executor, executor.group_of(queued), cause)
         return
     if executor.phase is ExecutorPhase.RUNNING and executor.stream_id is not None:
         made = v1_executor.Event(type=v1_executor.Event.KILL)
-        made.kill.task_id.value = event.task_id
-        if event.kill_policy is not None:
-            made.kill.kill_policy.CopyFrom(evolve(event.kill_policy, v1.KillPolicy))
+        made.kill.task_id.value = task_id
+        if policy is not None:
+            made.kill.kill_policy.CopyFrom(evolve(policy, v1.KillPolicy))
         turn.do(SendToExecutor(executor.stream_id, made))
 
 

@@ -53,6 +53,8 @@ def config(**changes: Any) -> AgentConfig:
         launcher_dir="/launcher",
         command_executor="/launcher/mesos-executor",
         command_executor_error="",
+        default_executor="/launcher/mesos-default-executor",
+        default_executor_error="",
         sandbox_directory="/mnt/mesos/sandbox",
         switch_user=True,
         http_command_executor=False,
@@ -82,6 +84,8 @@ class Driver:
         self.effects: list[Effect] = []
         #: Effects of all events.
         self.all: list[Effect] = []
+        #: All events.
+        self.fed: list[Event] = []
         #: Whether the framework of random tests wants its tasks to outlive the agent.
         self.checkpoint = False
 
@@ -90,6 +94,7 @@ class Driver:
         self.effects = []
         for event in happened:
             self.steps += 1
+            self.fed.append(event)
             self.now += 0.01
             entropy = self.steps.to_bytes(32, "big")
             self.effects.extend(step(self.state, event, self.now, entropy))
@@ -134,6 +139,10 @@ class Driver:
     def run_task(self, message: messages.RunTaskMessage) -> None:
         """Get a task from the master."""
         self.feed(events.RunTask(MASTER, message))
+
+    def run_group(self, message: messages.RunTaskGroupMessage) -> None:
+        """Get a task group from the master."""
+        self.feed(events.RunTaskGroup(MASTER, message))
 
     def executor(self, name: str = "t1") -> Executor:
         """An executor of the framework."""
@@ -247,6 +256,34 @@ def run(
     made = messages.RunTaskMessage(pid="@0.0.0.0:0")
     made.framework.CopyFrom(of if of is not None else framework())
     made.task.CopyFrom(info if info is not None else task())
+    made.resource_version_uuids.add().uuid.value = VERSION_UUID
+    if launch_executor is not None:
+        made.launch_executor = launch_executor
+    return made
+
+
+def run_group(
+    *names: str,
+    executor: str = "e",
+    launch_executor: bool | None = True,
+    of: pb.FrameworkInfo | None = None,
+    kind: pb.ExecutorInfo.Type = pb.ExecutorInfo.CUSTOM,
+) -> messages.RunTaskGroupMessage:
+    """A RunTaskGroupMessage as masters send it."""
+    made = messages.RunTaskGroupMessage()
+    made.framework.CopyFrom(of if of is not None else framework())
+    made.executor.type = kind
+    made.executor.executor_id.value = executor
+    if kind == pb.ExecutorInfo.CUSTOM:
+        made.executor.command.value = "./executor"
+    for resource, amount in (("cpus", 0.1), ("mem", 32.0)):
+        added = made.executor.resources.add(name=resource, type=pb.Value.SCALAR)
+        added.scalar.value = amount
+        added.allocation_info.role = "*"
+    for name in names:
+        info = task(name)
+        info.executor.CopyFrom(made.executor)
+        made.task_group.tasks.append(info)
     made.resource_version_uuids.add().uuid.value = VERSION_UUID
     if launch_executor is not None:
         made.launch_executor = launch_executor

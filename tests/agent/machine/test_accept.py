@@ -236,21 +236,6 @@ def test_a_failed_sandbox_refuses_the_task(agent: Driver) -> None:
     assert not agent.state.frameworks
 
 
-def test_task_groups_are_refused_task_by_task(agent: Driver) -> None:
-    message = messages.RunTaskGroupMessage(launch_executor=True)
-    message.framework.CopyFrom(framework())
-    message.executor.executor_id.value = "default"
-    for name in ("a", "b"):
-        message.task_group.tasks.append(task(name, executor="default"))
-    agent.feed(events.RunTaskGroup(MASTER, message))
-    assert [(s.task_id.value, s.state) for s in agent.updates()] == [
-        ("a", pb.TASK_ERROR),
-        ("b", pb.TASK_ERROR),
-    ]
-    assert len(agent.sent(messages.ExitedExecutorMessage)) == 1
-    assert not agent.state.frameworks
-
-
 def test_old_masters_leave_roles_and_versions_out(agent: Driver) -> None:
     message = run(launch_executor=None)
     del message.resource_version_uuids[:]

@@ -18,7 +18,16 @@ from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
-from tests.agent.machine.driver import AGENT, FRAMEWORK, MASTER, Driver, framework, run, task
+from tests.agent.machine.driver import (
+    AGENT,
+    FRAMEWORK,
+    MASTER,
+    Driver,
+    framework,
+    run,
+    run_group,
+    task,
+)
 
 TASKS = ("t1", "t2", "t3")
 EXECUTORS = ("t1", "t2", "e")
@@ -108,6 +117,15 @@ def accept(name: str, executor: str | None, launch: bool | None) -> Move:
     return move
 
 
+def accept_group(members: list[str], launch: bool | None) -> Move:
+    def move(driver: Driver) -> None:
+        of = framework()
+        of.checkpoint = driver.checkpoint
+        driver.run_group(run_group(*members, launch_executor=launch, of=of))
+
+    return move
+
+
 def subscribe(executor: str, known: list[str]) -> Move:
     def move(driver: Driver) -> None:
         call = v1_executor.Call.Subscribe()
@@ -161,6 +179,11 @@ moves = st.one_of(
     st.builds(answer, st.integers(0, 6), st.booleans()),
     st.builds(answer, st.just(0), st.just(True)),
     st.builds(accept, names, st.sampled_from((None, "e")), st.sampled_from((True, False, None))),
+    st.builds(
+        accept_group,
+        st.lists(names, min_size=1, max_size=3, unique=True),
+        st.sampled_from((True, False, None)),
+    ),
     st.builds(subscribe, executors, st.lists(names, max_size=2)),
     st.builds(report, executors, names, st.sampled_from(STATES), st.integers(1, 9)),
     st.builds(acknowledge, names),
@@ -193,6 +216,20 @@ def test_invariants_hold(sequence: list[Move], checkpoint: bool) -> None:
     for move in sequence:
         move(driver)
     check_messages(driver)
+    check_groups(driver)
+
+
+def check_groups(driver: Driver) -> None:
+    """A group is delivered whole: with the tasks that one message of the master had."""
+    groups = {
+        tuple(info.task_id.value for info in event.message.task_group.tasks)
+        for event in driver.fed
+        if isinstance(event, events.RunTaskGroup)
+    }
+    for told in driver.all:
+        if isinstance(told, effects.SendToExecutor) and told.event.HasField("launch_group"):
+            tasks = told.event.launch_group.task_group.tasks
+            assert tuple(info.task_id.value for info in tasks) in groups
 
 
 def check_messages(driver: Driver) -> None:
