@@ -251,6 +251,7 @@ def _image_config(registry: Registry, record: Record, order: ContainerOrder) -> 
             f"{folder}/" if folder and not docker else DEFAULT_APPC_PREFIX
         ),
         temporary_dir=os.environ.get("TMPDIR") or "/tmp",
+        shared_stores=True,
     )
 
 

@@ -7,6 +7,7 @@ Source: spec ``images`` 3, 4, 5.4, 10; upstream ``provisioner/{provisioner,store
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,6 +45,12 @@ class Store(Protocol):
 
     async def recover(self) -> None:
         """Read what is stored; forget what is damaged."""
+
+    def using(self) -> AbstractAsyncContextManager[None]:
+        """Return a context in which what ``get`` returned is not removed by others.
+
+        Raises ProvisionError.
+        """
 
     async def get(self, image: pb.Image, backend: str) -> ImageInfo:
         """Return the image, pulled if it is not here (or not to be cached).

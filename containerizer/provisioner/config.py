@@ -42,6 +42,8 @@ class ProvisionerConfig:
     fetcher_stall_timeout_s: float = 60.0
     #: Where the overlay backend makes short names for layers (``TMPDIR``).
     temporary_dir: str = "/tmp"
+    #: Whether the stores belong to nobody: commands use them at the same time, no agent does.
+    shared_stores: bool = False
     limits: UnpackLimits = field(default_factory=UnpackLimits)
     #: Resolves credentials that images bring along.
     secrets: SecretResolver = field(default_factory=ValueSecretResolver)

@@ -6,6 +6,7 @@ Used by the agent and by the program that reads archives, so it imports nothing 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from typing import Any
@@ -100,3 +101,9 @@ def check_digest(digest: str) -> tuple[str, str]:
     if len(encoded) != length or not set(encoded) <= set("0123456789abcdef"):
         raise ManifestError(f"Malformed digest '{digest[:200]}'")
     return algorithm, encoded
+
+
+def matches(data: bytes, digest: str) -> bool:
+    """Whether ``data`` has this digest. Raises ManifestError for what is no digest."""
+    algorithm, encoded = check_digest(digest)
+    return hashlib.new(algorithm, data).hexdigest() == encoded

@@ -13,7 +13,7 @@
         staging/XXXXXX/      one per pull                  staging/XXXXXX/
         layers/<id>/         rootfs, rootfs.overlay,       images/sha512-<hex>/manifest
                              json, VERSION                 images/sha512-<hex>/rootfs/
-        layers/<digest>      an image configuration
+        layers/<digest>      an image configuration        gc/<id>.<ns>
         storedImages         record of the images
         gc/<id>.<ns>         layers to be removed
 
@@ -157,6 +157,11 @@ class AppcLayout:
     def staging(self) -> str:
         """Directories of fetches that are under way."""
         return os.path.join(self.root, "staging")
+
+    @property
+    def garbage(self) -> str:
+        """Images that wait for their removal."""
+        return os.path.join(self.root, "gc")
 
     @property
     def images(self) -> str:

@@ -162,7 +162,7 @@ class ImageProvisioner:
     async def _provision(
         self, container_id: ContainerId, entry: _Provisioned, store: Store, image: pb.Image
     ) -> ProvisionInfo:
-        async with self._lock.read():
+        async with self._lock.read(), store.using():
             found = await store.get(image, self.backend)
             rootfs_id = str(uuid.uuid4())
             rootfs = self._layout.rootfs(container_id, self.backend, rootfs_id)

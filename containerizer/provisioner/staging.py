@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The staging directory of a store: one directory for each pull, removed when it is done.
 
-Agents on one host may share a store. Each holds a shared lock on the staging directory as long as
-it lives; what a killed agent left is removed by the first one that is alone.
+What a killed agent left is removed by whoever next has the store to itself (``stores.lock``).
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import tempfile
 from collections.abc import AsyncIterator
 
@@ -23,28 +20,10 @@ class StagingArea:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._fd = -1
 
-    def claim(self) -> None:
-        """Remove what is left of earlier agents, unless another one uses the store now.
-
-        Raises ProvisionError.
-        """
-        try:
-            self._claim()
-        except OSError as error:
-            raise ProvisionError(f"Failed to use '{self._path}': {error.strerror}") from error
-
-    def _claim(self) -> None:
-        if self._fd < 0:
-            self._fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pass
-        else:
-            empty_directory(self._path)
-        fcntl.flock(self._fd, fcntl.LOCK_SH)
+    def clear(self) -> None:
+        """Remove what earlier agents left; failures are only logged."""
+        empty_directory(self._path)
 
     @contextlib.asynccontextmanager
     async def directory(self) -> AsyncIterator[str]:
@@ -71,9 +50,3 @@ class StagingArea:
     def remove(self, path: str) -> None:
         """Remove a directory that ``make`` returned; a failure is only logged."""
         discard_tree(path)
-
-    def close(self) -> None:
-        """Give up the lock."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1

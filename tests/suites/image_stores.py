@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from containerizer.provisioner.base import Store
-from mesos_compat.base.errors import ProvisionError
+from mesos_compat.base.errors import FlagError, ProvisionError
 from mesos_compat.base.scope import Scope
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 
@@ -74,16 +74,22 @@ class StoreSuite:
             first = await store.get(image, self.backend)
             self.hide(tmp_path)
             os.mkdir(os.path.join(self.staging(tmp_path), "left-over"))
-            second = self.make(tmp_path, scope)
-            await second.recover()
-            assert os.listdir(self.staging(tmp_path)) == ["left-over"]
             store.close()
-            second.close()
             store = self.make(tmp_path, scope)
             await store.recover()
             assert await store.get(image, self.backend) == first
             assert os.listdir(self.staging(tmp_path)) == []
             store.close()
+
+    async def test_a_store_has_one_owner(self, tmp_path: Path) -> None:
+        async with Scope("test") as scope:
+            store = self.make(tmp_path, scope)
+            with pytest.raises(FlagError, match=f"is used by process {os.getpid()} "):
+                self.make(tmp_path, scope)
+            async with store.using():
+                pass
+            store.close()
+            self.make(tmp_path, scope).close()
 
     async def test_not_cached_is_read_again(self, tmp_path: Path) -> None:
         async with Scope("test") as scope:

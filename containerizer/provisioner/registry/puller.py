@@ -20,7 +20,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from containerizer.provisioner.documents import MAX_DOCUMENT, check_digest, parse_object
+from containerizer.provisioner.documents import MAX_DOCUMENT, matches, parse_object
 from containerizer.provisioner.layerstream import StreamedLayer, unpack_stream
 from containerizer.provisioner.manifest import docker_manifest
 from containerizer.provisioner.oci import Descriptor
@@ -480,8 +480,7 @@ def _read_stored(path: str, config: Descriptor) -> bytes | None:
             data = file.read(MAX_DOCUMENT + 1)
     except OSError:
         return None
-    algorithm, encoded = check_digest(config.digest)
-    return data if hashlib.new(algorithm, data).hexdigest() == encoded else None
+    return data if matches(data, config.digest) else None
 
 
 def _write(path: str, data: bytes) -> None:

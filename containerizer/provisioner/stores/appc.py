@@ -9,13 +9,16 @@ Source: spec ``images`` 10; upstream ``provisioner/appc/{store,cache,fetcher}.cp
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import logging
 import os
 import platform
 import re
 import stat
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from containerizer.provisioner.base import ImageInfo, Store
@@ -26,6 +29,8 @@ from containerizer.provisioner.layout import AppcLayout
 from containerizer.provisioner.manifest import appc_manifest
 from containerizer.provisioner.offload import in_thread, run_operation
 from containerizer.provisioner.staging import StagingArea
+from containerizer.provisioner.stores.lock import StoreLock
+from containerizer.provisioner.trees import empty_directory
 from fetcher.transports.http import download
 from mesos_compat.base.errors import FetchError, FlagError, ManifestError, ProvisionError
 from mesos_compat.base.keyed import SingleFlight
@@ -54,6 +59,16 @@ class _Request:
     def make(cls, name: str, labels: Mapping[str, str], image_id: str) -> _Request:
         return cls(name, tuple(sorted(labels.items())), image_id or None)
 
+    @classmethod
+    def of(cls, image: pb.Image.Appc) -> _Request:
+        labels = {label.key: label.value for label in image.labels.labels}
+        return cls.make(image.name, labels, image.id)
+
+    @classmethod
+    def needed(cls, dependency: appc.ImageManifest.Dependency) -> _Request:
+        labels = {label.name: label.value for label in dependency.labels}
+        return cls.make(dependency.imageName, labels, dependency.imageID)
+
 
 def create(config: ProvisionerConfig, scope: Scope, metrics: Metrics) -> Store:
     """Make the store of ``config``. Raises FlagError."""
@@ -67,20 +82,28 @@ def create(config: ProvisionerConfig, scope: Scope, metrics: Metrics) -> Store:
         os.makedirs(layout.staging, exist_ok=True)
         # Nobody else on this host may run the setuid programs of images.
         os.makedirs(layout.images, 0o700, exist_ok=True)
+        os.makedirs(layout.garbage, exist_ok=True)
     except OSError as error:
         raise FlagError(f"Failed to create the AppC store directory: {error}") from error
-    return AppcStore(layout, config, scope)
+    lock = StoreLock(layout.root, shared=config.shared_stores)
+    return AppcStore(layout, config, lock, scope)
 
 
 class AppcStore:
     """Images by id, and ids by name and labels. Used from one event loop."""
 
-    def __init__(self, layout: AppcLayout, config: ProvisionerConfig, scope: Scope) -> None:
+    def __init__(
+        self, layout: AppcLayout, config: ProvisionerConfig, lock: StoreLock, scope: Scope
+    ) -> None:
         self._layout = layout
+        self._lock = lock
+        self._scope = scope
         self._staging = StagingArea(layout.staging)
         self._prefix = config.appc_simple_discovery_uri_prefix
         self._limits = config.limits
         self._stall_timeout_s = config.fetcher_stall_timeout_s
+        self._under_way = 0
+        self._sweeping = asyncio.Lock()
         self._fetches: SingleFlight[str, str] = SingleFlight(scope)
         #: Manifests of the images that are here, by id.
         self._manifests: dict[str, appc.ImageManifest] = {}
@@ -88,19 +111,27 @@ class AppcStore:
         self._ids: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}
 
     async def recover(self) -> None:
-        """Read the manifests of all images; remove what earlier fetches left."""
+        """Read the manifests of all images; remove what earlier fetches and prunes left."""
         found = await in_thread(self._read_images)
         for image_id, manifest in found.items():
             self._remember(image_id, manifest)
         log.info("AppC store %s: %d images", self._layout.root, len(found))
-        await in_thread(self._staging.claim)
+        with self._lock.if_alone() as alone:
+            if alone:
+                await in_thread(self._staging.clear)
+                await self._sweep()
+
+    @contextlib.asynccontextmanager
+    async def using(self) -> AsyncIterator[None]:
+        """Have nothing removed from the store for the block."""
+        async with self._lock.using():
+            yield
 
     async def get(self, image: pb.Image, backend: str) -> ImageInfo:
         """Return an image on top of the images it depends on."""
         if image.type != pb.Image.APPC:
             raise ProvisionError("Not an Appc image")
-        labels = {label.key: label.value for label in image.appc.labels.labels}
-        request = _Request.make(image.appc.name, labels, image.appc.id)
+        request = _Request.of(image.appc)
         ids: list[str] = []
         await self._collect(request, image.cached, (), ids)
         return ImageInfo(
@@ -109,11 +140,51 @@ class AppcStore:
         )
 
     async def prune(self, excluded: Sequence[pb.Image], active: Collection[str]) -> None:
-        """Do nothing, as upstream: AppC images stay until an operator removes them."""
+        """Remove images but ``excluded`` ones, what these depend on, and those in use."""
+        if self._under_way:
+            raise ProvisionError("Cannot prune and pull at the same time")
+        async with self._lock.alone():
+            kept = {os.path.basename(os.path.dirname(path)) for path in active}
+            for image in excluded:
+                if image.type == pb.Image.APPC:
+                    self._keep(_Request.of(image.appc), kept)
+            for image_id in await in_thread(self._put_aside, kept):
+                self._forget(image_id)
+        self._scope.spawn(self._sweep(), "remove pruned appc images")
 
     def close(self) -> None:
-        """Let other agents have the staging directory."""
-        self._staging.close()
+        """Let others have the store."""
+        self._lock.close()
+
+    def _keep(self, request: _Request, kept: set[str]) -> None:
+        """Add to ``kept`` the image that is asked for and what it depends on, if it is here."""
+        image_id = request.image_id or self._ids.get((request.name, request.labels))
+        # of one that is kept already all is
+        if image_id is None or image_id in kept or image_id not in self._manifests:
+            return
+        kept.add(image_id)
+        for dependency in self._manifests[image_id].dependencies:
+            self._keep(_Request.needed(dependency), kept)
+
+    def _put_aside(self, kept: Collection[str]) -> list[str]:
+        """Take all other images away; return their ids."""
+        gone = [name for name in os.listdir(self._layout.images) if name not in kept]
+        for image_id in gone:
+            target = os.path.join(self._layout.garbage, f"{image_id}.{time.time_ns()}")
+            try:
+                os.rename(self._layout.image(image_id), target)
+            except OSError as error:
+                raise ProvisionError(f"Failed to move image '{image_id}': {error}") from error
+        return gone
+
+    def _forget(self, image_id: str) -> None:
+        self._manifests.pop(image_id, None)
+        for key in [key for key, value in self._ids.items() if value == image_id]:
+            del self._ids[key]
+
+    async def _sweep(self) -> None:
+        async with self._sweeping:
+            await in_thread(empty_directory, self._layout.garbage)
 
     async def _collect(
         self, request: _Request, cached: bool, above: tuple[str, ...], ids: list[str]
@@ -124,8 +195,7 @@ class AppcStore:
             raise ManifestError(f"The image '{request.name}' depends on itself")
         manifest = self._manifests[image_id]
         for dependency in manifest.dependencies:
-            labels = {label.name: label.value for label in dependency.labels}
-            needed = _Request.make(dependency.imageName, labels, dependency.imageID)
+            needed = _Request.needed(dependency)
             await self._collect(needed, cached, (*above, image_id), ids)
         if len(ids) >= MAX_IMAGES:
             raise ManifestError(f"The image '{request.name}' consists of too many images")
@@ -160,6 +230,13 @@ class AppcStore:
         return found
 
     async def _fetch(self, name: str, where: Location) -> str:
+        self._under_way += 1
+        try:
+            return await self._fetch_now(name, where)
+        finally:
+            self._under_way -= 1
+
+    async def _fetch_now(self, name: str, where: Location) -> str:
         async with self._staging.directory() as staging:
             log.info("AppC image %s: fetching %s", name, where)
             try:

@@ -5,24 +5,25 @@ A pull works in a directory of its own in ``staging``; what it made gets its fin
 layers first, the record of images last. So a store is whole at any moment, and what a killed agent
 leaves behind lies in ``staging`` and ``gc``, which are emptied at the start.
 
-Deviation: an unusable ``--docker_config`` stops the agent at its start; upstream's pulls fail.
+A layer never changes once it has its name, so an image that is fetched again (``cached`` is false)
+or forgotten harms nobody: who uses the old layers goes on to do so until they are pruned.
 
 Source: spec ``images`` 5, 6, 14; upstream ``provisioner/docker/{store,metadata_manager}.cpp``.
+Deviation: an unusable ``--docker_config`` stops the agent at its start; upstream's pulls fail.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
-from collections.abc import Collection, Sequence
-
-from google.protobuf.message import DecodeError
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 from containerizer.provisioner.base import ImageInfo, Store
 from containerizer.provisioner.config import ProvisionerConfig
-from containerizer.provisioner.documents import MAX_DOCUMENT, check_layer_id
+from containerizer.provisioner.documents import MAX_DOCUMENT, matches
 from containerizer.provisioner.layout import DockerLayout, tree_name
 from containerizer.provisioner.manifest import docker_manifest
 from containerizer.provisioner.offload import in_thread
@@ -36,21 +37,15 @@ from containerizer.provisioner.registry.puller import RegistryConfig, RegistryPu
 from containerizer.provisioner.registry.sources import InsecureRegistries
 from containerizer.provisioner.stores.archive_puller import ArchivePuller
 from containerizer.provisioner.stores.layers import LayerDirectory
+from containerizer.provisioner.stores.lock import StoreLock
+from containerizer.provisioner.stores.record import ImageRecord, Images, recorded
 from containerizer.provisioner.trees import empty_directory
 from containerizer.secrets import SecretResolver
-from mesos_compat.base import checkpoint
-from mesos_compat.base.errors import (
-    CheckpointError,
-    ContainerError,
-    FlagError,
-    ManifestError,
-    ProvisionError,
-)
+from mesos_compat.base.errors import ContainerError, FlagError, ManifestError, ProvisionError
 from mesos_compat.base.keyed import SingleFlight
 from mesos_compat.base.metrics import Metrics, TimerMetric
 from mesos_compat.base.scope import Scope
 from mesos_compat.pb.mesos import mesos_pb2 as pb
-from mesos_compat.pb.mesos.docker import spec_pb2 as spec
 from mesos_compat.pb.mesos.docker import v1_pb2 as docker
 from mesos_compat.pb.mesos.internal.slave.containerizer.mesos.provisioner.docker import (
     message_pb2 as stored,
@@ -66,6 +61,11 @@ _MANIFESTS = 64
 
 def create(config: ProvisionerConfig, scope: Scope, metrics: Metrics) -> Store:
     """Make the store of ``config``. Raises FlagError."""
+    return create_store(config, scope, metrics)
+
+
+def create_store(config: ProvisionerConfig, scope: Scope, metrics: Metrics) -> DockerStore:
+    """Make the store of ``config``, for who needs more than all stores have. Raises FlagError."""
     layout = DockerLayout(os.path.realpath(config.docker_store_dir))
     layers = LayerDirectory(layout)
     try:
@@ -77,8 +77,9 @@ def create(config: ProvisionerConfig, scope: Scope, metrics: Metrics) -> Store:
         os.makedirs(layout.garbage, exist_ok=True)
     except OSError as error:
         raise FlagError(f"Failed to create Docker store directory: {error}") from error
+    lock = StoreLock(layout.root, shared=config.shared_stores)
     return DockerStore(
-        layers, puller, config.secrets, config.pulls, scope, metrics.timer(_PULL_TIMER)
+        layers, puller, lock, config.secrets, config.pulls, scope, metrics.timer(_PULL_TIMER)
     )
 
 
@@ -127,6 +128,7 @@ class DockerStore:
         self,
         layers: LayerDirectory,
         puller: Puller,
+        lock: StoreLock,
         secrets: SecretResolver,
         table: PullTable,
         scope: Scope,
@@ -134,6 +136,8 @@ class DockerStore:
     ) -> None:
         self._layout = layers.layout
         self._staging = layers.staging
+        self._record = ImageRecord(layers.layout)
+        self._lock = lock
         self._puller = puller
         self._secrets = secrets
         self._table = table
@@ -151,10 +155,27 @@ class DockerStore:
 
     async def recover(self) -> None:
         """Read the record of images; remove what earlier pulls and prunes left."""
-        self._images = await in_thread(self._read_images)
+        self._images = await in_thread(self._record.read)
         log.info("Docker store %s: %d images", self._layout.root, len(self._images))
-        await in_thread(self._staging.claim)
-        await self._sweep()
+        with self._lock.if_alone() as alone:
+            if alone:
+                await in_thread(self._record.clear)
+                await in_thread(self._staging.clear)
+                await self._sweep()
+
+    @contextlib.asynccontextmanager
+    async def using(self) -> AsyncIterator[None]:
+        """Have nothing removed from the store for the block."""
+        async with self._lock.using():
+            if self._lock.shared:
+                # others may have changed it since we looked
+                self._images = await in_thread(self._record.read)
+            yield
+
+    @property
+    def images(self) -> Images:
+        """All images that are recorded, by the text of their reference."""
+        return self._images
 
     async def get(self, image: pb.Image, backend: str) -> ImageInfo:
         """Return an image, pulled if it is not here for ``backend`` or not to be cached."""
@@ -177,26 +198,47 @@ class DockerStore:
 
     async def prune(self, excluded: Sequence[pb.Image], active: Collection[str]) -> None:
         """Forget all images but ``excluded``, and put aside layers that nobody needs."""
-        if self._under_way:
-            raise ProvisionError("Cannot prune and pull at the same time")
         wanted = {
             str(Reference.parse(image.docker.name))
             for image in excluded
             if image.type == pb.Image.DOCKER
         }
-        async with self._recording:
-            kept = {key: image for key, image in self._images.items() if key in wanted}
-            await in_thread(self._write_images, kept)
-            self._images = kept
-            self._manifests.clear()
-            needed = {layer_id for image in kept.values() for layer_id in image.layer_ids}
-            needed |= {image.config_digest for image in kept.values() if image.config_digest}
-            await in_thread(self._put_aside, needed, active)
+        await self._retain(lambda key: key in wanted, active)
         self._scope.spawn(self._sweep(), "remove pruned docker layers")
 
+    async def forget(self, keys: Collection[str], active: Collection[str]) -> None:
+        """Forget the images ``keys``, and remove layers that nobody needs any more."""
+        await self._retain(lambda key: key not in keys, active)
+        await self._sweep()
+
     def close(self) -> None:
-        """Let other agents have the staging directory."""
-        self._staging.close()
+        """Let others have the store."""
+        self._lock.close()
+
+    async def _retain(self, keep: Callable[[str], bool], active: Collection[str]) -> None:
+        if self._under_way:
+            raise ProvisionError("Cannot prune and pull at the same time")
+        async with self._lock.alone(), self._recording:
+            self._images = await in_thread(self._retain_now, keep, active)
+            self._manifests.clear()
+
+    def _retain_now(
+        self, keep: Callable[[str], bool], active: Collection[str]
+    ) -> dict[str, stored.Image]:
+        def change(images: Images) -> Images:
+            return {key: image for key, image in images.items() if keep(key)}
+
+        try:
+            kept = self._record.update(change)
+        except ProvisionError as error:
+            # The disk may be too full to write that down. An image whose layers are missing is
+            # as good as one that is not recorded, so make room first.
+            log.warning("%s; removing layers first", error)
+            self._put_aside(change(self._record.read()), active)
+            empty_directory(self._layout.garbage)
+            return self._record.update(change)
+        self._put_aside(kept, active)
+        return kept
 
     async def _pull(self, reference: Reference, image: pb.Image, backend: str) -> stored.Image:
         self._under_way += 1
@@ -214,20 +256,11 @@ class DockerStore:
             log.info("Docker image %s: pulling", reference)
             order = PullOrder(reference, tree_name(backend), progress, config)
             pulled = await self._puller.pull(order)
-            made = stored.Image(
-                reference=spec.ImageReference(
-                    registry=reference.registry,
-                    repository=reference.repository,
-                    tag=reference.tag,
-                    digest=reference.digest,
-                ),
-                layer_ids=pulled.layer_ids,
-                config_digest=pulled.config_digest,
-            )
+            made = recorded(reference, pulled.layer_ids, pulled.config_digest)
             async with self._recording:
-                images = {**self._images, str(reference): made}
-                await in_thread(self._write_images, images)
-                self._images = images
+                self._images = await in_thread(
+                    self._record.update, lambda images: {**images, str(reference): made}
+                )
             log.info(
                 "Docker image %s: pulled from %s in %.2f s, %d layers%s",
                 reference,
@@ -248,7 +281,7 @@ class DockerStore:
             raise ProvisionError(str(error)) from error
 
     async def _info(self, image: stored.Image, backend: str) -> ImageInfo | None:
-        """Describe an image; ``None`` if a part of it is missing for ``backend``."""
+        """Describe an image; ``None`` if a part of it is missing or damaged for ``backend``."""
         layers = tuple(self._layout.tree(layer_id, backend) for layer_id in image.layer_ids)
         if not layers or not all(os.path.isdir(layer) for layer in layers):
             return None
@@ -256,53 +289,22 @@ class DockerStore:
         if image.HasField("config_digest"):
             config = self._layout.layer(image.config_digest)
             if not os.path.isfile(config):
+                self._manifests.pop(config, None)
                 return None
         path = config or self._layout.manifest(image.layer_ids[-1])
         manifest = self._manifests.get(path)
         if manifest is None:
-            manifest = await in_thread(_read_manifest, path)
+            manifest = await in_thread(_read_manifest, path, image.config_digest)
+            if manifest is None:
+                return None
             if len(self._manifests) >= _MANIFESTS:
                 self._manifests.clear()
             self._manifests[path] = manifest
         return ImageInfo(layers, docker_manifest=manifest, config=config)
 
-    def _read_images(self) -> dict[str, stored.Image]:
-        path = self._layout.images
-        images: dict[str, stored.Image] = {}
-        try:
-            data = checkpoint.read_record(path)
-            if data is None:
-                if os.path.exists(path):
-                    log.warning("The record of images '%s' is empty", path)
-                return images
-            record = stored.Images.FromString(data)
-        except (CheckpointError, DecodeError) as error:
-            raise ProvisionError(f"Failed to read images from '{path}': {error}") from error
-        for image in record.images:
-            try:
-                for name in (*image.layer_ids, image.config_digest or "x"):
-                    check_layer_id(name)
-            except ManifestError as error:
-                log.warning("The record of images '%s': %s", path, error)
-                continue
-            found = Reference(
-                image.reference.repository,
-                image.reference.registry or None,
-                image.reference.tag or None,
-                image.reference.digest or None,
-            )
-            if images.setdefault(str(found), image) is not image:
-                log.warning("The record of images '%s' holds '%s' twice", path, found)
-        return images
-
-    def _write_images(self, images: dict[str, stored.Image]) -> None:
-        record = stored.Images(images=images.values())
-        try:
-            checkpoint.write_record(self._layout.images, record.SerializeToString())
-        except CheckpointError as error:
-            raise ProvisionError(f"Failed to save the record of images: {error}") from error
-
-    def _put_aside(self, needed: set[str], active: Collection[str]) -> None:
+    def _put_aside(self, kept: Images, active: Collection[str]) -> None:
+        needed = {layer_id for image in kept.values() for layer_id in image.layer_ids}
+        needed |= {image.config_digest for image in kept.values()}
         busy = {os.path.dirname(path) for path in active} | set(active)
         try:
             names = os.listdir(self._layout.layers)
@@ -322,13 +324,25 @@ class DockerStore:
             await in_thread(empty_directory, self._layout.garbage)
 
 
-def _read_manifest(path: str) -> docker.ImageManifest:
+def _read_manifest(path: str, digest: str) -> docker.ImageManifest | None:
+    """Read what describes an image; ``None`` if it is not what was stored.
+
+    ``digest`` is empty for the manifests of legacy archives.
+    """
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_DOCUMENT + 1)
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise ProvisionError(f"Failed to read manifest from '{path}': {error.strerror}") from error
     try:
+        if digest and not matches(data, digest):
+            raise ManifestError(f"it is not {digest}")
         return docker_manifest(data)
     except ManifestError as error:
-        raise ManifestError(f"Failed to parse docker v1 manifest from '{path}': {error}") from error
+        log.error("'%s' is damaged: %s; the image will be fetched again", path, error)
+        # What is there already would stay.
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        return None

@@ -58,6 +58,8 @@ def _move(source: str, target: str, tree: str) -> None:
     """Give a layer its final name. If it has one for another backend, add what is missing."""
     if not os.path.isdir(source):
         return
+    if os.path.lexists(target) and not os.path.isdir(target):
+        os.unlink(target)
     try:
         os.rename(source, target)
         return
@@ -66,5 +68,8 @@ def _move(source: str, target: str, tree: str) -> None:
             raise
     # The tree comes last: it is what makes a layer usable.
     for name in sorted(os.listdir(source), key=lambda name: name == tree):
-        if not os.path.lexists(os.path.join(target, name)):
-            os.rename(os.path.join(source, name), os.path.join(target, name))
+        new = os.path.join(target, name)
+        if name == tree and os.path.lexists(new) and not os.path.isdir(new):
+            os.unlink(new)
+        if not os.path.lexists(new):
+            os.rename(os.path.join(source, name), new)

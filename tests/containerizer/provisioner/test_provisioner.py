@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
@@ -36,11 +37,19 @@ class FakeStore:
         self.pruned: list[tuple[list[str], set[str]]] = []
         self.recovered = 0
         self.error: ProvisionError | None = None
+        self.users = 0
 
     async def recover(self) -> None:
         self.recovered += 1
 
+    @contextlib.asynccontextmanager
+    async def using(self) -> AsyncIterator[None]:
+        self.users += 1
+        yield
+        self.users -= 1
+
     async def get(self, image: pb.Image, backend: str) -> ImageInfo:
+        assert self.users
         self.asked.append(image.docker.name)
         await self.gate.wait()
         if self.error is not None:

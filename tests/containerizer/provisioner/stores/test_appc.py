@@ -17,7 +17,7 @@ from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.scope import Scope
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from tests.containerizer.provisioner.images import LABELS, Entry, aci, appc_document, write
-from tests.suites.image_stores import StoreSuite
+from tests.suites.image_stores import StoreSuite, until
 
 ALL = {label["name"]: label["value"] for label in LABELS}
 OS_ARCH = {"os": "linux", "arch": "amd64"}
@@ -64,6 +64,7 @@ async def get(tmp_path: Path, image: pb.Image) -> Any:
             return await store.get(image, "copy")
         finally:
             assert os.listdir(tmp_path / "store" / "staging") == []
+            store.close()
 
 
 class TestSuite(StoreSuite):
@@ -248,3 +249,28 @@ async def test_prefix_is_checked(tmp_path: Path) -> None:
     assert str(error.value) == (
         "Failed to create image fetcher: Invalid simple discovery uri prefix: hdfs://x/"
     )
+
+
+async def test_prune(tmp_path: Path) -> None:
+    documents = {
+        "base": appc_document("base"),
+        "kept": appc_document("kept", dependencies=[{"imageName": "base", "labels": LABELS}]),
+        "used": appc_document("used"),
+        "gone": appc_document("gone"),
+    }
+    ids = {name: put(tmp_path, name, each, {name: b"1"}) for name, each in documents.items()}
+    async with Scope("test") as scope:
+        store = store_of(tmp_path, scope)
+        await store.recover()
+        found = {name: await store.get(appc(name), "copy") for name in documents}
+        await store.prune([appc("kept"), appc("nosuch")], found["used"].layers)
+        await until(lambda: not len(scope))
+        left = {ids["base"], ids["kept"], ids["used"]}
+        assert set(os.listdir(tmp_path / "store" / "images")) == left
+        assert os.listdir(tmp_path / "store" / "gc") == []
+        os.rename(tmp_path / "aci", tmp_path / "away")
+        assert await store.get(appc("kept"), "copy") == found["kept"]
+        with pytest.raises(ProvisionError):
+            await store.get(appc("gone"), "copy")
+        os.rename(tmp_path / "away", tmp_path / "aci")
+        assert await store.get(appc("gone"), "copy") == found["gone"]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from containerizer.provisioner.base import Store
 from containerizer.provisioner.config import ProvisionerConfig
-from containerizer.provisioner.stores.docker import create
+from containerizer.provisioner.stores.docker import DockerStore, create, create_store
 from mesos_compat.base.checkpoint import read_record
 from mesos_compat.base.errors import FlagError, ProvisionError
 from mesos_compat.base.metrics import Metrics
@@ -36,14 +37,17 @@ def docker(name: str, cached: bool = True) -> pb.Image:
     return pb.Image(type=pb.Image.DOCKER, docker=pb.Image.Docker(name=name), cached=cached)
 
 
-def store_of(tmp_path: Path, scope: Scope, metrics: Metrics | None = None) -> Store:
+def store_of(
+    tmp_path: Path, scope: Scope, metrics: Metrics | None = None, shared: bool = False
+) -> DockerStore:
     os.makedirs(tmp_path / "registry", exist_ok=True)
     config = ProvisionerConfig(
         work_dir=str(tmp_path),
         docker_store_dir=str(tmp_path / "store"),
         docker_registry=str(tmp_path / "registry"),
+        shared_stores=shared,
     )
-    return create(config, scope, metrics or Metrics())
+    return create_store(config, scope, metrics or Metrics())
 
 
 def put(tmp_path: Path, name: str, data: bytes) -> None:
@@ -227,11 +231,124 @@ async def test_prune(tmp_path: Path) -> None:
 async def test_damaged_record(tmp_path: Path) -> None:
     async with Scope("test") as scope:
         store = store_of(tmp_path, scope)
-        write(str(tmp_path / "store" / "storedImages"), b"")
+        put(tmp_path, "a", legacy([BASE], name="a"))
+        for damaged in (b"", b"\x05\0\0\0abc", b"\x03\0\0\0abc", b"\xff" * 100):
+            write(str(tmp_path / "store" / "storedImages"), damaged)
+            await store.recover()
+            assert not store.images
+            info = await store.get(docker("a"), "copy")
+            assert list(store.images) == ["a"]
+            inode = os.stat(info.layers[0]).st_ino
         await store.recover()
-        write(str(tmp_path / "store" / "storedImages"), b"\x05\0\0\0abc")
+        assert await store.get(docker("a"), "copy") == info
+        assert os.stat(info.layers[0]).st_ino == inode
+        os.unlink(tmp_path / "store" / "storedImages")
+        os.mkdir(tmp_path / "store" / "storedImages")
         with pytest.raises(ProvisionError, match="Failed to read images from"):
             await store.recover()
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"not what it was"])
+@pytest.mark.parametrize("kind", ["legacy", "saved"])
+async def test_damaged_documents_are_fetched_again(
+    tmp_path: Path, damage: bytes, kind: str
+) -> None:
+    layers = [BASE, tar([Entry("f", b"1")])]
+    put(tmp_path, "a", legacy(layers, name="a") if kind == "legacy" else saved(layers, None))
+    async with Scope("test") as scope:
+        store = store_of(tmp_path, scope)
+        info = await store.get(docker("a"), "copy")
+        path = info.config or os.path.join(os.path.dirname(info.layers[-1]), "json")
+        write(path, damage)
+        store.close()
+        store = store_of(tmp_path, scope)
+        await store.recover()
+        assert await store.get(docker("a"), "copy") == info
+        assert Path(path).read_bytes() != damage
+        store.close()
+
+
+@pytest.mark.parametrize("what", ["layer", "tree"])
+async def test_a_file_in_the_place_of_a_layer(tmp_path: Path, what: str) -> None:
+    put(tmp_path, "a", saved([BASE], None))
+    async with Scope("test") as scope:
+        store = store_of(tmp_path, scope)
+        info = await store.get(docker("a"), "copy")
+        path = Path(info.layers[0] if what == "tree" else os.path.dirname(info.layers[0]))
+        path.rename(tmp_path / "away")
+        path.write_bytes(b"")
+        assert await store.get(docker("a"), "copy") == info
+        assert os.listdir(info.layers[0]) == ["base"]
+
+
+async def test_commands_share_a_store(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        put(tmp_path, name, saved([BASE, tar([Entry("f", name.encode())])], None))
+    async with Scope("test") as scope:
+        first, second = (store_of(tmp_path, scope, shared=True) for _ in range(2))
+        for store, name in ((first, "a"), (second, "b")):
+            await store.recover()
+            async with store.using():
+                await store.get(docker(name), "copy")
+        async with first.using():
+            assert sorted(first.images) == ["a", "b"]
+            os.mkdir(tmp_path / "store" / "staging" / "under-way")
+            await second.recover()
+            assert os.listdir(tmp_path / "store" / "staging") == ["under-way"]
+            with pytest.raises(FlagError, match="is used by process"):
+                store_of(tmp_path, scope)
+            forgetting = asyncio.ensure_future(second.forget(["a"], []))
+            await asyncio.sleep(0)
+            assert sorted(first.images) == ["a", "b"]
+        await forgetting
+        await second.recover()
+        assert os.listdir(tmp_path / "store" / "staging") == []
+        async with first.using():
+            assert sorted(first.images) == ["b"]
+        agent = store_of(tmp_path, scope)
+        second._lock._patience_s = 0.0
+        with pytest.raises(ProvisionError, match="is used by process"):
+            async with second.using():
+                pass
+        with pytest.raises(ProvisionError, match="is used by process"):
+            await second.forget(["b"], [])
+        agent.close()
+
+
+async def test_an_image_fetched_again_leaves_the_old_one_alone(tmp_path: Path) -> None:
+    old, new = (saved([BASE, tar([Entry("f", data)])], None) for data in (b"1", b"2"))
+    put(tmp_path, "a", old)
+    async with Scope("test") as scope:
+        store = store_of(tmp_path, scope)
+        before = await store.get(docker("a"), "copy")
+        put(tmp_path, "a", new)
+        after = await store.get(docker("a", cached=False), "copy")
+        assert after.layers[0] == before.layers[0]
+        assert Path(before.layers[1], "f").read_bytes() == b"1"
+        assert Path(after.layers[1], "f").read_bytes() == b"2"
+        assert await store.get(docker("a"), "copy") == after
+        assert before.config is not None
+        await store.prune([docker("a")], [*before.layers, before.config])
+        await until(lambda: not len(scope))
+        assert Path(before.layers[1], "f").read_bytes() == b"1"
+        await store.prune([docker("a")], [])
+        await until(lambda: not len(scope))
+        assert not os.path.exists(before.layers[1])
+        assert not os.path.exists(before.config)
+        assert await store.get(docker("a"), "copy") == after
+
+
+async def test_no_prune_during_a_pull(tmp_path: Path) -> None:
+    put(tmp_path, "a", saved([BASE], None))
+    async with Scope("test") as scope:
+        store = store_of(tmp_path, scope)
+        pull = asyncio.ensure_future(store.get(docker("a"), "copy"))
+        await until(lambda: bool(os.listdir(tmp_path / "store" / "staging")))
+        with pytest.raises(ProvisionError, match="Cannot prune and pull at the same time"):
+            await store.prune([], [])
+        assert (await pull).layers
+        await store.prune([], [])
+    assert (tmp_path / "store" / "storedImages").read_bytes() == bytes(4)
 
 
 async def test_record_that_leads_out(tmp_path: Path) -> None:
