@@ -55,11 +55,6 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     Flag("qos_correction_interval_min", DURATION, "Least time between two corrections.", 0.0),
     Flag("oversubscribed_resources_interval", DURATION, "Time between two estimates.", 15.0),
     # authentication, authorization
-    Flag("credential", PATH, "File with principal and secret to authenticate at the master with."),
-    Flag("authenticatee", STRING, "How to authenticate at the master.", "crammd5"),
-    Flag("authentication_backoff_factor", DURATION, "Base of the authentication timeout.", 1.0),
-    Flag("authentication_timeout_min", DURATION, "Least authentication timeout.", 5.0),
-    Flag("authentication_timeout_max", DURATION, "Greatest authentication timeout.", 60.0),
     Flag("authenticate_http_readonly", BOOL, "Authenticate requests that only read.", False),
     Flag("authenticate_http_readwrite", BOOL, "Authenticate all operator requests.", False),
     Flag("authenticate_http_executors", BOOL, "Authenticate executors."),
@@ -146,7 +141,6 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
 
 #: Flags that protect something, and the value with which there is nothing to protect.
 PROTECTING: Final[Mapping[str, Any]] = {
-    "credential": None,
     "authenticate_http_readonly": False,
     "authenticate_http_readwrite": False,
     "authenticate_http_executors": False,

@@ -53,6 +53,7 @@ _GROUPS: Final[Mapping[str, str]] = {
     "container_logger": "mesos_compat.container_loggers",
     "hooks": "mesos_compat.hooks",
     "secret_resolver": "mesos_compat.secret_resolvers",
+    "authenticatee": "mesos_compat.authenticatees",
 }
 
 #: Seconds that an ``--ip_discovery_command`` may take.
@@ -164,6 +165,26 @@ class AgentFlags:
         "with each further one, to a minute at most.",
         default=1.0,
         check=_at_most_a_minute,
+    )
+
+    # --- authentication with the master ---
+    credential: str | None = optional(
+        PATH,
+        "File with principal and secret to authenticate with at masters: a JSON object, or one "
+        "line of both.",
+    )
+    authenticatee: str = flag(
+        STRING, "How to authenticate at masters: crammd5 or a plug-in.", default="crammd5"
+    )
+    authentication_backoff_factor: float = flag(
+        DURATION,
+        "Attempts to authenticate time out at random between --authentication_timeout_min and "
+        "twice this more; the range doubles with each failure, up to --authentication_timeout_max.",
+        default=1.0,
+    )
+    authentication_timeout_min: float = flag(DURATION, "Least authentication timeout.", default=5.0)
+    authentication_timeout_max: float = flag(
+        DURATION, "Greatest authentication timeout.", default=60.0
     )
 
     # --- resources and attributes ---

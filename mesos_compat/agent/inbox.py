@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """libprocess messages for ``slave(1)`` become events. What cannot be read is dropped with a line.
 
+So do those for the process that authenticates at the moment, if there is one.
+
 Source: spec ``agent-master`` 2.4, 2.7.
 """
 
@@ -19,6 +21,7 @@ from mesos_compat.base.log import Complaints
 from mesos_compat.libprocess.upid import UPID
 from mesos_compat.model.ids import AgentId, ExecutorId, FrameworkId, TaskId, id_error
 from mesos_compat.model.validate import text_error, wire_error
+from mesos_compat.pb.mesos.authentication import authentication_pb2 as authentication
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 
 log = logging.getLogger(__name__)
@@ -47,21 +50,31 @@ _PACKAGE = "mesos.internal."
 class Inbox:
     """Where the libprocess server delivers what is addressed to the agent."""
 
-    def __init__(self, actor_id: str, submit: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        actor_id: str,
+        submit: Callable[[Event], None],
+        authenticatee: Callable[[], str] = str,
+    ) -> None:
         self._actor_id = actor_id
         self._submit = submit
+        #: Returns the id of the process that authenticates, empty if none does.
+        self._authenticatee = authenticatee
         self._complaints = Complaints(log)
 
     def __call__(self, sender: UPID, target_id: str, name: str, body: bytes) -> bool:
         """Take one message; ``False`` if it is for nobody here. Never raises for what was sent."""
-        if target_id != self._actor_id:
-            return False
-        self._take(sender, name, body)
-        return True
+        if target_id == self._actor_id:
+            self._take(_READERS, sender, name, body)
+            return True
+        if target_id and target_id == self._authenticatee():
+            self._take(_authentication_readers(target_id), sender, name, body)
+            return True
+        return False
 
-    def _take(self, sender: UPID, name: str, body: bytes) -> None:
+    def _take(self, readers: Mapping[str, Reader], sender: UPID, name: str, body: bytes) -> None:
         short = name.removeprefix(_PACKAGE)
-        read = _READERS.get(short) if name.startswith(_PACKAGE) else None
+        read = readers.get(short) if name.startswith(_PACKAGE) else None
         if read is None:
             if short in _IGNORED:
                 self._complaints.warn("Ignoring %s from %s: not supported", short, sender)
@@ -212,3 +225,20 @@ _READERS: Mapping[str, Reader] = {
     "FrameworkToExecutorMessage": _framework_message,
     "StatusUpdateAcknowledgementMessage": _acknowledgement,
 }
+
+_AUTHENTICATION: tuple[type[events.AuthenticationMessage], ...] = (
+    authentication.AuthenticationMechanismsMessage,
+    authentication.AuthenticationStepMessage,
+    authentication.AuthenticationCompletedMessage,
+    authentication.AuthenticationFailedMessage,
+    authentication.AuthenticationErrorMessage,
+)
+
+
+def _authentication_readers(process_id: str) -> Mapping[str, Reader]:
+    def reader(kind: type[events.AuthenticationMessage]) -> Reader:
+        return lambda sender, body: events.AuthenticationReply(
+            str(sender), process_id, _parse(kind, body)
+        )
+
+    return {kind.DESCRIPTOR.name: reader(kind) for kind in _AUTHENTICATION}

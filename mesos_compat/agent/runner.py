@@ -51,8 +51,10 @@ _RunKey = tuple[FrameworkId, ExecutorId, ContainerId]
 class Peers(Protocol):
     """Outgoing libprocess messages, in order per address. Targets are UPID texts."""
 
-    def send(self, target: str, message: Message) -> None:
-        """Send from the agent's own process id; messages for unusable addresses are dropped."""
+    def send(self, target: str, message: Message, process_id: str = "") -> None:
+        """Send from the agent's own process id, or from another one of ours; messages for
+        unusable addresses are dropped.
+        """
 
     def link(self, target: str) -> None:
         """Open, if there is none, the connection that tells when ``target`` is gone."""
@@ -106,8 +108,8 @@ class Runner:
         """Carry out or start ``effect``; return its answer if it is there already."""
         around = self._around
         match effect:
-            case effects.Send(target, message):
-                around.peers.send(target, message)
+            case effects.Send(target, message, process_id):
+                around.peers.send(target, message, process_id)
             case effects.Link(target):
                 around.peers.link(target)
             case effects.SendToExecutor(stream_id, event):

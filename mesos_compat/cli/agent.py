@@ -36,6 +36,7 @@ from containerizer.sandbox import SandboxCollector
 from containerizer.secrets import SecretResolver, create_secret_resolver
 from mesos_compat.agent import gauges
 from mesos_compat.agent import recover as recovery
+from mesos_compat.agent.authenticatee import authentication_config
 from mesos_compat.agent.flags import AgentFlags, listen_options, parse_agent_flags, usage
 from mesos_compat.agent.gc import DiskWatch, GarbageCollector
 from mesos_compat.agent.hooks import Hooks, create_hooks
@@ -234,7 +235,10 @@ class _Agent:
             flags, work_dir, runtime_dir, spawner, metrics, doors, stack
         )
         detector = detect(flags.master_location, clock)
-        config = agent_config(flags, bound.address, work_dir, os.environ)
+        config = replace(
+            agent_config(flags, bound.address, work_dir, os.environ),
+            authentication=authentication_config(flags, parameters),
+        )
         if hooks:
             config = replace(config, info=hooks.agent_info(config.info), decorators=hooks)
         state = AgentState(config, os.urandom(16), clock.time())
@@ -250,7 +254,7 @@ class _Agent:
 
         _end_on_broken_invariants(failed)
         loop = AgentLoop(state, containerizer, flags.display, metrics, files, clock, failed)
-        inbox = Inbox(ACTOR_ID, loop.submit)
+        inbox = Inbox(ACTOR_ID, loop.submit, partial(_authenticatee, state))
         links = Links(
             scope, bound.address, inbox, lambda upid: loop.submit(events.LinkExited(str(upid)))
         )
@@ -312,14 +316,22 @@ class _Peers:
         self._links = links
         self._sender = UPID(ACTOR_ID, bound.address.ip, bound.address.port)
 
-    def send(self, target: str, message: Message) -> None:
-        """Send from the agent's own process id."""
+    def send(self, target: str, message: Message, process_id: str = "") -> None:
+        """Send from the agent's own process id, or from another one of ours."""
+        sender = self._sender
+        if process_id:
+            sender = UPID(process_id, sender.ip, sender.port)
         name = message.DESCRIPTOR.full_name
-        self._links.send(self._sender, UPID.parse(target), name, message.SerializeToString())
+        self._links.send(sender, UPID.parse(target), name, message.SerializeToString())
 
     def link(self, target: str) -> None:
         """Open the connection that tells when ``target`` is gone."""
         self._links.link(UPID.parse(target))
+
+
+def _authenticatee(state: AgentState) -> str:
+    """The id of the process that authenticates, empty if none does."""
+    return state.authentication.process_id if state.authentication is not None else ""
 
 
 async def _leader(detector: Detector, previous: str) -> Leader:

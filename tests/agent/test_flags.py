@@ -243,7 +243,6 @@ def test_help_and_version_win_over_what_is_missing() -> None:
 @pytest.mark.parametrize(
     ("flag", "value"),
     [
-        ("credential", "/c"),
         ("authenticate_http_readonly", "true"),
         ("authenticate_http_readwrite", "true"),
         ("authenticate_http_executors", "true"),

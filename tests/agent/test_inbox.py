@@ -15,6 +15,7 @@ from mesos_compat.agent.machine.events import Event
 from mesos_compat.libprocess.upid import UPID
 from mesos_compat.model.ids import AgentId, ExecutorId, FrameworkId, TaskId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.authentication import authentication_pb2 as authentication
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from tests.agent.machine.driver import run
 
@@ -178,3 +179,27 @@ def test_text_that_is_no_utf8_is_dropped_with_a_line(caplog: pytest.LogCaptureFi
     assert caplog.messages == [
         f"Dropping RunTaskMessage from {SENDER}: mesos.TaskID.value is not valid UTF-8"
     ]
+
+
+def test_only_the_process_that_authenticates_now_gets_replies() -> None:
+    taken: list[Event] = []
+    now = "crammd5-authenticatee(2)"
+    inbox = Inbox(ME, taken.append, lambda: now)
+    step = authentication.AuthenticationStepMessage(data=b"challenge")
+    name, body = step.DESCRIPTOR.full_name, step.SerializeToString()
+    assert not inbox(SENDER, "crammd5-authenticatee(1)", name, body)
+    assert taken == []
+    assert inbox(SENDER, now, name, body)
+    assert taken == [events.AuthenticationReply(str(SENDER), now, step)]
+    for other, data in (
+        ("mesos.internal.PingSlaveMessage", b""),
+        (name, b""),
+        (name, b"\xff"),
+        (name.removeprefix("mesos.internal."), body),
+    ):
+        assert inbox(SENDER, now, other, data)
+    assert len(taken) == 1
+    now = ""
+    assert not inbox(SENDER, "", name, body)
+    # And none of them for the agent itself.
+    assert deliver(name, body) == []

@@ -109,8 +109,8 @@ class World:
         """Executors' streams."""
         return Streams(self.done)
 
-    def send(self, target: str, message: Message) -> None:
-        self.done.append((target, message))
+    def send(self, target: str, message: Message, process_id: str = "") -> None:
+        self.done.append((target, message, process_id) if process_id else (target, message))
 
     def link(self, target: str) -> None:
         self.done.append(("link", target))
@@ -157,6 +157,7 @@ async def test_messages_links_and_streams(world: World) -> None:
     pong = messages.PongSlaveMessage()
     for effect in (
         effects.Send("m@1.2.3.4:5", pong),
+        effects.Send("m@1.2.3.4:5", pong, "other(1)"),
         effects.Link("m@1.2.3.4:5"),
         effects.SendToExecutor(3, v1_executor.Event(type=v1_executor.Event.SHUTDOWN)),
         effects.CloseExecutorStream(3),
@@ -165,6 +166,7 @@ async def test_messages_links_and_streams(world: World) -> None:
         assert world.runner.run(effect) is None
     assert world.done == [
         ("m@1.2.3.4:5", pong),
+        ("m@1.2.3.4:5", pong, "other(1)"),
         ("link", "m@1.2.3.4:5"),
         (3, v1_executor.Event.SHUTDOWN),
         ("close", 3),

@@ -24,10 +24,11 @@ TimerKey: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a libprocess message from the agent's own process id."""
+    """Send a libprocess message from the agent's own process id, or from another one of ours."""
 
     target: str
     message: Message
+    process_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,19 @@ from typing import TypeAlias
 from mesos_compat.agent.meta.recovered import Found
 from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.authentication import authentication_pb2 as authentication
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
+
+#: What a master's authenticator sends.
+AuthenticationMessage: TypeAlias = (
+    authentication.AuthenticationMechanismsMessage
+    | authentication.AuthenticationStepMessage
+    | authentication.AuthenticationCompletedMessage
+    | authentication.AuthenticationFailedMessage
+    | authentication.AuthenticationErrorMessage
+)
 
 # -- the program ------------------------------------------------------------------------------
 
@@ -68,6 +78,22 @@ class RegistrationDue:
     """The delay before the next (re-)registration attempt is over."""
 
     master: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticationReply:
+    """A message of the master's authenticator for ``process_id``, one of our authenticatees."""
+
+    sender: str
+    process_id: str
+    message: AuthenticationMessage
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticationTimeout:
+    """The attempt of this number took too long."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +397,8 @@ Event: TypeAlias = (
     | MasterDetected
     | DetectionFailed
     | RegistrationDue
+    | AuthenticationReply
+    | AuthenticationTimeout
     | AgentRegistered
     | AgentReregistered
     | Ping

@@ -6,7 +6,7 @@ Source: spec ``agent-master`` 3.3, 6, 7.
 
 from __future__ import annotations
 
-from mesos_compat.agent.machine import checkpoints, status, streams
+from mesos_compat.agent.machine import authentication, checkpoints, status, streams
 from mesos_compat.agent.machine.effects import (
     CancelTimer,
     Detect,
@@ -83,6 +83,9 @@ def registration_due(turn: Turn, event: RegistrationDue) -> None:
     """Attempt to register and plan the next attempt."""
     state = turn.state
     if state.phase is not AgentPhase.DISCONNECTED or event.master != state.master:
+        return
+    if authentication.missing(state):
+        authentication.begin(turn)
         return
     state.registration_attempts += 1
     factor_s = state.config.registration_backoff_factor_s
@@ -170,7 +173,11 @@ def ping_timeout(turn: Turn, event: PingTimeout) -> None:
 
 def link_exited(turn: Turn, event: LinkExited) -> None:
     """A connection broke. Only pings and the detector decide about the master."""
-    if event.peer == turn.state.master and turn.state.phase is AgentPhase.RUNNING:
+    if event.peer != turn.state.master:
+        return
+    if turn.state.phase is AgentPhase.DISCONNECTED:
+        authentication.link_exited(turn)
+    elif turn.state.phase is AgentPhase.RUNNING:
         turn.warn("Master disconnected! Waiting for a new master to be elected")
 
 
@@ -203,7 +210,7 @@ def from_master(turn: Turn, sender: str, what: str) -> bool:
     return _from_master(turn, sender, what)
 
 
-_REGISTRATION = ("registration",)
+_REGISTRATION = authentication.REGISTRATION
 _PING = ("ping",)
 
 
@@ -225,6 +232,7 @@ def _run(turn: Turn, ping_timeout_s: float | None) -> None:
     state.ping_timeout_s = DEFAULT_PING_TIMEOUT_S
     if ping_timeout_s is not None and ping_timeout_s >= 1:
         state.ping_timeout_s = float(int(ping_timeout_s))
+    authentication.settle(turn)
     turn.do(CancelTimer(_REGISTRATION))
     streams.resume(turn)
     _restart_ping_timer(turn)
@@ -246,6 +254,7 @@ def _disconnect(turn: Turn) -> None:
     if state.phase is not AgentPhase.TERMINATING:
         state.phase = AgentPhase.DISCONNECTED
     streams.pause(turn)
+    authentication.forget(turn)
     turn.do(CancelTimer(_REGISTRATION), CancelTimer(_PING))
 
 

@@ -117,6 +117,55 @@ class Decorators(Protocol):
         """Return the status with other labels and another container status."""
 
 
+class Authenticatee(Protocol):
+    """The agent's side of one authentication mechanism. Pure: it answers, it never waits."""
+
+    @property
+    def mechanism(self) -> str:
+        """The name of the mechanism, as masters offer it."""
+
+    def start(self) -> bytes:
+        """Return what is sent together with the choice of the mechanism."""
+
+    def respond(self, challenge: bytes) -> bytes:
+        """Return the answer to a challenge of the master."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticationConfig:
+    """How to authenticate with masters. Times in seconds."""
+
+    authenticatee: Authenticatee
+    backoff_factor_s: float
+    timeout_min_s: float
+    timeout_max_s: float
+
+
+class AuthenticationStep(enum.Enum):
+    """How far an attempt to authenticate is."""
+
+    #: Nothing came from the master yet.
+    STARTING = "STARTING"
+    #: The mechanism was chosen.
+    STEPPING = "STEPPING"
+
+
+@dataclass(slots=True)
+class Authentication:
+    """One attempt to authenticate."""
+
+    #: Counts from 1 in the life of the process.
+    number: int
+    step: AuthenticationStep = AuthenticationStep.STARTING
+    #: UPID text of the master's session, once it spoke.
+    session: str = ""
+
+    @property
+    def process_id(self) -> str:
+        """What the attempt is called in messages."""
+        return f"crammd5-authenticatee({self.number})"
+
+
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
     """What the machine has to know of flags and host; constant for the life of the process."""
@@ -155,6 +204,8 @@ class AgentConfig:
     max_completed_executors: int
     #: ``None`` without hooks.
     decorators: Decorators | None = None
+    #: ``None``: the agent registers without authentication.
+    authentication: AuthenticationConfig | None = None
     #: ``--recover=cleanup``: what an earlier process left is ended, and then the agent ends.
     clean_up: bool = False
 
@@ -427,6 +478,13 @@ class AgentState:
     registered_at: float | None = None
     #: Attempts since the master was detected; grows the delay between them.
     registration_attempts: int = 0
+    #: Whether the present master knows who we are.
+    authenticated: bool = False
+    #: The attempt that is going on.
+    authentication: Authentication | None = None
+    #: All of them so far, and those in a row that failed at the present master.
+    authentication_attempts: int = 0
+    authentication_failures: int = 0
     ping_timeout_s: float = 75.0
     #: Dynamic reservations, in post-refinement format.
     checkpointed_resources: list[pb.Resource] = field(default_factory=list)
@@ -508,6 +566,7 @@ def _check(state: AgentState) -> None:
         _require(state.agent_id is not None, "a running agent has an id")
         _require(bool(state.master), "a running agent has a master")
         _require(not state.streams_paused, "a running agent forwards updates")
+        _require(state.authentication is None, "a running agent is authenticated")
     else:
         running_down = state.phase is AgentPhase.TERMINATING
         _require(state.streams_paused or running_down, "no updates without a master")

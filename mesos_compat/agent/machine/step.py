@@ -7,6 +7,7 @@ from typing import assert_never
 
 from mesos_compat.agent.machine import (
     accept,
+    authentication,
     events,
     executors,
     frameworks,
@@ -54,6 +55,10 @@ def _handle(turn: Turn, event: Event) -> None:
             registration.detection_failed(turn, event)
         case events.RegistrationDue():
             registration.registration_due(turn, event)
+        case events.AuthenticationReply():
+            authentication.replied(turn, event)
+        case events.AuthenticationTimeout():
+            authentication.timed_out(turn, event)
         case events.AgentRegistered():
             registration.registered(turn, event)
         case events.AgentReregistered():
