@@ -14,7 +14,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, assert_never
+from typing import Final, Protocol, assert_never
 
 from google.protobuf.message import Message
 
@@ -24,7 +24,7 @@ from mesos_compat.agent.gc import GarbageCollector
 from mesos_compat.agent.machine import effects, events
 from mesos_compat.agent.machine.effects import Effect, TimerKey
 from mesos_compat.agent.machine.events import Event
-from mesos_compat.agent.meta.writes import carry_out
+from mesos_compat.agent.meta.writes import FileWrite, carry_out
 from mesos_compat.agent.port import ExecutorEvents
 from mesos_compat.agent.sandbox import SandboxError, make_sandbox
 from mesos_compat.base.clock import Clock, PendingCall
@@ -73,6 +73,27 @@ class Leader:
 Detector = Callable[[str], Awaitable[Leader]]
 
 
+#: Called when an executor is about to be forgotten.
+RemovedHook = Callable[[pb.FrameworkInfo, pb.ExecutorInfo], None]
+
+
+def tell_nobody(framework: pb.FrameworkInfo, executor: pb.ExecutorInfo) -> None:
+    """The hook of an agent without hooks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """How the agent's own files are made; blocks for some operations."""
+
+    #: Makes a directory and gives it to a user. Raises SandboxError.
+    make_sandbox: Callable[[str, str | None], None]
+    #: Raises CheckpointError.
+    carry_out: Callable[[FileWrite], None]
+
+
+DISK: Final = Disk(make_sandbox, carry_out)
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """All that the runner acts on."""
@@ -89,7 +110,8 @@ class Surroundings:
     #: Called once when the process is to end; the text is empty if that is no error.
     exit: Callable[[str], None]
     #: Called when an executor is about to be forgotten, if there are hooks.
-    removed: Callable[[pb.FrameworkInfo, pb.ExecutorInfo], None] = lambda framework, executor: None
+    removed: RemovedHook = tell_nobody
+    disk: Disk = DISK
 
 
 class Runner:
@@ -270,7 +292,7 @@ class Runner:
     def _store(self, effect: effects.Checkpoint) -> Event | None:
         try:
             for write in effect.writes:
-                carry_out(write)
+                self._around.disk.carry_out(write)
         except CheckpointError as error:
             log.error("Failed to checkpoint: %s", error)
             return effect.failed
@@ -298,10 +320,11 @@ class Runner:
 
     def _make_sandbox(self, effect: effects.MakeSandbox) -> Event:
         error = ""
+        disk = self._around.disk
         try:
-            make_sandbox(effect.directory, effect.user)
+            disk.make_sandbox(effect.directory, effect.user)
             for write in effect.writes:
-                carry_out(write)
+                disk.carry_out(write)
         except (SandboxError, CheckpointError) as failure:
             error = str(failure)
             if isinstance(failure, CheckpointError):

@@ -19,8 +19,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from google.protobuf.message import Message
-
 from containerizer.api import Containerizer
 from containerizer.create import check_images
 from containerizer.isolators.context import ContainerizerConfig
@@ -36,19 +34,19 @@ from containerizer.sandbox import SandboxCollector
 from containerizer.secrets import SecretResolver, create_secret_resolver
 from mesos_compat.agent import gauges
 from mesos_compat.agent import recover as recovery
+from mesos_compat.agent.assembly import Parts, assemble
 from mesos_compat.agent.authenticatee import authentication_config
 from mesos_compat.agent.flags import AgentFlags, listen_options, parse_agent_flags, usage
 from mesos_compat.agent.gc import DiskWatch, GarbageCollector
 from mesos_compat.agent.hooks import Hooks, create_hooks
 from mesos_compat.agent.image_gc import ImageWatch, watch_images
-from mesos_compat.agent.inbox import Inbox
 from mesos_compat.agent.loop import AgentLoop
 from mesos_compat.agent.machine import events
 from mesos_compat.agent.machine.state import AgentState
 from mesos_compat.agent.modules import module_parameters
 from mesos_compat.agent.recover import Recovery
-from mesos_compat.agent.runner import Leader, Runner, Surroundings
-from mesos_compat.agent.settings import ACTOR_ID, MESOS_VERSION, agent_config, from_json
+from mesos_compat.agent.runner import Runner
+from mesos_compat.agent.settings import MESOS_VERSION, agent_config, from_json
 from mesos_compat.agent.workdir import DirectoryLock, publish
 from mesos_compat.base import log as glog
 from mesos_compat.base.clock import RealClock
@@ -60,10 +58,8 @@ from mesos_compat.base.procs import raise_open_files
 from mesos_compat.base.scope import Scope
 from mesos_compat.http.app import create_app
 from mesos_compat.libprocess.address import Bound, bind
-from mesos_compat.libprocess.links import Links
 from mesos_compat.libprocess.server import Server
-from mesos_compat.libprocess.upid import UPID
-from mesos_compat.master.detector import Detector, detect
+from mesos_compat.master.detector import detect
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages.flags_pb2 import ImageGcConfig
 from mesos_compat.v1.executor_api import ExecutorStreams
@@ -253,33 +249,33 @@ class _Agent:
                 ended.set_exception(error)
 
         _end_on_broken_invariants(failed)
-        loop = AgentLoop(state, containerizer, flags.display, metrics, files, clock, failed)
-        inbox = Inbox(ACTOR_ID, loop.submit, partial(_authenticatee, state))
-        links = Links(
-            scope, bound.address, inbox, lambda upid: loop.submit(events.LinkExited(str(upid)))
-        )
         executors = ExecutorStreams(clock)
         gc.watch(DiskWatch(work_dir, flags.gc_disk_headroom, flags.disk_watch_interval), metrics)
         images = _image_gc(flags)
         if images is not None and flags.image_providers:
             watch_images(scope, clock, _image_watch(flags, images), containerizer)
-        around = Surroundings(
-            _Peers(links, bound),
-            lambda previous: _leader(detector, previous),
-            containerizer,
-            executors,
-            gc,
-            files,
-            scope,
-            clock,
-            exit_with,
-            hooks.remove_executor,
+        made = assemble(
+            Parts(
+                state=state,
+                containerizer=containerizer,
+                executors=executors,
+                detector=detector,
+                gc=gc,
+                files=files,
+                flags=flags.display,
+                metrics=metrics,
+                scope=scope,
+                clock=clock,
+                exit=exit_with,
+                failed=failed,
+                removed=hooks.remove_executor,
+            )
         )
-        runner = Runner(around, loop.submit)
+        loop, links, runner = made.loop, made.links, made.runner
         app = create_app(
             loop, executors, scope, logs=logs, clock=clock, pulls=doors.pulls.documents
         )
-        server = Server(bound, inbox, app)
+        server = Server(bound, made.inbox, app)
         stack.push_async_callback(scope.close)
         stack.push_async_callback(links.close, _FLUSH_S)
         stack.push_async_callback(server.close, 0.5)
@@ -307,36 +303,6 @@ class _Agent:
         found = await asyncio.to_thread(self._recover)
         await self.loop.containerizer.recover(found.containers)
         self.loop.submit(events.Recovered(found.found, found.agent_ids, found.boot_id))
-
-
-class _Peers:
-    """Messages of the agent's own actor; implements ``runner.Peers``."""
-
-    def __init__(self, links: Links, bound: Bound) -> None:
-        self._links = links
-        self._sender = UPID(ACTOR_ID, bound.address.ip, bound.address.port)
-
-    def send(self, target: str, message: Message, process_id: str = "") -> None:
-        """Send from the agent's own process id, or from another one of ours."""
-        sender = self._sender
-        if process_id:
-            sender = UPID(process_id, sender.ip, sender.port)
-        name = message.DESCRIPTOR.full_name
-        self._links.send(sender, UPID.parse(target), name, message.SerializeToString())
-
-    def link(self, target: str) -> None:
-        """Open the connection that tells when ``target`` is gone."""
-        self._links.link(UPID.parse(target))
-
-
-def _authenticatee(state: AgentState) -> str:
-    """The id of the process that authenticates, empty if none does."""
-    return state.authentication.process_id if state.authentication is not None else ""
-
-
-async def _leader(detector: Detector, previous: str) -> Leader:
-    found = await detector.next(UPID.parse(previous) if previous else None)
-    return Leader("") if found is None else Leader(found.pid, found.hostname)
 
 
 def _install_signals(loop: AgentLoop, ended: asyncio.Future[Ending]) -> None:

@@ -126,6 +126,13 @@ class Server:
 
     async def start(self) -> None:
         """Accept connections from now on."""
+        self.open()
+        self._listening = await asyncio.get_running_loop().create_server(
+            lambda: _Connection(self), sock=self._bound.socket
+        )
+
+    def open(self) -> None:
+        """Serve those connections that are given to ``adopt``; the socket stays the caller's."""
         limits = self.limits
         http_log.addFilter(self._filter)
         self._http = _HttpServer(
@@ -140,21 +147,29 @@ class Server:
             max_line_size=limits.head_bytes,
             max_field_size=limits.head_bytes,
         )
-        self._listening = await asyncio.get_running_loop().create_server(
-            lambda: _Connection(self), sock=self._bound.socket
-        )
+
+    def adopt(self, transport: asyncio.Transport) -> None:
+        """Serve a connection on which nothing was read yet."""
+        connection = _Connection(self)
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+
+    def abort_connections(self) -> None:
+        """Close all connections at once, whatever they carry."""
+        for transport in self._slots.all():
+            transport.abort()
 
     async def close(self, grace_s: float = 5.0) -> None:
         """Stop accepting, give running handlers ``grace_s`` seconds, close all connections."""
         http_log.removeFilter(self._filter)
-        if self._listening is None:
+        if self._http is None:
             self._bound.socket.close()
             return
-        self._listening.close()
+        if self._listening is not None:
+            self._listening.close()
         for connection in list(self._connections):
             connection.close()
-        if self._http is not None:
-            await self._http.shutdown(grace_s)
+        await self._http.shutdown(grace_s)
         await asyncio.sleep(0)
 
     def deliver(self, message: wire.Received, peer_ip: str | None) -> tuple[HTTPStatus, str]:
@@ -277,6 +292,10 @@ class _Slots:
 
     def __len__(self) -> int:
         return len(self._all)
+
+    def all(self) -> list[asyncio.Transport]:
+        """Return the connections that there are."""
+        return list(self._all)
 
     def add(self, transport: asyncio.Transport) -> None:
         self._all.add(transport)
