@@ -29,6 +29,7 @@ from containerizer.provisioner.stores.archive import (
     ImageFiles,
     contents,
     find_image,
+    image_names,
     open_image,
 )
 from containerizer.provisioner.streams import BlobContent, FileRegion, PipeSource
@@ -93,6 +94,17 @@ def pull_archive(request: dict[str, Any]) -> dict[str, Any]:
         "config_digest": None if image.config is None else image.config[0],
         "warnings": warnings,
     }
+
+
+def list_archive(request: dict[str, Any]) -> dict[str, Any]:
+    """Find out what the images of an archive are called.
+
+    Request: ``path``, ``scratch`` (directory for a compressed archive), ``limits``.
+    Answer: ``names``.
+    """
+    limits = UnpackLimits(**request["limits"])
+    with open_image(str(request["path"]), str(request["scratch"]), limits) as files:
+        return {"names": image_names(files)}
 
 
 def unpack_layer(request: dict[str, Any]) -> dict[str, Any]:
@@ -166,6 +178,7 @@ def copy_tree(request: dict[str, Any]) -> dict[str, Any]:
 
 
 _OPERATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "list_archive": list_archive,
     "pull_archive": pull_archive,
     "unpack_aci": unpack_aci,
     "unpack_layer": unpack_layer,

@@ -19,6 +19,7 @@ COMMANDS = {
     "kill": ("mesos_compat.cli.containers.kill", "send a signal to containers"),
     "rm": ("mesos_compat.cli.containers.remove", "remove containers that have ended"),
     "top": ("mesos_compat.cli.containers.top", "show what containers use"),
+    "image": ("mesos_compat.cli.images.command", "list, pull, load and remove images"),
     "pymesos": ("mesos_compat.cli.pymesos", "install pymesos so that it works on this Python"),
 }
 

@@ -152,6 +152,33 @@ def find_image(files: ImageFiles, reference: Reference, staging: str) -> FoundIm
     return _legacy(files, _top_layer(files, reference), staging)
 
 
+def image_names(files: ImageFiles) -> list[str]:
+    """Return the references by which the images of an archive can be found. Raises ManifestError.
+
+    An image without a name is not among them.
+    """
+    names: list[str] = []
+    if (data := _read(files, "repositories")) is not None:
+        for repository, tags in parse_object(data).items():
+            names += [f"{repository}:{tag}" for tag in (tags if isinstance(tags, dict) else {})]
+    if (data := _read(files, "manifest.json")) is not None:
+        for entry in objects({"entries": parse_json(data)}, "entries"):
+            names += strings(entry, "RepoTags")
+    if (data := _read(files, "index.json")) is not None:
+        for described in objects(parse_object(data), "manifests"):
+            annotations = described.get("annotations")
+            if isinstance(annotations, dict):
+                text = string(annotations, _FULL_NAME) or string(annotations, _REF_NAME)
+                # a tag alone names nothing
+                names += [text] if text and (":" in text or "/" in text) else []
+    found: dict[str, str] = {}
+    for name in names:
+        with suppress(ManifestError):
+            reference = Reference.parse(name)
+            found.setdefault(f"{reference.familiar}:{reference.tag}@{reference.digest}", name)
+    return list(found.values())
+
+
 def contents(files: ImageFiles, layer: FoundLayer, limits: UnpackLimits) -> BlobContent:
     """Open the tar of a layer. Raises UnpackError if there is none."""
     found = files.region(layer.path)

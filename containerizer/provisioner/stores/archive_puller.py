@@ -7,6 +7,7 @@ Source: spec ``images`` 6; upstream ``provisioner/docker/local_puller.cpp``.
 from __future__ import annotations
 
 import os
+import tempfile
 
 from containerizer.provisioner.documents import check_layer_id
 from containerizer.provisioner.offload import in_thread, run_operation
@@ -21,10 +22,13 @@ _MARKERS = ("manifest.json", "oci-layout", "repositories")
 
 
 class ArchivePuller:
-    """Unpacks images of the directory ``folder``."""
+    """Unpacks images of the directory ``folder``, or of the one archive that is given."""
 
-    def __init__(self, folder: str, layers: LayerDirectory, limits: UnpackLimits) -> None:
+    def __init__(
+        self, folder: str, layers: LayerDirectory, limits: UnpackLimits, archive: str | None = None
+    ) -> None:
         self._folder = folder
+        self._one = archive
         self._layers = layers
         self._limits = limits
 
@@ -54,11 +58,23 @@ class ArchivePuller:
 
     def _archive(self, reference: Reference) -> str:
         """Return the archive of an image, or the directory with its unpacked content."""
-        found = find_archive(self._folder, str(reference))
+        found = self._one or find_archive(self._folder, str(reference))
         if found is None:
             path = f"{self._folder.rstrip('/')}/{reference}.tar"
             raise ProvisionError(f"Failed to find archive for image '{reference}' at '{path}'")
         return found
+
+
+async def archive_names(path: str, limits: UnpackLimits) -> list[str]:
+    """Return what the images in an archive are called. Raises ProvisionError."""
+    with tempfile.TemporaryDirectory() as scratch:
+        answer = await run_operation(
+            "list_archive",
+            {"path": path, "scratch": scratch},
+            limits,
+            subject=f"'{path}'",
+        )
+    return [str(name) for name in answer["names"]]
 
 
 def find_archive(folder: str, name: str) -> str | None:

@@ -64,12 +64,17 @@ def create(config: ProvisionerConfig, scope: Scope, metrics: Metrics) -> Store:
     return create_store(config, scope, metrics)
 
 
-def create_store(config: ProvisionerConfig, scope: Scope, metrics: Metrics) -> DockerStore:
-    """Make the store of ``config``, for who needs more than all stores have. Raises FlagError."""
+def create_store(
+    config: ProvisionerConfig, scope: Scope, metrics: Metrics, *, archive: str | None = None
+) -> DockerStore:
+    """Make the store of ``config``, for who needs more than all stores have. Raises FlagError.
+
+    With ``archive`` all images come from that one.
+    """
     layout = DockerLayout(os.path.realpath(config.docker_store_dir))
     layers = LayerDirectory(layout)
     try:
-        puller = _puller(config, layers, scope)
+        puller = _puller(config, layers, scope, archive)
     except FlagError as error:
         raise FlagError(f"Failed to create Docker puller: {error}") from error
     try:
@@ -83,8 +88,12 @@ def create_store(config: ProvisionerConfig, scope: Scope, metrics: Metrics) -> D
     )
 
 
-def _puller(config: ProvisionerConfig, layers: LayerDirectory, scope: Scope) -> Puller:
+def _puller(
+    config: ProvisionerConfig, layers: LayerDirectory, scope: Scope, archive: str | None
+) -> Puller:
     registry = config.docker_registry
+    if archive is not None:
+        return ArchivePuller("", layers, config.limits, archive)
     if registry.startswith("hdfs://"):
         raise FlagError(f"'{registry}': HDFS is not supported yet: use a local directory")
     if registry.startswith("/"):
@@ -171,6 +180,11 @@ class DockerStore:
                 # others may have changed it since we looked
                 self._images = await in_thread(self._record.read)
             yield
+
+    @property
+    def layout(self) -> DockerLayout:
+        """Where its files are."""
+        return self._layout
 
     @property
     def images(self) -> Images:

@@ -21,21 +21,21 @@ from collections.abc import AsyncIterator, Iterator
 from mesos_compat.base.errors import FlagError, ProvisionError
 
 #: How long a command waits for others to be done, and how often it looks.
-PATIENCE_S = 30.0
+PATIENCE_S = 10.0
 _POLL_S = 0.05
 
 
 class StoreLock:
     """The lock of the store in the directory ``root``, which exists. Used from one event loop."""
 
-    def __init__(self, root: str, *, shared: bool, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, root: str, *, shared: bool, patience_s: float | None = None) -> None:
         """``shared`` is for commands; otherwise the store is ours until ``close``.
 
         Raises FlagError.
         """
         self._root = root
         self.shared = shared
-        self._patience_s = patience_s
+        self._patience_s = PATIENCE_S if patience_s is None else patience_s
         self._users = 0
         self._turn = asyncio.Lock()
         try:

@@ -9,7 +9,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 from mesos_compat.base.errors import MesosCompatError
 from mesos_compat.cli.containers.local import LocalTarget, default_places
@@ -80,12 +81,17 @@ def agent_address(runtime_dir: str) -> str | None:
 
 def perform(options: argparse.Namespace, job: _Job) -> int:
     """Do ``job`` on the chosen containers; failures become a line and an exit code."""
+    return run(lambda: _performed(options, job), verbose=options.verbose)
+
+
+def run(job: Callable[[], Coroutine[Any, Any, int]], *, verbose: bool) -> int:
+    """Do ``job`` and return its exit code; failures become a line and an exit code."""
     logging.basicConfig(
-        level=logging.INFO if options.verbose else logging.CRITICAL,
+        level=logging.INFO if verbose else logging.CRITICAL,
         format="mesos-compat: %(message)s",
     )
     try:
-        return asyncio.run(_performed(options, job))
+        return asyncio.run(job())
     except MesosCompatError as error:
         print(f"mesos-compat: {error}", file=sys.stderr)
         return FAILED
