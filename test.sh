@@ -62,6 +62,7 @@ prepare_integration() {
 prepare_root() {
     # Trees of images are compared with those that these make.
     need_debian "command -v umoci" umoci
+    need_debian "PATH=\$PATH:/usr/sbin command -v mkfs.btrfs" btrfs-progs
     need_debian "command -v skopeo" skopeo
     need_debian "PATH=\$PATH:/usr/sbin command -v debootstrap" debootstrap
 }

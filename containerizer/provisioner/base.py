@@ -55,7 +55,8 @@ class Store(Protocol):
     async def get(self, image: pb.Image, backend: str) -> ImageInfo:
         """Return the image, pulled if it is not here (or not to be cached).
 
-        Concurrent calls for one image share one pull. Raises ProvisionError.
+        Concurrent calls for one image share one pull. Raises ProvisionError;
+        BackendError if the image is unfit for ``backend`` only.
         """
 
     async def prune(self, excluded: Sequence[pb.Image], active: Collection[str]) -> None:
@@ -71,7 +72,10 @@ class Backend(Protocol):
     async def provision(
         self, layers: Sequence[str], rootfs: str, backend_dir: str
     ) -> tuple[str, ...]:
-        """Make ``rootfs`` from ``layers`` (bottom first); return ephemeral volumes."""
+        """Make ``rootfs`` from ``layers`` (bottom first); return ephemeral volumes.
+
+        Raises ProvisionError; BackendError if another backend may be able to.
+        """
 
     async def destroy(self, rootfs: str, backend_dir: str) -> bool:
         """Take ``rootfs`` away; ``False`` if there is none. Raises ProvisionError."""

@@ -61,11 +61,11 @@ def create_provisioner(config: ProvisionerConfig, metrics: Metrics) -> ImageProv
     try:
         stores = _stores(config, scope, metrics)
         backends = _backends(config, metrics)
-        name = _choose(config.image_provisioner_backend, backends, layout.root)
+        names = _choose(config.image_provisioner_backend, backends, layout.root)
     except FlagError as error:
         raise FlagError(f"{_PREFIX}{error}") from error
-    log.info("Using default backend '%s'", name)
-    return ImageProvisioner(layout, stores, backends, name, scope, metrics)
+    log.info("Using default backend '%s'", names[0])
+    return ImageProvisioner(layout, stores, backends, names, scope, metrics)
 
 
 def _awaited(name: str, error: Exception) -> None:
@@ -101,19 +101,26 @@ def _backends(config: ProvisionerConfig, metrics: Metrics) -> dict[str, Backend]
     return backends
 
 
-def _choose(wanted: str | None, backends: dict[str, Backend], root: str) -> str:
-    """Return the name of the backend that makes new root file systems."""
+def _choose(wanted: str | None, backends: dict[str, Backend], root: str) -> list[str]:
+    """Return the names of the backends that make new root file systems, the best first.
+
+    One that is asked for is the only one.
+    """
     if wanted is not None:
         why = _unusable(wanted, backends, root)
         if why is not None:
             raise FlagError(f"The specified provisioner backend '{wanted}' is not supported: {why}")
-        return wanted
+        return [wanted]
+    usable = []
     for name in _AUTOMATIC:
         why = _unusable(name, backends, root)
         if why is None:
-            return name
-        log.info("Provisioner backend '%s' is not supported on '%s': %s", name, root, why)
-    raise FlagError("Failed to find a default backend")
+            usable.append(name)
+        else:
+            log.info("Provisioner backend '%s' is not supported on '%s': %s", name, root, why)
+    if not usable:
+        raise FlagError("Failed to find a default backend")
+    return usable
 
 
 def _unusable(name: str, backends: dict[str, Backend], root: str) -> str | None:

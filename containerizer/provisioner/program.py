@@ -41,7 +41,7 @@ from containerizer.provisioner.unpack import (
     unpack_tar,
 )
 from containerizer.provisioner.workers import Work, answer_of, confine, run_all
-from mesos_compat.base.errors import UnpackError
+from mesos_compat.base.errors import BackendError, UnpackError
 
 #: Memory in bytes of one process; an xz stream of the strongest preset needs 65 MiB.
 MEMORY_BYTES = 2 << 30
@@ -278,7 +278,7 @@ def _complete(found: list[dict[str, Any]]) -> list[str]:
         try:
             convert_whiteouts(each["tree"], whiteouts)
         except (UnpackError, OSError) as error:
-            raise UnpackError(
+            raise BackendError(
                 f"Collect failed: Failed to convert the whiteout files under '{each['tree']}':"
                 f" {error}"
             ) from error

@@ -24,7 +24,7 @@ from containerizer.provisioner.layout import ProvisionerLayout
 from containerizer.provisioner.offload import in_thread
 from containerizer.provisioner.trees import remove_tree
 from mesos_compat.base import checkpoint
-from mesos_compat.base.errors import CheckpointError, ProvisionError, WireError
+from mesos_compat.base.errors import BackendError, CheckpointError, ProvisionError, WireError
 from mesos_compat.base.keyed import ReadWriteLock
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.scope import Scope
@@ -34,6 +34,8 @@ from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
 log = logging.getLogger(__name__)
 
+#: Images whose unfitness for a backend is remembered.
+_MAX_UNFIT = 1000
 _REMOVE_ERRORS = "containerizer/mesos/provisioner/remove_container_errors"
 
 
@@ -54,22 +56,27 @@ class _Provisioned:
 
 
 class ImageProvisioner:
-    """See ``base.Provisioner``. ``stores`` are by type of image, ``backends`` by name."""
+    """See ``base.Provisioner``. ``stores`` are by type of image, ``backends`` by name.
+
+    ``preferred`` names the backends that make new root file systems: the first that an image is
+    fit for. Deviation: upstream has one for all images.
+    """
 
     def __init__(
         self,
         layout: ProvisionerLayout,
         stores: Mapping[int, Store],
         backends: Mapping[str, Backend],
-        default_backend: str,
+        preferred: Sequence[str],
         scope: Scope,
         metrics: Metrics,
     ) -> None:
         self._layout = layout
         self._stores = stores
         self._backends = backends
-        #: Name of the backend that makes new root file systems.
-        self.backend = default_backend
+        self.preferred = tuple(preferred)
+        #: Backends that an image turned out to be unfit for.
+        self._unfit: dict[bytes, set[str]] = {}
         self._scope = scope
         self._remove_errors = metrics.counter(_REMOVE_ERRORS)
         self._lock = ReadWriteLock()
@@ -163,19 +170,51 @@ class ImageProvisioner:
         self, container_id: ContainerId, entry: _Provisioned, store: Store, image: pb.Image
     ) -> ProvisionInfo:
         async with self._lock.read(), store.using():
-            found = await store.get(image, self.backend)
-            rootfs_id = str(uuid.uuid4())
-            rootfs = self._layout.rootfs(container_id, self.backend, rootfs_id)
-            log.info("Container %s: provisioning %s", container_id, rootfs)
-            entry.rootfses.setdefault(self.backend, []).append(rootfs_id)
-            volumes = await self._backends[self.backend].provision(
-                found.layers, rootfs, self._layout.backend(container_id, self.backend)
-            )
+            found, rootfs, volumes = await self._with_fit_backend(container_id, entry, store, image)
             entry.layers = list(dict.fromkeys([*entry.layers, *found.layers]))
             if found.config is not None and found.config not in entry.configs:
                 entry.configs.append(found.config)
             self._checkpoint(container_id, entry, found)
         return ProvisionInfo(rootfs, volumes, found.docker_manifest, found.appc_manifest)
+
+    async def _with_fit_backend(
+        self, container_id: ContainerId, entry: _Provisioned, store: Store, image: pb.Image
+    ) -> tuple[ImageInfo, str, tuple[str, ...]]:
+        """Make a root file system with the first backend that the image is fit for."""
+        key = image.SerializeToString(deterministic=True)
+        unfit = self._unfit.get(key, set())
+        *others, last = [name for name in self.preferred if name not in unfit] or self.preferred
+        for name in others:
+            try:
+                return await self._with_backend(name, container_id, entry, store, image)
+            except BackendError as error:
+                log.warning("This image is not fit for the backend '%s': %s", name, error)
+                if len(self._unfit) >= _MAX_UNFIT:
+                    self._unfit.clear()
+                self._unfit.setdefault(key, set()).add(name)
+        return await self._with_backend(last, container_id, entry, store, image)
+
+    async def _with_backend(
+        self,
+        name: str,
+        container_id: ContainerId,
+        entry: _Provisioned,
+        store: Store,
+        image: pb.Image,
+    ) -> tuple[ImageInfo, str, tuple[str, ...]]:
+        found = await store.get(image, name)
+        rootfs_id = str(uuid.uuid4())
+        rootfs = self._layout.rootfs(container_id, name, rootfs_id)
+        directory = self._layout.backend(container_id, name)
+        log.info("Container %s: provisioning %s", container_id, rootfs)
+        entry.rootfses.setdefault(name, []).append(rootfs_id)
+        try:
+            volumes = await self._backends[name].provision(found.layers, rootfs, directory)
+        except BackendError:
+            await self._backends[name].destroy(rootfs, directory)
+            entry.rootfses[name].remove(rootfs_id)
+            raise
+        return found, rootfs, volumes
 
     def _checkpoint(self, container_id: ContainerId, entry: _Provisioned, image: ImageInfo) -> None:
         path = self._layout.layers(container_id)

@@ -19,12 +19,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from containerizer.linux import caps, prctl
-from mesos_compat.base.errors import ManifestError, MesosCompatError, ProvisionError, UnpackError
+from mesos_compat.base.errors import (
+    BackendError,
+    ManifestError,
+    MesosCompatError,
+    ProvisionError,
+    UnpackError,
+)
 
 #: What unpacking needs: owners, modes and attributes of files, devices, names that others own.
 _CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP")
 
-_KINDS = {"manifest": ManifestError, "unpack": UnpackError}
+_KINDS = {"manifest": ManifestError, "unpack": UnpackError, "backend": BackendError}
 
 _READ = 1 << 16
 
@@ -76,7 +82,7 @@ def run_all(work: Sequence[Work]) -> list[dict[str, Any]]:
                 if not data:
                     poll.unregister(fd)
                     del running[fd]
-                    answers[worker.number] = unwrap(_end(worker), worker.name)
+                    answers[worker.number] = unwrap(_answer(worker), worker.name)
     finally:
         for worker in running.values():
             os.kill(worker.pid, signal.SIGKILL)
@@ -90,6 +96,8 @@ def answer_of(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {"done": call()}
     except ManifestError as error:
         return {"error": str(error), "kind": "manifest"}
+    except BackendError as error:
+        return {"error": str(error), "kind": "backend"}
     except MesosCompatError as error:
         return {"error": str(error), "kind": "unpack"}
     except MemoryError:
@@ -99,7 +107,7 @@ def answer_of(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def unwrap(answer: object, name: str) -> dict[str, Any]:
-    """Return what was ``done``; raises ManifestError, UnpackError or ProvisionError."""
+    """Return what was ``done``; raises a ProvisionError of the kind that it was."""
     if isinstance(answer, dict):
         if "error" in answer:
             raise _KINDS.get(str(answer.get("kind")), ProvisionError)(str(answer["error"]))
@@ -137,11 +145,16 @@ def _start(number: int, item: Work) -> _Running:
         os._exit(status)
 
 
-def _end(worker: _Running) -> object:
-    """Wait for a worker; return its answer. Raises UnpackError if it did not survive."""
+def _end(worker: _Running) -> int:
+    """Wait for a worker; return its exit code, which is negative after a signal."""
     os.close(worker.fd)
     _, status = os.waitpid(worker.pid, 0)
-    code = os.waitstatus_to_exitcode(status)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _answer(worker: _Running) -> object:
+    """Return what a worker that has ended said, or why it said nothing."""
+    code = _end(worker)
     if code:
         how = f"was terminated by signal {-code}" if code < 0 else f"exited with status {code}"
         return {"error": f"Failed to unpack {worker.name}: the process {how}", "kind": "unpack"}

@@ -54,6 +54,10 @@ class ProvisionError(ContainerError):
     """An image could not be turned into a root file system."""
 
 
+class BackendError(ProvisionError):
+    """A backend cannot make the root file system of an image that another may be able to make."""
+
+
 class ManifestError(ProvisionError):
     """A document of an image (reference, index, manifest, configuration) is unusable."""
 

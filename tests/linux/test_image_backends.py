@@ -2,6 +2,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -128,3 +131,38 @@ class TestBind:
         with pytest.raises(ProvisionError) as error:
             await backend.provision([layer, layer], rootfs, "")
         assert str(error.value) == "Multiple layers are not supported by the bind backend"
+
+
+@pytest.fixture
+def btrfs(tmp_path: Path) -> Iterator[Path]:
+    """A file system that can share the blocks of files."""
+    if shutil.which("mkfs.btrfs") is None:
+        pytest.skip("needs the package btrfs-progs")
+    image, point = tmp_path / "disk", tmp_path / "btrfs"
+    with image.open("wb") as file:
+        file.truncate(256 << 20)
+    point.mkdir()
+    subprocess.run(["mkfs.btrfs", "-q", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, point], check=True)
+    try:
+        yield point
+    finally:
+        subprocess.run(["umount", point], check=True)
+
+
+async def test_copies_share_their_blocks(btrfs: Path) -> None:
+    layers = unpack_layers(btrfs, [[Entry("f", os.urandom(20 << 20))]], "rootfs")
+    backend = copy.create(config(btrfs), Metrics())
+    os.sync()
+    before = os.statvfs(btrfs).f_bfree
+    for name in ("a", "b", "c"):
+        await backend.provision(layers, str(btrfs / name / "r"), str(btrfs / name))
+    os.sync()
+    found = os.statvfs(btrfs)
+    assert (before - found.f_bfree) * found.f_frsize < 5 << 20
+    content = Path(layers[0], "f").read_bytes()
+    for name in ("a", "b", "c"):
+        assert (btrfs / name / "r" / "f").read_bytes() == content
+    with (btrfs / "a" / "r" / "f").open("r+b") as file:
+        file.write(b"changed")
+    assert Path(layers[0], "f").read_bytes() == content

@@ -26,7 +26,7 @@ from containerizer.provisioner.implicit import fill_upper
 from containerizer.provisioner.layout import ScratchLayout
 from containerizer.provisioner.offload import in_thread
 from containerizer.provisioner.trees import remove_tree
-from mesos_compat.base.errors import ProvisionError
+from mesos_compat.base.errors import BackendError, ProvisionError
 from mesos_compat.base.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def _provision(
             _mount(rootfs, links, len(layers), scratch, more)
         share(rootfs)
     except OSError as error:
-        raise ProvisionError(
+        raise BackendError(
             f"Failed to mount rootfs '{rootfs}' with overlayfs: {error.strerror}"
         ) from error
 
@@ -151,7 +151,7 @@ def _link(layers: Sequence[str], scratch: ScratchLayout, temporary: str) -> str:
 
 
 def _mount(rootfs: str, links: str, count: int, scratch: ScratchLayout, more: str) -> None:
-    """Mount the layers ``links``/0 (bottom) to ``count`` - 1. Raises OSError, ProvisionError."""
+    """Mount the layers ``links``/0 (bottom) to ``count`` - 1. Raises OSError, BackendError."""
     lower = [os.path.join(links, str(number)) for number in reversed(range(count))]
     options = _joined(lower, scratch, more)
     if len(os.fsencode(options)) <= MAX_OPTIONS:
@@ -165,7 +165,7 @@ def _mount(rootfs: str, links: str, count: int, scratch: ScratchLayout, more: st
     try:
         fscontext.mount("overlay", rootfs, single)
     except OSError as error:
-        raise ProvisionError(
+        raise BackendError(
             f"Failed to mount rootfs '{rootfs}' with overlayfs: {count} layers are too many"
             f" for one mount on this kernel ({error.strerror})"
         ) from error

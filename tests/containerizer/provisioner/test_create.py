@@ -91,7 +91,7 @@ async def test_overlay_on_other_filesystems(
         f" is not supported on the underlying filesystem '{filesystem}'"
     )
     made = create_provisioner(config(tmp_path), Metrics())
-    assert made.backend == "copy"
+    assert made.preferred == ("copy",)
 
 
 @pytest.mark.parametrize(("types", "backend"), [(True, "overlay"), (False, "copy")])
@@ -103,12 +103,12 @@ async def test_types_of_directory_entries(
     )
     on("xfs", monkeypatch)
     monkeypatch.setattr("containerizer.provisioner.create.reports_types", lambda path: types)
-    assert create_provisioner(config(tmp_path), Metrics()).backend == backend
+    assert create_provisioner(config(tmp_path), Metrics()).preferred[0] == backend
 
 
 async def test_without_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert create_provisioner(config(tmp_path), Metrics()).backend == "copy"
+    assert create_provisioner(config(tmp_path), Metrics()).preferred == ("copy",)
 
 
 def _broken(*_: object) -> None:

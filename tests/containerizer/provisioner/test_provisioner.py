@@ -13,7 +13,7 @@ from containerizer.provisioner.base import ImageInfo
 from containerizer.provisioner.layout import ProvisionerLayout
 from containerizer.provisioner.provisioner import ImageProvisioner
 from mesos_compat.base.checkpoint import read_record
-from mesos_compat.base.errors import ProvisionError
+from mesos_compat.base.errors import BackendError, ProvisionError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.scope import Scope
 from mesos_compat.model.ids import ContainerId
@@ -38,6 +38,8 @@ class FakeStore:
         self.recovered = 0
         self.error: ProvisionError | None = None
         self.users = 0
+        #: Backends for which no image can be stored.
+        self.unfit: set[str] = set()
 
     async def recover(self) -> None:
         self.recovered += 1
@@ -54,6 +56,8 @@ class FakeStore:
         await self.gate.wait()
         if self.error is not None:
             raise self.error
+        if backend in self.unfit:
+            raise BackendError("no tree")
         return ImageInfo(("/layers/base", f"/layers/{image.docker.name}"), config="/layers/cfg")
 
     async def prune(self, excluded: Sequence[pb.Image], active: Collection[str]) -> None:
@@ -70,12 +74,16 @@ class FakeBackend:
         self.gate = asyncio.Event()
         self.gate.set()
         self.error: ProvisionError | None = None
+        #: Names of layers that it cannot mount.
+        self.unfit: set[str] = set()
         self.destroyed: list[str] = []
 
     async def provision(
         self, layers: Sequence[str], rootfs: str, backend_dir: str
     ) -> tuple[str, ...]:
         os.makedirs(rootfs)
+        if self.unfit.intersection(map(os.path.basename, layers)):
+            raise BackendError("no mount")
         await self.gate.wait()
         return (f"{backend_dir}/volume",)
 
@@ -103,7 +111,7 @@ class Stage:
             ProvisionerLayout(self.root),
             {pb.Image.DOCKER: self.store},
             backends,
-            "fake",
+            tuple(backends),
             self.scope,
             Metrics() if self.__dict__.get("provisioner") else self.metrics,
         )
@@ -184,6 +192,43 @@ async def test_failing_store(stage: Stage) -> None:
         await stage.provisioner.provision(PARENT, IMAGE)
     assert await stage.provisioner.destroy(PARENT) is False
     assert stage.files() == []
+
+
+async def test_each_image_has_the_first_backend_that_it_is_fit_for(stage: Stage) -> None:
+    first, second = FakeBackend(), FakeBackend()
+    provisioner = stage.make({"first": first, "second": second})
+    first.unfit = {"b"}
+    one = await provisioner.provision(PARENT, IMAGE)
+    two = await provisioner.provision(PARENT, OTHER)
+    assert ("/backends/first/" in one.rootfs, "/backends/second/" in two.rootfs) == (True, True)
+    assert len(first.destroyed) == 1  # what the first had begun
+    asked = len(stage.store.asked)
+    three = await provisioner.provision(CHILD, OTHER)
+    assert "/backends/second/" in three.rootfs
+    assert len(stage.store.asked) == asked + 1  # it is not tried again
+    await provisioner.destroy(PARENT)
+    assert sorted([*first.destroyed[1:], *second.destroyed]) == sorted(
+        [one.rootfs, two.rootfs, three.rootfs]
+    )
+
+
+async def test_an_image_that_is_fit_for_no_backend(stage: Stage) -> None:
+    provisioner = stage.make({"first": FakeBackend(), "second": FakeBackend()})
+    stage.store.unfit = {"first", "second"}
+    for _ in range(2):
+        with pytest.raises(BackendError, match="no tree"):
+            await provisioner.provision(PARENT, IMAGE)
+    stage.store.unfit = {"first"}
+    made = await provisioner.provision(PARENT, IMAGE)
+    assert "/backends/second/" in made.rootfs
+
+
+async def test_a_backend_that_fails_is_not_one_that_is_unfit(stage: Stage) -> None:
+    provisioner = stage.make({"first": FakeBackend(), "second": FakeBackend()})
+    stage.store.error = ProvisionError("no")
+    with pytest.raises(ProvisionError, match="no"):
+        await provisioner.provision(PARENT, IMAGE)
+    assert stage.store.asked == ["a"]
 
 
 async def test_destroy_while_pulling(stage: Stage) -> None:

@@ -10,11 +10,13 @@ import pytest
 
 from containerizer.provisioner.base import Store
 from containerizer.provisioner.config import ProvisionerConfig
+from containerizer.provisioner.create import create_provisioner
 from containerizer.provisioner.stores.docker import DockerStore, create, create_store
 from mesos_compat.base.checkpoint import read_record
 from mesos_compat.base.errors import FlagError, ProvisionError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.scope import Scope
+from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.slave.containerizer.mesos.provisioner.docker import (
     message_pb2 as stored,
@@ -401,6 +403,33 @@ async def test_unusable_flags_of_registries(tmp_path: Path, flags: dict[str, Any
     async with Scope("test") as scope:
         with pytest.raises(FlagError, match="Failed to create Docker puller: "):
             create(config, scope, Metrics())
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("name", "backend"), [("both", "copy"), ("plain", "overlay")])
+async def test_each_image_gets_the_backend_that_can_show_it(
+    tmp_path: Path, name: str, backend: str
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    put(tmp_path, "both", legacy([BASE, tar([Entry("q", b"1"), Entry(".wh.q")])], name="both"))
+    put(tmp_path, "plain", legacy([BASE, tar([Entry("q", b"1")])], name="plain"))
+    config = ProvisionerConfig(
+        str(tmp_path / "work"),
+        image_providers=("docker",),
+        docker_store_dir=str(tmp_path / "store"),
+        docker_registry=str(tmp_path / "registry"),
+    )
+    provisioner = create_provisioner(config, Metrics())
+    container_id = ContainerId("c")
+    try:
+        await provisioner.recover([])
+        made = await provisioner.provision(container_id, docker(name))
+        assert f"/backends/{backend}/" in made.rootfs
+        assert Path(made.rootfs, "q").read_bytes() == b"1"
+    finally:
+        await provisioner.destroy(container_id)
+        await provisioner.close()
 
 
 @pytest.mark.root
