@@ -5,6 +5,9 @@ Those that this agent acts on are typed attributes of ``AgentFlags``; the others
 ``flag_table.py``, load and display alike, and say once that they have no effect. Those of them that
 protect something (authentication, authorization) are refused, so that nobody relies on them.
 
+Where values come from, the strongest first: command line, ``MESOS_*`` variables, the file of
+``--config``, what ``--config_dir`` names.
+
 Deviation: upstream refuses to start without ``--work_dir``; we choose one and say which.
 
 Source: spec ``agent-flags.tsv``, ``state-and-recovery`` 1.
@@ -21,7 +24,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mesos_compat.agent.flag_groups import GROUPS, OWN
 from mesos_compat.agent.flag_table import OTHER_FLAGS, PROTECTING, WITHOUT_EFFECT
+from mesos_compat.agent.packaged import read_packaged
 from mesos_compat.base.errors import FlagError
 from mesos_compat.base.flags import (
     BOOL,
@@ -31,17 +36,23 @@ from mesos_compat.base.flags import (
     INT,
     JSON_OBJECT,
     JSON_STRINGS,
+    NAMES,
+    PAIRS,
+    PAIRS_OR_JSON,
     PATH,
     PATH_OR_VALUE,
+    PATHS,
     SIZE,
     STRING,
     UINT16,
     FlagSet,
     LoadedFlags,
+    Setting,
     flag,
     optional,
 )
 from mesos_compat.base.plugins import Group
+from mesos_compat.base.toml_flags import read_toml
 from mesos_compat.libprocess.address import ListenOptions
 
 #: Groups of plug-ins, by the flag that names some of them.
@@ -59,9 +70,27 @@ _GROUPS: Final[Mapping[str, str]] = {
 #: Seconds that an ``--ip_discovery_command`` may take.
 _DISCOVERY_TIMEOUT_S: Final = 30.0
 
-_ABOUT: Final = (
-    "An agent for Apache Mesos masters. Flags can also be given as environment variables "
-    "(--work_dir as MESOS_WORK_DIR), and file:///path as a value means the content of that file."
+#: Pairs of flags of which one at most can be given: one in a stronger place puts the other out.
+_EITHER_OR: Final = (
+    ("master", "master_detector"),
+    ("ip", "ip_discovery_command"),
+    ("ip6", "ip6_discovery_command"),
+)
+#: Flags that say where other flags are.
+_PLACES: Final = ("config", "config_dir", "help", "version")
+
+_ABOUT: Final = "\n".join(
+    (
+        "An agent for Apache Mesos masters.",
+        "Flags can also be given as environment variables (--work_dir as MESOS_WORK_DIR), in a"
+        " file of TOML (--config), and as the Mesos packages keep them (--config_dir). If one is"
+        " given in several of these, the first in this order counts: command line, environment,"
+        " --config, --config_dir.",
+        "DURATION is a number with its unit, without a blank: ns, us, ms, secs, mins, hrs, days or"
+        " weeks. BYTES is an integer with its unit: B, KB, MB, GB or TB. file:///path as a value"
+        ' means the content of that file. "[mesos-compat]" marks flags that upstream\'s agent does'
+        " not have.",
+    )
 )
 
 
@@ -137,6 +166,13 @@ class AgentFlags:
         PATH, "A log file written by something else, shown by the file browser as this agent's."
     )
 
+    config: str | None = optional(PATH, "A file of TOML with flags (docs/operations.md).")
+    config_dir: str | None = optional(
+        PATH,
+        "A directory with a file per flag, as the Mesos packages' /etc/mesos-slave, with what goes"
+        " with it: /etc/default/mesos, /etc/default/mesos-slave, /etc/mesos/zk.",
+    )
+
     # --- master and addresses ---
     master: str | None = optional(
         PATH_OR_VALUE,
@@ -189,12 +225,12 @@ class AgentFlags:
 
     # --- resources and attributes ---
     resources: str | None = optional(
-        STRING,
+        PAIRS_OR_JSON,
         "Resources as name(role):value;... or as a JSON array. What is missing of cpus, mem, disk "
         "and ports is found out.",
     )
     default_role: str = flag(STRING, "Role of resources that name none.", default="*")
-    attributes: str | None = optional(STRING, "Attributes as name:value;...")
+    attributes: str | None = optional(PAIRS, "Attributes as name:value;...")
 
     # --- directories ---
     work_dir: str = flag(
@@ -214,9 +250,9 @@ class AgentFlags:
     frameworks_home: str = flag(STRING, "Prefix of relative URIs.", default="")
 
     # --- containers ---
-    containerizers: str = flag(STRING, "Containerizers in use.", default="mesos")
+    containerizers: str = flag(NAMES, "Containerizers in use.", default="mesos")
     isolation: str = flag(
-        STRING, "Isolators of the containerizer, comma separated.", default="posix/cpu,posix/mem"
+        NAMES, "Isolators of the containerizer, comma separated.", default="posix/cpu,posix/mem"
     )
     launcher: str = flag(
         STRING,
@@ -224,7 +260,7 @@ class AgentFlags:
         default="posix",
         check=_launcher,
     )
-    image_providers: str | None = optional(STRING, "Kinds of images: APPC, DOCKER or both.")
+    image_providers: str | None = optional(NAMES, "Kinds of images: APPC, DOCKER or both.")
     image_gc_config: Mapping[str, Any] | None = optional(
         JSON_OBJECT, "When to remove unused images, and which never."
     )
@@ -253,7 +289,7 @@ class AgentFlags:
         " /etc/docker/certs.d if not given.",
     )
     docker_insecure_registries: str | None = optional(
-        STRING,
+        NAMES,
         "Registries (host, host:port or network) without a certificate that can be checked, or"
         " without TLS.",
     )
@@ -339,7 +375,7 @@ class AgentFlags:
     )
     cgroups_root: str = flag(STRING, "Cgroup that holds those of containers.", default="mesos")
     agent_subsystems: str | None = optional(
-        STRING,
+        NAMES,
         "Comma-separated controllers of the agent's own cgroups.",
         deprecated=("slave_subsystems",),
     )
@@ -383,16 +419,16 @@ class AgentFlags:
         BYTES, "Size of /dev/shm of containers with a private one."
     )
     host_path_volume_force_creation: str | None = optional(
-        STRING, "Colon separated directories below which missing volume paths are made."
+        PATHS, "Colon separated directories below which missing volume paths are made."
     )
     network_cni_plugins_dir: str | None = optional(
-        STRING, "Colon separated directories with CNI plug-ins."
+        PATHS, "Colon separated directories with CNI plug-ins."
     )
     network_cni_config_dir: str | None = optional(PATH, "Directory of CNI network configurations.")
     secret_resolver: str | None = optional(
         STRING, "Plug-in that resolves references to secrets; without it only values are known."
     )
-    hooks: str | None = optional(STRING, "Hook plug-ins, comma separated, in the order of calls.")
+    hooks: str | None = optional(NAMES, "Hook plug-ins, comma separated, in the order of calls.")
     modules: Mapping[str, Any] | None = optional(
         JSON_OBJECT, "Parameters of plug-ins, as a JSON object of libraries with their modules."
     )
@@ -412,6 +448,10 @@ class AgentFlags:
     values: Mapping[str, Any]
     #: What to log at WARNING once logging runs.
     warnings: tuple[str, ...] = ()
+    #: Variables for the agent's own environment, from files of ``--config_dir``.
+    variables: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    #: Flag → file where it stands, for those given neither as argument nor in the environment.
+    origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
     #: What ``detect`` of the master detector takes: ``--master`` with its ``file://``, if any.
     master_location: str = ""
 
@@ -428,9 +468,10 @@ def parse_agent_flags(argv: Sequence[str], environ: Mapping[str, str]) -> AgentF
     With ``--help`` or ``--version`` nothing else is checked. Raises FlagError.
     """
     defaults = machine_defaults(environ)
-    loaded = FLAGS.load(argv, environ, defaults=defaults)
+    files = _Files(environ)
+    loaded = FLAGS.load(argv, environ, defaults=defaults, layers=files.layers)
     asked = loaded.values["help"] or loaded.values["version"]
-    warnings = list(loaded.warnings)
+    warnings = [*loaded.warnings, *files.warnings]
     if not asked:
         loaded.raise_error()
         _refuse(loaded)
@@ -444,8 +485,37 @@ def parse_agent_flags(argv: Sequence[str], environ: Mapping[str, str]) -> AgentF
         display=loaded.display(),
         values=dict(loaded.values),
         warnings=tuple(warnings),
+        variables=files.variables,
+        origins=loaded.origins,
         master_location=master or "",
     )
+
+
+class _Files:
+    """Reads the files that ``--config`` and ``--config_dir`` name."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.variables: dict[str, str] = {}
+        self.warnings: list[str] = []
+
+    def layers(self, values: Mapping[str, Any]) -> list[list[Setting]]:
+        """Return what stands there, the file first. Raises FlagError."""
+        found: list[list[Setting]] = []
+        if values["config"] is not None:
+            found.append(read_toml(values["config"], FLAGS, GROUPS, _PLACES))
+        if values["config_dir"] is not None:
+            packaged = read_packaged(values["config_dir"], self._environ, FLAGS.names)
+            self.variables = packaged.variables
+            self.warnings += packaged.warnings
+            found.append(packaged.settings)
+        given = {name for pair in _EITHER_OR for name in pair if values[name] is not None}
+        kept = []
+        for layer in found:
+            out = {other for pair in _EITHER_OR if given & set(pair) for other in pair}
+            kept.append([setting for setting in layer if setting.name not in out])
+            given |= {setting.name for setting in layer}
+        return kept
 
 
 def usage(environ: Mapping[str, str]) -> str:
@@ -453,13 +523,17 @@ def usage(environ: Mapping[str, str]) -> str:
     remarks = _plugins()
     for name in (*PROTECTING, *WITHOUT_EFFECT):
         remarks[name] = "Not implemented yet."
+    for name in OWN:
+        remarks[name] = " ".join(filter(None, (remarks.get(name), "[mesos-compat]")))
     described = [
         dataclasses.replace(one, help=f"{one.help} {remarks[one.name]}")
         if one.name in remarks
         else one
         for one in FLAGS.flags.values()
     ]
-    return FlagSet(FLAGS.program, described, FLAGS.about).help(machine_defaults(environ))
+    groups = {group.title: group.names for group in GROUPS.values()}
+    flags = FlagSet(FLAGS.program, described, FLAGS.about)
+    return flags.help(machine_defaults(environ), groups=groups)
 
 
 def listen_options(flags: AgentFlags, environ: Mapping[str, str]) -> ListenOptions:

@@ -15,7 +15,9 @@ A program declares its flags as the fields of a frozen dataclass::
     example = loaded.into(Example)
 
 Values come from ``--name=value``, ``--name``, ``--no-name`` and, when an environment is passed,
-from ``MESOS_NAME``; the command line wins over an equally named variable.
+from ``MESOS_NAME``; the command line wins over an equally named variable. Below both a program may
+have further layers, such as configuration files: there a flag that a layer above has set, by
+whatever name, is passed over.
 
 Source: spec ``state-and-recovery`` 1.1 to 1.6.
 """
@@ -23,6 +25,7 @@ Source: spec ``state-and-recovery`` 1.1 to 1.6.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import ipaddress
 import json
 import re
@@ -58,6 +61,12 @@ class FlagKind(Generic[T]):
     secure: bool = False
     #: A bare absolute path means the content of that file (deprecated upstream).
     bare_path: bool = False
+    #: The value is a list of texts with this between them.
+    separator: str = ""
+    #: The value is name:value;... pairs.
+    pairs: bool = False
+    #: The value is one of JSON.
+    json: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,21 @@ class Flag(Generic[T]):
     deprecated_aliases: tuple[str, ...] = ()
     #: Says what is wrong with the final value, or ``None``.
     check: Callable[[T], str | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One flag in a layer below the environment; ``name`` may begin with ``no-``."""
+
+    name: str
+    value: str | None
+    #: Where it stands, for messages.
+    origin: str
+
+
+#: Returns further layers, the strongest first, when it is told the values that command line and
+#: environment give. Raises FlagError.
+Layers = Callable[[Mapping[str, Any]], Sequence[Sequence[Setting]]]
 
 
 def flag(
@@ -143,11 +167,13 @@ class FlagSet:
         environ: Mapping[str, str] | None = None,
         *,
         defaults: Mapping[str, Any] | None = None,
+        layers: Layers | None = None,
     ) -> LoadedFlags:
         """Load the arguments (without the program's name) and, if passed, the environment.
 
-        ``defaults`` replaces declared defaults that depend on the machine. Never raises: what is
-        wrong is in ``LoadedFlags.error``, because ``--help`` wins over it.
+        ``defaults`` replaces declared defaults that depend on the machine. ``layers`` is not asked
+        if the flags above it do not load, or if these ask for ``help`` or ``version``. Never
+        raises: what is wrong is in ``LoadedFlags.error``, because ``--help`` wins over it.
         """
         loaded = LoadedFlags(self, dict(defaults or {}))
         pairs, ignored = _command_line(argv)
@@ -160,40 +186,53 @@ class FlagSet:
         try:
             for name, value in sorted(pairs, key=lambda pair: pair[0].encode("utf-8", "replace")):
                 self._load_one(loaded, name, value)
+            asked = loaded.values.get("help") or loaded.values.get("version")
+            for layer in layers(loaded.values) if layers is not None and not asked else ():
+                self._load_layer(loaded, layer)
             self._finish(loaded)
         except FlagError as error:
             loaded.error = str(error)
         return loaded
 
-    def help(self, defaults: Mapping[str, Any] | None = None, width: int = 80) -> str:
-        """Return the text of ``--help``."""
+    def nearest(self, name: str) -> str | None:
+        """Return the known flag or alias that somebody who wrote ``name`` may have meant."""
+        plain = name.replace("-", "_").lower()
+        found = difflib.get_close_matches(plain, self._by_name, n=1, cutoff=0.7)
+        return found[0] if found else None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All flags and aliases."""
+        return frozenset(self._by_name)
+
+    def named(self, name: str) -> Flag[Any] | None:
+        """Return the flag with this name or alias."""
+        return self._by_name.get(name)
+
+    def help(
+        self,
+        defaults: Mapping[str, Any] | None = None,
+        width: int = 80,
+        groups: Mapping[str, Sequence[str]] | None = None,
+    ) -> str:
+        """Return the text of ``--help``. ``groups`` are titles with names of flags; flags of none
+        come last.
+        """
         lines = [f"Usage: {self.program} [options]", ""]
         if self.about:
-            lines += [*textwrap.wrap(self.about, width), ""]
-        indent = " " * 6
-        for one in self.flags.values():
-            default = (defaults or {}).get(one.name, one.default)
-            if one.kind.boolean:
-                lines.append(f"  --[no-]{one.name}")
-            else:
-                lines.append(f"  --{one.name}={one.kind.name.upper()}")
-            text = one.help
-            if one.required:
-                text += " (required)"
-            elif default is not None and one.kind.show(default) != "":
-                text += f" (default: {one.kind.show(default)})"
-            names = [*one.aliases, *(f"{name} (deprecated)" for name in one.deprecated_aliases)]
-            if names:
-                text += f" (also: {', '.join(names)})"
-            lines += textwrap.wrap(
-                text,
-                width,
-                initial_indent=indent,
-                subsequent_indent=indent,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
-        return "\n".join(lines) + "\n"
+            for paragraph in self.about.split("\n"):
+                lines += [*textwrap.wrap(paragraph, width), ""]
+        grouped = {name for names in (groups or {}).values() for name in names}
+        for title, names in (groups or {}).items():
+            lines.append(f"{title}:")
+            for name in names:
+                lines += _described(self.flags[name], defaults or {}, width)
+            lines.append("")
+        rest = [one for one in self.flags.values() if one.name not in grouped]
+        lines += ["Others:"] if grouped and rest else []
+        for one in rest:
+            lines += _described(one, defaults or {}, width)
+        return "\n".join(lines).rstrip("\n") + "\n"
 
     def _load_one(self, loaded: LoadedFlags, name: str, value: str | None) -> None:
         negated = name.startswith("no-") and name not in self._by_name
@@ -201,6 +240,8 @@ class FlagSet:
         one = self._by_name.get(bare)
         if one is None:
             via = f" via '{name}'" if negated else ""
+            near = self.nearest(bare)
+            loaded.hint = f"Did you mean --{near}?" if near else ""
             raise FlagError(f"Failed to load unknown flag '{bare}'{via}")
         if one.name in loaded.via:
             raise FlagError(f"Flag '{bare}' is already loaded via name '{loaded.via[one.name]}'")
@@ -212,6 +253,21 @@ class FlagSet:
         loaded.via[one.name] = bare
         if bare in one.deprecated_aliases:
             loaded.warnings.append(f"Loaded deprecated flag '{bare}'")
+
+    def _load_layer(self, loaded: LoadedFlags, layer: Sequence[Setting]) -> None:
+        """Load what stands in a layer and in none above it."""
+        above = dict(loaded.via)
+        for setting in layer:
+            bare = setting.name[3:] if setting.name.startswith("no-") else setting.name
+            one = self._by_name.get(setting.name) or self._by_name.get(bare)
+            if one is not None and one.name in above:
+                continue
+            try:
+                self._load_one(loaded, setting.name, setting.value)
+            except FlagError as error:
+                raise FlagError(f"{setting.origin}: {error}") from error
+            if one is not None:
+                loaded.origins[one.name] = setting.origin
 
     def _finish(self, loaded: LoadedFlags) -> None:
         """Check required flags and values in alphabetical order."""
@@ -236,8 +292,12 @@ class LoadedFlags:
         self.via: dict[str, str] = {}
         #: Flag → text of its value, for those given.
         self.shown: dict[str, str] = {}
+        #: Flag → where it stands, for those given neither as argument nor in the environment.
+        self.origins: dict[str, str] = {}
         self.warnings: list[str] = []
         self.error: str | None = None
+        #: What may help against ``error``; empty if nothing comes to mind.
+        self.hint = ""
 
     @property
     def given(self) -> frozenset[str]:
@@ -245,9 +305,12 @@ class LoadedFlags:
         return frozenset(self.via)
 
     def raise_error(self) -> None:
-        """Raise FlagError if something did not load."""
+        """Raise FlagError if something did not load; its note is the hint, if there is one."""
         if self.error is not None:
-            raise FlagError(self.error)
+            error = FlagError(self.error)
+            if self.hint:
+                error.add_note(self.hint)
+            raise error
 
     def set(self, name: str, value: Any) -> None:
         """Set a value that a program derives after loading."""
@@ -274,6 +337,30 @@ class LoadedFlags:
             if _METADATA in field.metadata
         }
         return declared(**{name: self.values[name] for name in names}, **more)
+
+
+def _described(one: Flag[Any], defaults: Mapping[str, Any], width: int) -> list[str]:
+    """Return the lines of one flag in ``--help``."""
+    indent = " " * 6
+    default = defaults.get(one.name, one.default)
+    name = f"[no-]{one.name}" if one.kind.boolean else f"{one.name}={one.kind.name.upper()}"
+    text = one.help
+    if one.required:
+        text += " (required)"
+    elif default is not None and one.kind.show(default) != "":
+        text += f" (default: {one.kind.show(default)})"
+    names = [*one.aliases, *(f"{name} (deprecated)" for name in one.deprecated_aliases)]
+    if names:
+        text += f" (also: {', '.join(names)})"
+    wrapped = textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [f"  --{name}", *wrapped]
 
 
 def _command_line(argv: Sequence[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
@@ -462,16 +549,28 @@ DURATION: Final[FlagKind[float]] = FlagKind("duration", _seconds, _show_seconds)
 BYTES: Final[FlagKind[int]] = FlagKind("bytes", units.parse_bytes, units.format_bytes)
 PATH: Final[FlagKind[str]] = FlagKind("path", str, path=True)
 PATH_OR_VALUE: Final[FlagKind[str]] = FlagKind("value or file://path", str, secure=True)
-STRING_SET: Final[FlagKind[tuple[str, ...]]] = FlagKind("names", _string_set, ",".join)
+STRING_SET: Final[FlagKind[tuple[str, ...]]] = FlagKind(
+    "names", _string_set, ",".join, separator=","
+)
 UINT_LIST: Final[FlagKind[tuple[int, ...]]] = FlagKind(
-    "numbers", _uint_list, lambda value: ",".join(map(str, value))
+    "numbers", _uint_list, lambda value: ",".join(map(str, value)), separator=","
 )
 IP: Final[FlagKind[str]] = FlagKind("ip", _ip_address)
+#: Names with commas between them, kept as one text.
+NAMES: Final[FlagKind[str]] = FlagKind("names", str, separator=",")
+#: Paths with colons between them, kept as one text.
+PATHS: Final[FlagKind[str]] = FlagKind("paths", str, separator=":")
+#: name:value;... kept as one text.
+PAIRS: Final[FlagKind[str]] = FlagKind("name:value;...", str, pairs=True)
+#: As that, or JSON.
+PAIRS_OR_JSON: Final[FlagKind[str]] = FlagKind("name:value;...", str, pairs=True, json=True)
 JSON_OBJECT: Final[FlagKind[dict[str, Any]]] = FlagKind(
-    "json", _json_object, show_json, bare_path=True
+    "json", _json_object, show_json, bare_path=True, json=True
 )
-JSON_ARRAY: Final[FlagKind[list[Any]]] = FlagKind("json", _json_array, show_json, bare_path=True)
+JSON_ARRAY: Final[FlagKind[list[Any]]] = FlagKind(
+    "json", _json_array, show_json, bare_path=True, json=True
+)
 #: An object whose values are strings, such as environment variables.
 JSON_STRINGS: Final[FlagKind[dict[str, str]]] = FlagKind(
-    "json", _json_strings, show_json, bare_path=True
+    "json", _json_strings, show_json, bare_path=True, json=True
 )

@@ -101,7 +101,9 @@ def main() -> int:
     try:
         flags = parse_agent_flags(sys.argv[1:], os.environ)
     except FlagError as error:
-        print(f"{error}\n\nSee `{os.path.basename(sys.argv[0])} --help`", file=sys.stderr)
+        notes = getattr(error, "__notes__", [])
+        help_at = f"\nSee `{os.path.basename(sys.argv[0])} --help`"
+        print(error, *notes, help_at, sep="\n", file=sys.stderr)
         return 1
     if flags.help:
         print(usage(os.environ), end="")
@@ -109,6 +111,7 @@ def main() -> int:
     if flags.version:
         print(f"mesos {MESOS_VERSION}")
         return 0
+    os.environ.update(flags.variables)
     try:
         logs = glog.start(
             "mesos-agent",
@@ -121,6 +124,8 @@ def main() -> int:
         return 1
     for warning in flags.warnings:
         log.warning("%s", warning)
+    for name, origin in sorted(flags.origins.items()):
+        log.info("Flag --%s is set in %s", name, origin)
     open_files = raise_open_files()
     try:
         ending = asyncio.run(_run(flags, logs, open_files))

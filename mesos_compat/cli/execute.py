@@ -349,7 +349,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(FLAGS.help(), end="")
         return 0
     if loaded.error is not None:
-        print(f"{loaded.error}\n\n{FLAGS.help()}", end="", file=sys.stderr)
+        hint = f"{loaded.hint}\n" if loaded.hint else ""
+        print(f"{loaded.error}\n{hint}\n{FLAGS.help()}", end="", file=sys.stderr)
         return 1
     logs = glog.start("mesos-execute", environ=os.environ)
     for warning in loaded.warnings:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``mesos-compat``: one command with sub-commands, each imported only when it is asked for."""
 
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -56,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             result = importlib.import_module(COMMANDS[name][0]).main(rest)
             return result if isinstance(result, int) else 0
         case [name, *_]:
-            print(f"mesos-compat: unknown command '{name}'\n\n{usage()}", file=sys.stderr)
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            print(f"mesos-compat: unknown command '{name}'{hint}\n\n{usage()}", file=sys.stderr)
             return 2
         case _:
             raise AssertionError(arguments)

@@ -12,15 +12,13 @@ from typing import Any
 import pytest
 
 from mesos_compat.agent import flags as module
+from mesos_compat.agent.flag_groups import GROUPS, OWN
 from mesos_compat.agent.flag_table import PROTECTING, WITHOUT_EFFECT
 from mesos_compat.agent.flags import FLAGS, AgentFlags, listen_options, parse_agent_flags, usage
 from mesos_compat.base.errors import FlagError
 
 #: Names of upstream's flags, one per line.
 NAMES = (Path(__file__).parent.parent / "golden" / "agent" / "flag_names.txt").read_text().split()
-
-#: Names of flags that only we have. They are not displayed unless they are given.
-OURS = ["docker_insecure_registries", "docker_registry_certs", "docker_registry_mirrors"]
 
 #: What GET /flags of a real agent (1.12-dev) showed for flags that were not given.
 UPSTREAM_DEFAULTS = {
@@ -105,7 +103,15 @@ def parse(*argv: str, **environ: str) -> AgentFlags:
 
 
 def test_all_names_of_upstream_are_known() -> None:
-    assert sorted(FLAGS.flags) == sorted([*NAMES, *OURS])
+    """Our own are said to be ours, and not displayed unless they are given."""
+    assert FLAGS.flags.keys() == {*NAMES, *OWN}
+    assert not OWN & {*NAMES, *parse().display}
+
+
+def test_each_flag_has_its_place_in_one_group() -> None:
+    grouped = [name for group in GROUPS.values() for name in group.names]
+    assert sorted(grouped) == sorted(FLAGS.flags)
+    assert not GROUPS.keys() & FLAGS.names  # [section] or flag, never both
 
 
 def test_aliases_are_known() -> None:
@@ -274,7 +280,7 @@ def test_typed_flags_are_read_by_the_agent_or_said_to_have_no_effect() -> None:
     text = "".join(file.read_text() for file in files)
     typed = {field.name for field in dataclasses.fields(AgentFlags)} & FLAGS.flags.keys()
     read = {name for name in typed if re.search(rf'\bflags\.(values\["{name}"|{name}\b)', text)}
-    read.add("master")  # through master_location
+    read |= {"master", "config", "config_dir"}  # read where flags are
     read.discard("fetcher_cache_size")  # only shown in a metric
     assert typed - read == typed & WITHOUT_EFFECT.keys()
 
@@ -296,7 +302,99 @@ def test_help_is_complete() -> None:
     later = "Not implemented yet."
     text = " ".join(text.split())
     assert text.count(later) == len(PROTECTING) + len(WITHOUT_EFFECT)
+    assert text.count("[mesos-compat]") == len(OWN) + 1
+    assert all(f" {group.title}: --" in text for group in GROUPS.values())
+    assert " Others: " not in text
     assert re.search(r"comma separated\. Installed: .*\bnamespaces/pid, .*\bposix/cpu, ", text)
+
+
+def test_the_nearest_flag_is_a_note() -> None:
+    with pytest.raises(FlagError) as caught:
+        parse("--worc-dir=/w")
+    assert str(caught.value) == "Failed to load unknown flag 'worc-dir'"
+    assert caught.value.__notes__ == ["Did you mean --work_dir?"]
+
+
+class TestFiles:
+    """Flags from --config and --config_dir."""
+
+    @pytest.fixture
+    def etc(self, tmp_path: Path) -> Path:
+        (tmp_path / "mesos-slave").mkdir()
+        (tmp_path / "default").mkdir()
+        (tmp_path / "mesos").mkdir()
+        return tmp_path
+
+    def load(self, etc: Path, *argv: str, toml: str = "", **environ: str) -> AgentFlags:
+        (etc / "agent.toml").write_text(toml)
+        places = [f"--config={etc}/agent.toml", f"--config_dir={etc}/mesos-slave"]
+        return parse_agent_flags([*places, *argv], {"PATH": os.environ["PATH"], **environ})
+
+    def test_the_strongest_place_counts(self, etc: Path) -> None:
+        for name in ("port", "gc_delay", "default_role", "hostname", "master"):
+            value = {"port": "1", "gc_delay": "1days"}.get(name, "directory")
+            (etc / "mesos-slave" / name).write_text(f"{value}\n")
+        toml = 'port = 2\ngc_delay = "2days"\ndefault_role = "file"\nmaster = "file:1"'
+        flags = self.load(
+            etc, "--port=4", toml=toml, MESOS_PORT="3", MESOS_GC_DELAY="3days", MESOS_IP="1.1.1.1"
+        )
+        assert (flags.port, flags.gc_delay, flags.default_role) == (4, 3 * 86400, "file")
+        assert (flags.hostname, flags.master) == ("directory", "file:1")
+        assert flags.display["default_role"] == "file"
+        assert flags.origins == {
+            "default_role": f"{etc}/agent.toml",
+            "master": f"{etc}/agent.toml",
+            "hostname": f"{etc}/mesos-slave/hostname",
+        }
+
+    def test_a_flag_under_another_name_counts_too(self, etc: Path) -> None:
+        (etc / "mesos-slave" / "slave_subsystems").write_text("a")
+        toml = 'master = "m:1"\nagent_subsystems = ["b", "c"]'
+        assert self.load(etc, toml=toml).agent_subsystems == "b,c"
+        assert self.load(etc, "--slave_subsystems=d", toml=toml).agent_subsystems == "d"
+
+    def test_one_of_two_flags_puts_the_other_out(self, etc: Path) -> None:
+        (etc / "mesos-slave" / "master").write_text("m:1")
+        (etc / "mesos-slave" / "ip").write_text("1.1.1.1")
+        toml = 'ip_discovery_command = "echo 2.2.2.2"'
+        flags = self.load(etc, "--master_detector=x", toml=toml)
+        assert (flags.master, flags.ip) == (None, None)
+
+    def test_values_from_files_and_checks_are_those_of_the_command_line(self, etc: Path) -> None:
+        (etc / "secret").write_text("rack:1")
+        toml = f'master = "file://{etc}/secret"\nattributes = "file://{etc}/secret"'
+        flags = self.load(etc, toml=toml)
+        assert flags.attributes == "rack:1"
+        assert flags.master_location == f"file://{etc}/secret"
+        with pytest.raises(FlagError, match=r"Must be between 0\.0 and 1\.0"):
+            self.load(etc, toml='master = "m:1"\ngc_disk_headroom = 2')
+        with pytest.raises(FlagError, match="--acls is not implemented yet"):
+            self.load(etc, toml='master = "m:1"\n[acls]\npermissive = false')
+
+    def test_errors_name_the_file(self, etc: Path) -> None:
+        (etc / "mesos-slave" / "prot").write_text("1")
+        with pytest.raises(FlagError) as caught:
+            self.load(etc)
+        assert str(caught.value) == (f"{etc}/mesos-slave/prot: Failed to load unknown flag 'prot'")
+        assert caught.value.__notes__ == ["Did you mean --port?"]
+
+    def test_help_needs_no_files(self) -> None:
+        assert parse_agent_flags(["--help", "--config=/does/not/exist"], {}).help
+        with pytest.raises(FlagError, match="Failed to read --config '/does/not/exist'"):
+            parse("--config=/does/not/exist")
+
+    def test_a_host_of_the_packages(self, etc: Path) -> None:
+        (etc / "mesos" / "zk").write_text("10.0.0.1:5050\n")
+        (etc / "default" / "mesos").write_text("LOGS=/var/log/mesos\nULIMIT='-n 8192'\n")
+        (etc / "default" / "mesos-slave").write_text(
+            f"MASTER=`cat {etc}/mesos/zk`\nexport LIBPROCESS_IP=10.0.0.7 MESOS_PORT=5055\n"
+        )
+        (etc / "mesos-slave" / "?no-switch_user").touch()
+        flags = self.load(etc)
+        assert (flags.master, flags.port, flags.switch_user) == ("10.0.0.1:5050", 5055, False)
+        assert flags.log_dir == "/var/log/mesos"
+        assert flags.variables == {"LIBPROCESS_IP": "10.0.0.7"}
+        assert any("ULIMIT" in warning for warning in flags.warnings)
 
 
 class TestListening:

@@ -19,6 +19,11 @@ def test_nothing_and_nonsense_end_with_2(capsys: pytest.CaptureFixture[str]) -> 
     assert "unknown command 'slave'" in capsys.readouterr().err
 
 
+def test_the_nearest_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["agnet"]) == 2
+    assert "unknown command 'agnet'; did you mean 'agent'?" in capsys.readouterr().err
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("mesos-compat ")
