@@ -38,6 +38,18 @@ class ProvisionerConfig:
     docker_insecure_registries: str = ""
     appc_store_dir: str = "/tmp/mesos/store/appc"
     appc_simple_discovery_uri_prefix: str = "http://"
+    #: Whether the site that an AppC image is named after is asked where the image is.
+    appc_meta_discovery: bool = False
+    #: Whether that may happen without TLS.
+    appc_meta_discovery_insecure: bool = False
+    #: Directory of the keys that sign AppC images; ``None`` and signatures are not looked at.
+    appc_trusted_keys: str | None = None
+    #: Whether keys count that the site of an image names.
+    appc_trust_discovered_keys: bool = False
+    #: Parts of the AppC specification that are honoured though upstream ignores them.
+    appc_extensions: frozenset[str] = frozenset({"dependency_ids", "path_whitelist"})
+    #: Where Hadoop is installed; otherwise ``HADOOP_HOME`` or ``PATH`` tell.
+    hadoop_home: str | None = None
     #: A download that gets no byte for so long fails.
     fetcher_stall_timeout_s: float = 60.0
     #: Where the overlay backend makes short names for layers (``TMPDIR``).

@@ -16,11 +16,12 @@ from mesos_compat.base.errors import ManifestError
 _ARCHITECTURES = {"x86_64": "amd64", "i686": "i386"}
 
 _FILE = "file://"
+_HDFS = "hdfs://"
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where an image is: a local path or an HTTP URL."""
+    """Where an image is: a local path or a URL (``http``, ``https`` or ``hdfs``)."""
 
     path: str | None = None
     url: str | None = None
@@ -28,10 +29,24 @@ class Location:
     def __str__(self) -> str:
         return self.path or self.url or ""
 
+    @property
+    def signature(self) -> Location:
+        """Where the signature of the image is."""
+        return Location(
+            None if self.path is None else f"{self.path}.asc",
+            None if self.url is None else f"{self.url}.asc",
+        )
+
 
 def usable_prefix(prefix: str) -> bool:
     """Whether images can be looked for below ``prefix``."""
-    return prefix.startswith(("http://", "https://", "/", _FILE + "/"))
+    return prefix.startswith(("http://", "https://", _HDFS, "/", _FILE + "/"))
+
+
+def defaulted(labels: Mapping[str, str], machine: str) -> dict[str, str]:
+    """Return ``labels`` with ``version``, ``os`` and ``arch``: if missing, the latest for us."""
+    arch = _ARCHITECTURES.get(machine, machine)
+    return {"version": "latest", "os": "linux", "arch": arch, **labels}
 
 
 def locate(prefix: str, name: str, labels: Mapping[str, str], machine: str) -> Location:
@@ -40,10 +55,8 @@ def locate(prefix: str, name: str, labels: Mapping[str, str], machine: str) -> L
     Deviation: ``os`` and ``arch`` have defaults, those of this host; upstream refuses requests
     without them.
     """
-    version = labels.get("version", "latest")
-    system = labels.get("os", "linux")
-    arch = labels.get("arch", _ARCHITECTURES.get(machine, machine))
-    file = f"{name}-{version}-{system}-{arch}.aci"
+    known = defaulted(labels, machine)
+    file = f"{name}-{known['version']}-{known['os']}-{known['arch']}.aci"
     if not name or "\0" in file or ".." in file.split("/"):
         raise ManifestError(f"Failed to get discovery path for image '{name}': unusable name")
     if prefix.startswith(("http://", "https://")):
@@ -53,4 +66,6 @@ def locate(prefix: str, name: str, labels: Mapping[str, str], machine: str) -> L
             raise ManifestError(
                 f"Failed to get discovery path for image '{name}': unusable name"
             ) from error
+    if prefix.startswith(_HDFS):
+        return Location(url=prefix + file)
     return Location(path=prefix.removeprefix(_FILE) + file)

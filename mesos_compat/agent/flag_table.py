@@ -77,7 +77,6 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     Flag("http_executor_domain_sockets", BOOL, "Offer executors a unix socket.", False),
     Flag("domain_socket_location", STRING, "Path of that socket.", check=_socket),
     # images, Docker
-    Flag("hadoop_home", PATH, "Where Hadoop is installed."),
     Flag(
         "docker_volume_checkpoint_dir",
         PATH,

@@ -273,7 +273,8 @@ class AgentFlags:
     appc_store_dir: str = flag(PATH, "Where AppC images are kept.", default="")
     docker_registry: str = flag(
         STRING,
-        "Where Docker images come from: a registry's URL or a directory of saved images.",
+        "Where Docker images come from: a registry's URL, or a directory of saved images as "
+        "/directory, hdfs://host/directory or archive+https://host/directory.",
         default="https://registry-1.docker.io",
     )
     docker_store_dir: str = flag(PATH, "Where Docker images are kept.", default="")
@@ -295,6 +296,9 @@ class AgentFlags:
     )
     docker_ignore_runtime: bool = flag(
         BOOL, "Ignore environment, entry point and command of Docker images.", default=False
+    )
+    hadoop_home: str | None = optional(
+        PATH, "Where Hadoop is installed, for images in HDFS. HADOOP_HOME or PATH if not given."
     )
     default_container_info: Mapping[str, Any] | None = optional(
         JSON_OBJECT, "ContainerInfo of executors that have none."

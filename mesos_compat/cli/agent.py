@@ -477,6 +477,7 @@ def _image_config(flags: AgentFlags, work_dir: str) -> ProvisionerConfig:
         docker_insecure_registries=flags.docker_insecure_registries or "",
         appc_store_dir=flags.appc_store_dir,
         appc_simple_discovery_uri_prefix=flags.appc_simple_discovery_uri_prefix,
+        hadoop_home=flags.hadoop_home,
         fetcher_stall_timeout_s=flags.fetcher_stall_timeout,
         temporary_dir=os.environ.get("TMPDIR") or "/tmp",
     )

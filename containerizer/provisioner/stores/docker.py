@@ -35,7 +35,11 @@ from containerizer.provisioner.registry.endpoint import parse_registry
 from containerizer.provisioner.registry.hosts import HostRules
 from containerizer.provisioner.registry.puller import RegistryConfig, RegistryPuller
 from containerizer.provisioner.registry.sources import InsecureRegistries
-from containerizer.provisioner.stores.archive_puller import ArchivePuller
+from containerizer.provisioner.stores.archive_puller import (
+    ArchivePuller,
+    OneArchive,
+    archive_source,
+)
 from containerizer.provisioner.stores.layers import LayerDirectory
 from containerizer.provisioner.stores.lock import StoreLock
 from containerizer.provisioner.stores.record import ImageRecord, Images, recorded
@@ -91,13 +95,9 @@ def create_store(
 def _puller(
     config: ProvisionerConfig, layers: LayerDirectory, scope: Scope, archive: str | None
 ) -> Puller:
-    registry = config.docker_registry
-    if archive is not None:
-        return ArchivePuller("", layers, config.limits, archive)
-    if registry.startswith("hdfs://"):
-        raise FlagError(f"'{registry}': HDFS is not supported yet: use a local directory")
-    if registry.startswith("/"):
-        return ArchivePuller(registry, layers, config.limits)
+    archives = archive_source(config) if archive is None else OneArchive(archive)
+    if archives is not None:
+        return ArchivePuller(archives, layers, config.limits)
     try:
         return RegistryPuller(_registry_config(config), layers, config.limits, scope)
     except FlagError as error:

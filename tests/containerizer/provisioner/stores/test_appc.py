@@ -245,9 +245,9 @@ async def test_http(tmp_path: Path) -> None:
 async def test_prefix_is_checked(tmp_path: Path) -> None:
     async with Scope("test") as scope:
         with pytest.raises(FlagError) as error:
-            store_of(tmp_path, scope, "hdfs://x/")
+            store_of(tmp_path, scope, "ftp://x/")
     assert str(error.value) == (
-        "Failed to create image fetcher: Invalid simple discovery uri prefix: hdfs://x/"
+        "Failed to create image fetcher: Invalid simple discovery uri prefix: ftp://x/"
     )
 
 

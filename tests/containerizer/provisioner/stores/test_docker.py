@@ -368,7 +368,7 @@ async def test_record_that_leads_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("registry", "why"),
     [
-        ("hdfs://x/y", "'hdfs://x/y': HDFS is not supported yet"),
+        ("hdfs://x", "Failed to parse HDFS URI 'hdfs://x'"),
         ("foo", "Missing scheme in url string"),
         ("https://", "Host not found in url"),
         ("https://a:1:2", "Found multiple ports in url"),
