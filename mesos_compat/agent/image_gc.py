@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 class ImageWatch:
     """When images are removed."""
 
-    #: Where they are.
-    store: str
+    #: Directories that they are in, of which some need not exist.
+    stores: tuple[str, ...]
     #: Share of the disk that shall stay free.
     headroom: float
     interval_s: float
@@ -33,21 +33,41 @@ class ImageWatch:
 def watch_images(
     scope: Scope, clock: Clock, watch: ImageWatch, containerizer: Containerizer
 ) -> None:
-    """From now on remove unused images whenever too little of the disk is free."""
+    """From now on remove unused images whenever too little of the disk of a store is free.
+
+    A removal may wait for a long pull; meanwhile no other one is begun.
+    """
+    pruning: asyncio.Task[None] | None = None
+
+    async def prune() -> None:
+        try:
+            await containerizer.prune_images(())
+        except ContainerError as error:
+            log.warning("Failed to prune images: %s", error)
 
     async def check() -> None:
+        nonlocal pruning
         while True:
             await clock.sleep(watch.interval_s)
-            try:
-                usage = await asyncio.to_thread(disk_usage, watch.store)
-            except OSError as error:
-                log.error("Failed to get disk usage of '%s': %s", watch.store, error)
+            full = await asyncio.to_thread(_full, watch)
+            if not full:
                 continue
-            if watch.headroom + usage > 1.0:
-                log.info("'%s' is %.1f%% full: pruning images", watch.store, 100.0 * usage)
-                try:
-                    await containerizer.prune_images(())
-                except ContainerError as error:
-                    log.warning("Failed to prune images: %s", error)
+            log.info("%s: pruning images", ", ".join(full))
+            if pruning is None or pruning.done():
+                pruning = scope.spawn(prune(), "prune images")
 
     scope.spawn(check(), "watch the disk of images")
+
+
+def _full(watch: ImageWatch) -> list[str]:
+    """Say which stores leave too little of their disk."""
+    found = []
+    for store in watch.stores:
+        try:
+            usage = disk_usage(store)
+        except OSError as error:
+            log.error("Failed to get disk usage of '%s': %s", store, error)
+            continue
+        if watch.headroom + usage > 1.0:
+            found.append(f"'{store}' is {100.0 * usage:.1f}% full")
+    return found

@@ -257,7 +257,8 @@ class _Agent:
         executors = ExecutorStreams(clock)
         gc.watch(DiskWatch(work_dir, flags.gc_disk_headroom, flags.disk_watch_interval), metrics)
         images = _image_gc(flags)
-        if images is not None and flags.image_providers:
+        mesos = "mesos" in flags.containerizers.split(",")
+        if images is not None and flags.image_providers and mesos:
             watch_images(scope, clock, _image_watch(flags, images), containerizer)
         made = assemble(
             Parts(
@@ -484,12 +485,17 @@ def _image_config(flags: AgentFlags, work_dir: str) -> ProvisionerConfig:
 
 
 def _image_gc(flags: AgentFlags) -> ImageGcConfig | None:
-    return from_json("image_gc_config", flags.image_gc_config, ImageGcConfig)
+    config = from_json("image_gc_config", flags.image_gc_config, ImageGcConfig)
+    if config is not None and config.image_disk_watch_interval.nanoseconds <= 0:
+        raise FlagError("--image_gc_config: 'image_disk_watch_interval' must be positive")
+    return config
 
 
 def _image_watch(flags: AgentFlags, config: ImageGcConfig) -> ImageWatch:
+    directories = {"docker": flags.docker_store_dir, "appc": flags.appc_store_dir}
+    providers = [name.lower() for name in _image_providers(flags)]
     return ImageWatch(
-        flags.docker_store_dir,
+        tuple(directories[name] for name in providers if name in directories),
         config.image_disk_headroom,
         config.image_disk_watch_interval.nanoseconds / 1e9,
     )

@@ -303,6 +303,8 @@ def _start_agent(
         "work_dir": os.path.join(folders.state, name),
         "runtime_dir": os.path.join(folders.runtime, name),
         "cgroups_root": cgroups_root,
+        "docker_store_dir": os.path.join(folders.state, name, "store", "docker"),
+        "appc_store_dir": os.path.join(folders.state, name, "store", "appc"),
         "resources": f"ports:[{first_port}-{first_port + _PORTS_PER_AGENT - 1}]",
     }
     if os.geteuid() != 0:
