@@ -29,6 +29,7 @@ OWN: Final = frozenset(
         "docker_insecure_registries",
         "docker_registry_certs",
         "docker_registry_mirrors",
+        "drain_on_sigterm",
     }
 )
 
@@ -100,7 +101,7 @@ GROUPS: Final[Mapping[str, FlagGroup]] = {
         http_command_executor http_executor_domain_sockets domain_socket_location
         http_heartbeat_interval max_completed_executors_per_framework""",
     ),
-    "recovery": _group("Restart", "recover strict reconfiguration_policy"),
+    "recovery": _group("Restart and end", "recover strict reconfiguration_policy drain_on_sigterm"),
     "gc": _group(
         "Removal of what is old",
         "gc_delay gc_disk_headroom gc_non_executor_container_sandboxes disk_watch_interval",

@@ -356,6 +356,11 @@ class AgentFlags:
         default="reconnect",
         check=_recover,
     )
+    drain_on_sigterm: float | None = optional(
+        DURATION,
+        "On SIGTERM kill all tasks, with a grace period of at most this, and unregister; without it"
+        " containers of checkpointing frameworks go on.",
+    )
     strict: bool = flag(BOOL, "Stop at unreadable checkpoints.", default=True)
     reconfiguration_policy: str = flag(
         STRING,

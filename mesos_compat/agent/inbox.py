@@ -36,7 +36,6 @@ _IGNORED = frozenset(
     {
         "AcknowledgeOperationStatusMessage",
         "ApplyOperationMessage",
-        "DrainSlaveMessage",
         "ReconcileOperationsMessage",
         "RegisterExecutorMessage",
         "ReregisterExecutorMessage",
@@ -144,6 +143,13 @@ def _shutdown(sender: UPID, body: bytes) -> Event:
     return events.ShutdownReceived(str(sender), _parse(messages.ShutdownMessage, body).message)
 
 
+def _drain(sender: UPID, body: bytes) -> Event:
+    message = _parse(messages.DrainSlaveMessage, body)
+    if message.config.max_grace_period.nanoseconds < 0:
+        raise WireError("max_grace_period is negative")
+    return events.DrainAgent(message.config)
+
+
 def _checkpoint_resources(sender: UPID, body: bytes) -> Event:
     message = _parse(messages.CheckpointResourcesMessage, body)
     return events.CheckpointResources(str(sender), tuple(message.resources))
@@ -215,6 +221,7 @@ _READERS: Mapping[str, Reader] = {
     "SlaveReregisteredMessage": _reregistered,
     "PingSlaveMessage": _ping,
     "ShutdownMessage": _shutdown,
+    "DrainSlaveMessage": _drain,
     "CheckpointResourcesMessage": _checkpoint_resources,
     "RunTaskMessage": _run_task,
     "RunTaskGroupMessage": _run_task_group,

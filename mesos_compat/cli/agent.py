@@ -159,7 +159,7 @@ async def _run(flags: AgentFlags, logs: Logging, open_files: tuple[int, int]) ->
         except BaseException:
             bound.socket.close()
             raise
-        _install_signals(agent.loop, ended)
+        _install_signals(agent.loop, ended, flags.drain_on_sigterm)
         await agent.start()
         return await ended
 
@@ -311,7 +311,8 @@ class _Agent:
         self.loop.submit(events.Recovered(found.found, found.agent_ids, found.boot_id))
 
 
-def _install_signals(loop: AgentLoop, ended: asyncio.Future[Ending]) -> None:
+def _install_signals(loop: AgentLoop, ended: asyncio.Future[Ending], drain_s: float | None) -> None:
+    """End, go on or leave by signals; SIGTERM drains first if ``drain_s`` is given, but once."""
     running = asyncio.get_running_loop()
 
     def end(number: signal.Signals) -> None:
@@ -323,6 +324,15 @@ def _install_signals(loop: AgentLoop, ended: asyncio.Future[Ending]) -> None:
 
     for number in _ENDING:
         running.add_signal_handler(number, end, number)
+    if drain_s is not None:
+        grace_s = drain_s
+
+        def drain() -> None:
+            log.warning("Received SIGTERM, draining; the next one ends the agent at once")
+            running.add_signal_handler(signal.SIGTERM, end, signal.SIGTERM)
+            loop.submit(events.LeaveRequested(grace_s))
+
+        running.add_signal_handler(signal.SIGTERM, drain)
     user = _user()
     running.add_signal_handler(
         signal.SIGUSR1, lambda: loop.submit(events.UnregisterRequested(user))

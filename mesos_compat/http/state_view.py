@@ -69,6 +69,9 @@ def agent(
     }
     if config.info.HasField("domain"):
         made["domain"] = to_value(config.info.domain)
+    if state.drain is not None:
+        made["drain_config"] = to_value(state.drain.config)
+        made["estimated_drain_start_time_seconds"] = int(state.drain.started_at)
     made |= _resources(state)
     made["resource_providers"] = []
     made["attributes"] = attributes(config.info.attributes)

@@ -61,6 +61,12 @@ MEMORY_LIMITS_UNSUPPORTED = CPU_LIMITS_UNSUPPORTED.saying(
     "Memory limits can only be set on tasks launched in Mesos containers when the agent has loaded"
     " the 'cgroups/mem' isolator"
 )
+#: Row L4.
+DRAINING = Cause(
+    Verdict.DROPPED,
+    _Reason.REASON_SLAVE_DRAINING,
+    "Task was received while agent was already draining",
+)
 #: Row L5.
 OUTDATED_RESOURCES = Cause(
     Verdict.DROPPED, _Reason.REASON_INVALID_OFFERS, "Task assumes outdated resource state"

@@ -28,6 +28,7 @@ from mesos_compat.http.verbosity import Verbosity
 from mesos_compat.model.evolve import evolve
 from mesos_compat.model.ids import FrameworkId
 from mesos_compat.model.jsonpb import text_of
+from mesos_compat.model.quantity import SECOND_NS
 from mesos_compat.model.redact import redact
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.agent import agent_pb2
@@ -223,7 +224,12 @@ class AgentCalls:
 
     async def _get_agent(self, _: Call) -> Response:
         response = agent_pb2.Response(type=agent_pb2.Response.GET_AGENT)
-        response.get_agent.agent_info.CopyFrom(evolve(self._port.state.info(), v1.AgentInfo))
+        state = self._port.state
+        response.get_agent.agent_info.CopyFrom(evolve(state.info(), v1.AgentInfo))
+        if state.drain is not None:
+            response.get_agent.drain_config.CopyFrom(evolve(state.drain.config, v1.DrainConfig))
+            started_ns = round(state.drain.started_at * SECOND_NS)
+            response.get_agent.estimated_drain_start_time.nanoseconds = started_ns
         return response
 
     async def _get_operations(self, _: Call) -> Response:

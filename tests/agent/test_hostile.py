@@ -84,6 +84,10 @@ def others() -> Iterable[Message]:
     ack = messages.StatusUpdateAcknowledgementMessage(uuid=b"u" * 16)
     ack.slave_id.value, ack.framework_id.value, ack.task_id.value = AGENT, FRAMEWORK, "t1"
     yield from (run(), custom, again, kill, stop, framework, data, checkpoint, ack)
+    drain = messages.DrainSlaveMessage()
+    drain.config.mark_gone = True
+    drain.config.max_grace_period.nanoseconds = 5
+    yield drain
     yield messages.ShutdownMessage(message="go")
 
 

@@ -298,6 +298,10 @@ def _limits_unsupported(state: AgentState, request: Request) -> Refusal | None:
     return None
 
 
+def _draining(state: AgentState, request: Request) -> Refusal | None:
+    return None if state.drain is None else Refusal(reasons.DRAINING)
+
+
 def _default_executor_missing(state: AgentState, request: Request) -> Refusal | None:
     info = request.executor_info
     if info is None or info.type != pb.ExecutorInfo.DEFAULT:
@@ -385,6 +389,7 @@ def _unknown(state: AgentState, resources: Iterable[pb.Resource]) -> bool:
 _REFUSALS: tuple[Callable[[AgentState, Request], Refusal | None], ...] = (
     _resources_invalid,
     _limits_unsupported,
+    _draining,
     _default_executor_missing,
     _resources_outdated,
     _task_resources_unknown,

@@ -55,6 +55,18 @@ class UnregisterRequested:
     user: str
 
 
+@dataclass(frozen=True, slots=True)
+class LeaveRequested:
+    """SIGTERM, if that is to drain: end all tasks, which get ``grace_s`` at most, and leave."""
+
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveTimeout:
+    """The time is over that tasks had before the agent leaves."""
+
+
 # -- master -----------------------------------------------------------------------------------
 
 
@@ -149,6 +161,13 @@ class CheckpointResources:
 
     sender: str
     resources: tuple[pb.Resource, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DrainAgent:
+    """DrainSlaveMessage: kill all tasks and take no more."""
+
+    config: pb.DrainConfig
 
 
 # -- tasks and frameworks ---------------------------------------------------------------------
@@ -394,6 +413,8 @@ Event: TypeAlias = (
     | TaskNotStored
     | TaskStoreDue
     | UnregisterRequested
+    | LeaveRequested
+    | LeaveTimeout
     | MasterDetected
     | DetectionFailed
     | RegistrationDue
@@ -405,6 +426,7 @@ Event: TypeAlias = (
     | PingTimeout
     | LinkExited
     | ShutdownReceived
+    | DrainAgent
     | CheckpointResources
     | RunTask
     | RunTaskGroup

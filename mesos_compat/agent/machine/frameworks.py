@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from mesos_compat.agent import paths
-from mesos_compat.agent.machine import checkpoints, executors, streams
+from mesos_compat.agent.machine import checkpoints, draining, executors, streams
 from mesos_compat.agent.machine.effects import Checkpoint, CollectGarbage, Exit, TellRemoved
 from mesos_compat.agent.machine.events import UpdateFramework
 from mesos_compat.agent.machine.state import (
@@ -111,5 +111,6 @@ def remove_if_idle(turn: Turn, framework: Framework) -> None:
     if framework.stored and framework.info.checkpoint:
         old.append(checkpoints.framework_dir(state, framework))
     turn.do(CollectGarbage(tuple(old)))
+    draining.finish(turn)
     if state.phase is AgentPhase.TERMINATING and not state.frameworks:
         turn.do(Exit())

@@ -10,7 +10,7 @@ Source: spec ``state-and-recovery`` 10.3, 10.4, 10.8 to 10.10.
 from __future__ import annotations
 
 from mesos_compat.agent import paths
-from mesos_compat.agent.machine import checkpoints, frameworks, registration, status
+from mesos_compat.agent.machine import checkpoints, draining, frameworks, registration, status
 from mesos_compat.agent.machine.effects import (
     CancelTimer,
     Checkpoint,
@@ -24,6 +24,7 @@ from mesos_compat.agent.machine.effects import (
 from mesos_compat.agent.machine.events import Recovered, ReregistrationTimeout
 from mesos_compat.agent.machine.state import (
     AgentPhase,
+    Drain,
     Executor,
     ExecutorPhase,
     Framework,
@@ -59,6 +60,8 @@ def recovered(turn: Turn, event: Recovered) -> None:
     agent = event.found.agent
     if agent is not None:
         state.agent_id = agent.agent_id
+        if agent.drain_config is not None:
+            state.drain = Drain(agent.drain_config, turn.now)
         for framework in agent.frameworks:
             _take_up_framework(turn, agent, framework)
     if not state.frameworks:
@@ -108,6 +111,7 @@ def _finish(turn: Turn) -> None:
         turn.do(Exit())
     else:
         registration.begin(turn)
+        draining.replay(turn)
 
 
 def _clean_up(turn: Turn) -> None:

@@ -453,6 +453,14 @@ class UpdateStream:
     path: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """An order to get rid of all tasks."""
+
+    config: pb.DrainConfig
+    started_at: float
+
+
 @dataclass(slots=True)
 class AgentState:
     """Everything the agent knows. One object for the life of the process."""
@@ -496,6 +504,10 @@ class AgentState:
     streams: dict[tuple[FrameworkId, TaskId], UpdateStream] = field(default_factory=dict)
     #: Whether updates are only queued: from the start and from every detection on.
     streams_paused: bool = True
+    #: What the master or a signal wants to be drained; ``None`` if nothing is or all is.
+    drain: Drain | None = None
+    #: Whether the agent is to leave its cluster as soon as no task is left.
+    leaving: bool = False
     #: Counters by their name in ``/metrics/snapshot``; a name that is missing is zero.
     counters: dict[str, int] = field(default_factory=dict)
 

@@ -15,7 +15,14 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mesos_compat.agent.machine import checkpoints, containers, executors, frameworks, streams
+from mesos_compat.agent.machine import (
+    checkpoints,
+    containers,
+    draining,
+    executors,
+    frameworks,
+    streams,
+)
 from mesos_compat.agent.machine.effects import ReadContainerStatus, SendToExecutor
 from mesos_compat.agent.machine.events import (
     ContainerStatusRead,
@@ -137,6 +144,7 @@ def _own(
     )
     if limited and cause.reason in _LIMITATIONS:
         update.status.limitation.resources.extend(limited)
+    draining.rewrite(turn, framework, update)
     _decorate(turn, update)
     turn.count("slave/valid_status_updates")
     return update
@@ -156,6 +164,7 @@ def refuse(
     update = make(
         turn, cause, framework.framework_id, task_id, executor_id, framework.partition_aware
     )
+    draining.rewrite(turn, framework, update)
     _decorate(turn, update)
     streams.enqueue(turn, update)
 
@@ -183,6 +192,7 @@ def executor_update(turn: Turn, event: ExecutorUpdate) -> None:
         )
         return
     turn.count("slave/valid_status_updates")
+    draining.rewrite(turn, framework, update)
     _decorate(turn, update)
     sender = framework.executors.get(event.executor_id)
     if executor is None and sender is not None and _was_completed(sender, update):

@@ -8,6 +8,7 @@ from typing import assert_never
 from mesos_compat.agent.machine import (
     accept,
     authentication,
+    draining,
     events,
     executors,
     frameworks,
@@ -30,6 +31,7 @@ def step(state: AgentState, event: Event, now: float, entropy: bytes) -> list[Ef
     """
     turn = Turn(state, now, entropy)
     _handle(turn, event)
+    draining.leave_if_done(turn)
     return turn.effects
 
 
@@ -75,6 +77,12 @@ def _handle(turn: Turn, event: Event) -> None:
             stopping.shutdown_received(turn, event)
         case events.UnregisterRequested():
             stopping.unregister_requested(turn, event)
+        case events.DrainAgent():
+            draining.drain_agent(turn, event)
+        case events.LeaveRequested():
+            draining.leave_requested(turn, event)
+        case events.LeaveTimeout():
+            draining.leave_timeout(turn, event)
         case events.RunTask():
             accept.run_task(turn, event)
         case events.RunTaskGroup():

@@ -123,8 +123,13 @@ def shutdown_received(turn: Turn, event: ShutdownReceived) -> None:
 
 def unregister_requested(turn: Turn, event: UnregisterRequested) -> None:
     """An operator wants the agent to leave the cluster."""
-    state = turn.state
     turn.info(f"Received SIGUSR1 signal from user {event.user}; unregistering and shutting down")
+    leave(turn)
+
+
+def leave(turn: Turn) -> None:
+    """Tell the master that the agent goes, and go."""
+    state = turn.state
     if state.agent_id is not None and state.master and state.phase is not AgentPhase.TERMINATING:
         made = messages.UnregisterSlaveMessage()
         made.slave_id.value = state.agent_id

@@ -172,6 +172,12 @@ def reconcile() -> Event:
     return events.AgentReregistered(MASTER, AGENT, None, (asked,))
 
 
+def drain(mark_gone: bool) -> Event:
+    config = pb.DrainConfig(mark_gone=mark_gone)
+    config.max_grace_period.nanoseconds = 1
+    return events.DrainAgent(config)
+
+
 names = st.sampled_from(TASKS)
 executors = st.sampled_from(EXECUTORS)
 moves = st.one_of(
@@ -202,6 +208,9 @@ moves = st.one_of(
             feed(events.RegistrationDue(MASTER)),
             feed(reconcile()),
             feed(events.UnregisterRequested("root")),
+            feed(drain(mark_gone=False)),
+            feed(drain(mark_gone=True)),
+            feed(events.LeaveRequested(1.0)),
         )
     ),
 )

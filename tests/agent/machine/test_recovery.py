@@ -80,6 +80,8 @@ def restarted(old: Writer, **changes: Any) -> Writer:
     """Start an agent on what is there."""
     work_dir = old.state.config.work_dir
     driver = Writer(work_dir, **changes)
+    # No random number comes twice.
+    driver.steps = old.steps
     found = load(work_dir, None, strict=True)
     sandboxes = paths.agents(work_dir)
     names = tuple(os.listdir(sandboxes)) if os.path.isdir(sandboxes) else ()
