@@ -437,6 +437,24 @@ async def test_foreign_layer(world: World) -> None:
     assert world.content(pulled.layer_ids[0], "f") == b"1"
 
 
+async def test_an_image_that_did_not_change_is_not_downloaded(world: World) -> None:
+    world.registry.put_image("a:latest", [BASE, TOP])
+    first = await world.pull("a")
+    world.registry.requests.clear()
+    assert await world.pull("a") == first
+    assert [path for path in world.registry.paths() if "/blobs/" in path] == []
+    assert len([path for path in world.registry.paths() if "/manifests/" in path]) == 1
+    changed = tar([Entry("new", b"2")])
+    world.registry.put_image("a:latest", [BASE, changed])
+    second = await world.pull("a")
+    assert second.layer_ids[0] == first.layer_ids[0]
+    assert second.layer_ids[1] != first.layer_ids[1]
+    fetched = [path for path in world.registry.paths() if "/blobs/" in path]
+    assert len(fetched) == 2  # the configuration and the layer that is new
+    assert not any(first.layer_ids[0] in path for path in fetched)
+    assert all(world.layers.has(layer_id, "rootfs") for layer_id in first.layer_ids)
+
+
 async def test_concurrent_pulls_share_a_layer(world: World) -> None:
     go = asyncio.Event()
     world.registry.put_image("a:latest", [BASE, TOP])
