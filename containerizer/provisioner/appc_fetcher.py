@@ -89,12 +89,12 @@ class AppcFetcher:
         except FetchError as error:
             if not self._config.appc_meta_discovery:
                 raise ProvisionError(str(error)) from error
-            failure = error
+            failure = str(error).strip()
         try:
             candidates = await self._discover(name, labels)
         except (FetchError, ManifestError) as error:
             raise ProvisionError(f"{failure}; meta discovery: {error}") from error
-        failures = [str(failure)]
+        failures = [failure]
         for number, candidate in enumerate(candidates):
             try:
                 return await self._get(name, candidate, staging, f"found-{number}")

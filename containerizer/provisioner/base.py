@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from containerizer.provisioner.appc_details import AppcApp
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.appc import spec_pb2 as appc
@@ -24,6 +25,8 @@ class ImageInfo:
     layers: tuple[str, ...]
     docker_manifest: docker.ImageManifest | None = None
     appc_manifest: appc.ImageManifest | None = None
+    #: Of an AppC image: what its manifest says beyond ``appc_manifest``.
+    appc_app: AppcApp | None = None
     #: Path of the image configuration file that garbage collection must keep, if there is one.
     config: str | None = None
 

@@ -14,6 +14,9 @@ from containerizer.secrets import SecretResolver, ValueSecretResolver
 #: Where Docker and others look for certificates of registries.
 DEFAULT_CERTS = "/etc/docker/certs.d"
 
+#: Parts of the AppC specification that upstream's agent ignores.
+DEFAULT_EXTENSIONS = frozenset({"dependency_ids", "path_whitelist"})
+
 
 @dataclass(frozen=True, slots=True)
 class ProvisionerConfig:
@@ -47,7 +50,7 @@ class ProvisionerConfig:
     #: Whether keys count that the site of an image names.
     appc_trust_discovered_keys: bool = False
     #: Parts of the AppC specification that are honoured though upstream ignores them.
-    appc_extensions: frozenset[str] = frozenset({"dependency_ids", "path_whitelist"})
+    appc_extensions: frozenset[str] = DEFAULT_EXTENSIONS
     #: Where Hadoop is installed; otherwise ``HADOOP_HOME`` or ``PATH`` tell.
     hadoop_home: str | None = None
     #: A download that gets no byte for so long fails.

@@ -172,6 +172,19 @@ class AppcLayout:
         """One image."""
         return os.path.join(self.images, image_id)
 
+    def origin(self, image_id: str) -> str:
+        """What was known of an image when it was fetched; upstream's agent has no such file."""
+        return os.path.join(self.images, image_id, "origin.json")
+
+    @property
+    def rendered(self) -> str:
+        """Trees made of several images."""
+        return os.path.join(self.root, "rendered")
+
+    def rendering(self, key: str) -> str:
+        """One of them, with a ``rootfs``."""
+        return os.path.join(self.rendered, key)
+
     def manifest(self, image_id: str) -> str:
         """The manifest of an image."""
         return os.path.join(self.images, image_id, "manifest")

@@ -40,6 +40,7 @@ from containerizer.provisioner.unpack import (
     convert_whiteouts,
     unpack_tar,
 )
+from containerizer.provisioner.whitelist import keep_only
 from containerizer.provisioner.workers import Work, answer_of, confine, run_all
 from mesos_compat.base.errors import BackendError, UnpackError
 
@@ -144,8 +145,8 @@ def unpack_layer(request: dict[str, Any]) -> dict[str, Any]:
 def unpack_aci(request: dict[str, Any]) -> dict[str, Any]:
     """Unpack an AppC image, ``path``, into the new directory ``target``.
 
-    Answer: ``id`` of the image and ``warnings``. Names other than ``manifest`` and ``rootfs``
-    are left out.
+    Answer: ``id`` of the image, ``sizes`` of the file and of the tar in it, and ``warnings``. Names
+    other than ``manifest`` and ``rootfs`` are left out.
     """
     limits = UnpackLimits(**request["limits"])
     path = str(request["path"])
@@ -154,13 +155,19 @@ def unpack_aci(request: dict[str, Any]) -> dict[str, Any]:
     except OSError as error:
         raise UnpackError(f"Failed to open '{path}': {error.strerror}") from error
 
+    stored = os.fstat(source).st_size
+
     def unpack() -> dict[str, Any]:
         content = BlobContent(FileRegion(source), most=limits.size_bytes, content_hash="sha512")
         try:
             found = _unpack_tree(content, str(request["target"]), limits, _appc_place)
         except UnpackError as error:
             raise UnpackError(f"Failed to extract the image '{path}': {error}") from error
-        return {"id": f"sha512-{content.content_digest()}", "warnings": found["warnings"]}
+        return {
+            "id": f"sha512-{content.content_digest()}",
+            "sizes": [stored, content.position],
+            "warnings": found["warnings"],
+        }
 
     [answer] = run_all([Work(f"the image '{path}'", unpack)])
     return answer
@@ -177,12 +184,23 @@ def copy_tree(request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def render_tree(request: dict[str, Any]) -> dict[str, Any]:
+    """Copy ``layers`` on each other into ``rootfs``; of that only ``paths`` stay."""
+    done = copy_tree(request)
+    try:
+        keep_only(str(request["rootfs"]), [str(path) for path in request["paths"]])
+    except OSError as error:
+        raise UnpackError(f"Failed to apply the path whitelist: {error}") from error
+    return done
+
+
 _OPERATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "list_archive": list_archive,
     "pull_archive": pull_archive,
     "unpack_aci": unpack_aci,
     "unpack_layer": unpack_layer,
     "copy_tree": copy_tree,
+    "render_tree": render_tree,
 }
 
 

@@ -24,6 +24,11 @@ def _group(title: str, names: str) -> FlagGroup:
 #: Flags that upstream's agent does not have.
 OWN: Final = frozenset(
     {
+        "appc_extensions",
+        "appc_meta_discovery",
+        "appc_meta_discovery_insecure",
+        "appc_trust_discovered_keys",
+        "appc_trusted_keys",
         "config",
         "config_dir",
         "docker_insecure_registries",
@@ -76,7 +81,8 @@ GROUPS: Final[Mapping[str, FlagGroup]] = {
         """image_providers image_provisioner_backend image_gc_config docker_registry
         docker_store_dir docker_config docker_registry_mirrors docker_registry_certs
         docker_insecure_registries docker_ignore_runtime appc_store_dir
-        appc_simple_discovery_uri_prefix""",
+        appc_simple_discovery_uri_prefix appc_meta_discovery appc_meta_discovery_insecure
+        appc_trusted_keys appc_trust_discovered_keys appc_extensions""",
     ),
     "fetcher": _group(
         "Files of tasks",

@@ -44,6 +44,7 @@ from mesos_compat.base.flags import (
     PATHS,
     SIZE,
     STRING,
+    STRING_SET,
     UINT16,
     FlagSet,
     LoadedFlags,
@@ -268,7 +269,31 @@ class AgentFlags:
         STRING, "How root file systems are made: overlay, copy, bind or aufs. Chosen if not given."
     )
     appc_simple_discovery_uri_prefix: str = flag(
-        STRING, "Prefix of the URIs where AppC images are looked for.", default="http://"
+        PATH,
+        "Prefix of the URIs where AppC images are looked for: /directory/, file://, http://, "
+        "https:// or hdfs://.",
+        default="http://",
+    )
+    appc_meta_discovery: bool | None = optional(
+        BOOL,
+        "Ask the site that an AppC image is named after where it is, if it is not below the "
+        "prefix.",
+    )
+    appc_meta_discovery_insecure: bool | None = optional(
+        BOOL, "Ask sites that have no TLS, too, and take images from there."
+    )
+    appc_trusted_keys: str | None = optional(
+        PATH,
+        "Directory with the OpenPGP keys one of which has to have signed an AppC image. "
+        "Signatures are not looked at if not given.",
+    )
+    appc_trust_discovered_keys: bool | None = optional(
+        BOOL, "Trust the keys that the site of an AppC image names, too."
+    )
+    appc_extensions: tuple[str, ...] | None = optional(
+        STRING_SET,
+        "Parts of the AppC specification to honour that upstream's agent ignores, comma "
+        "separated: dependency_ids, path_whitelist. Both if not given.",
     )
     appc_store_dir: str = flag(PATH, "Where AppC images are kept.", default="")
     docker_registry: str = flag(

@@ -28,7 +28,7 @@ from containerizer.launcher.linux import LinuxLauncher
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
 from containerizer.launcher.systemd import SystemdConfig
 from containerizer.local.engine import create_launcher, open_engine
-from containerizer.provisioner.config import DEFAULT_CERTS, ProvisionerConfig
+from containerizer.provisioner.config import DEFAULT_CERTS, DEFAULT_EXTENSIONS, ProvisionerConfig
 from containerizer.provisioner.progress import PullTable
 from containerizer.sandbox import SandboxCollector
 from containerizer.secrets import SecretResolver, create_secret_resolver
@@ -488,10 +488,20 @@ def _image_config(flags: AgentFlags, work_dir: str) -> ProvisionerConfig:
         docker_insecure_registries=flags.docker_insecure_registries or "",
         appc_store_dir=flags.appc_store_dir,
         appc_simple_discovery_uri_prefix=flags.appc_simple_discovery_uri_prefix,
+        appc_meta_discovery=bool(flags.appc_meta_discovery),
+        appc_meta_discovery_insecure=bool(flags.appc_meta_discovery_insecure),
+        appc_trusted_keys=flags.appc_trusted_keys,
+        appc_trust_discovered_keys=bool(flags.appc_trust_discovered_keys),
+        appc_extensions=_appc_extensions(flags),
         hadoop_home=flags.hadoop_home,
         fetcher_stall_timeout_s=flags.fetcher_stall_timeout,
         temporary_dir=os.environ.get("TMPDIR") or "/tmp",
     )
+
+
+def _appc_extensions(flags: AgentFlags) -> frozenset[str]:
+    given = flags.appc_extensions
+    return DEFAULT_EXTENSIONS if given is None else frozenset(given)
 
 
 def _image_gc(flags: AgentFlags) -> ImageGcConfig | None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from aiohttp.test_utils import TestServer
 from containerizer.provisioner.base import Store
 from containerizer.provisioner.config import ProvisionerConfig
 from containerizer.provisioner.stores.appc import create
-from mesos_compat.base.errors import FlagError, ProvisionError
+from mesos_compat.base.errors import FlagError, ManifestError, ProvisionError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.scope import Scope
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from tests.containerizer.provisioner.images import LABELS, Entry, aci, appc_document, write
 from tests.suites.image_stores import StoreSuite, until
+from tests.suites.openpgp import Signer, needs_gpg
 
 ALL = {label["name"]: label["value"] for label in LABELS}
 OS_ARCH = {"os": "linux", "arch": "amd64"}
@@ -41,11 +43,12 @@ def appc(
     )
 
 
-def store_of(tmp_path: Path, scope: Scope, prefix: str | None = None) -> Store:
+def store_of(tmp_path: Path, scope: Scope, prefix: str | None = None, **flags: Any) -> Store:
     config = ProvisionerConfig(
         work_dir=str(tmp_path),
         appc_store_dir=str(tmp_path / "store"),
         appc_simple_discovery_uri_prefix=prefix or f"{tmp_path}/aci/",
+        **flags,
     )
     return create(config, scope, Metrics())
 
@@ -56,9 +59,9 @@ def put(tmp_path: Path, name: str, manifest: Any, contents: dict[str, bytes], **
     return image_id
 
 
-async def get(tmp_path: Path, image: pb.Image) -> Any:
+async def get(tmp_path: Path, image: pb.Image, **flags: Any) -> Any:
     async with Scope("test", on_error=lambda name, error: None) as scope:
-        store = store_of(tmp_path, scope)
+        store = store_of(tmp_path, scope, **flags)
         await store.recover()
         try:
             return await store.get(image, "copy")
@@ -98,7 +101,7 @@ async def test_layout(tmp_path: Path, compress: bool) -> None:
     info = await get(tmp_path, appc("img"))
     root = tmp_path / "store" / "images" / image_id
     assert info.layers == (str(root / "rootfs"),)
-    assert sorted(os.listdir(root)) == ["manifest", "rootfs"]
+    assert sorted(os.listdir(root)) == ["manifest", "origin.json", "rootfs"]
     assert info.appc_manifest.app.exec == ["/a"]
 
 
@@ -211,6 +214,125 @@ async def test_dependencies_that_explode(tmp_path: Path) -> None:
         put(tmp_path, f"i{number}", appc_document(f"i{number}", dependencies=dependencies), {})
     with pytest.raises(ProvisionError, match="consists of too many images"):
         await get(tmp_path, appc("i11"))
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize(
+    ("dependency", "why"),
+    [
+        ({"imageID": "sha512-" + "0" * 128}, "was asked for as sha512-000"),
+        ({"size": 77}, "was asked for with 77 bytes but has"),
+        ({"labels": [{"name": "version", "value": "2"}]}, "asked for was 'b' with"),
+    ],
+)
+async def test_dependencies_that_are_not_what_was_asked_for(
+    tmp_path: Path, dependency: dict[str, Any], why: str, cached: bool
+) -> None:
+    put(tmp_path, "b", appc_document("b"), {"f": b"b"})
+    data = (tmp_path / "aci" / "b-latest-linux-amd64.aci").read_bytes()
+    write(str(tmp_path / "aci" / "b-2-linux-amd64.aci"), data)
+    needed = {"imageName": "b", "labels": LABELS, **dependency}
+    put(tmp_path, "a", appc_document("a", dependencies=[needed]), {"f": b"a"})
+    if cached:
+        await get(tmp_path, appc("b"))
+    with pytest.raises(ManifestError, match=why):
+        await get(tmp_path, appc("a"))
+    lenient = get(tmp_path, appc("a"), appc_extensions=frozenset())
+    if "labels" in dependency:
+        with pytest.raises(ManifestError, match=why):
+            await lenient
+    else:
+        assert len((await lenient).layers) == 2
+
+
+async def test_dependencies_that_are_what_was_asked_for(tmp_path: Path) -> None:
+    image_id = put(tmp_path, "b", appc_document("b"), {"f": b"b"})
+    size = os.path.getsize(tmp_path / "aci" / "b-latest-linux-amd64.aci")
+    needed = [
+        {"imageName": "b", "labels": LABELS[:1], "imageID": image_id, "size": size},
+        {"imageName": "b", "labels": LABELS, "size": size},
+    ]
+    put(tmp_path, "a", appc_document("a", dependencies=needed), {"f": b"a"})
+    assert len((await get(tmp_path, appc("a"))).layers) == 3
+    os.unlink(tmp_path / "aci" / "b-latest-linux-amd64.aci")
+    assert len((await get(tmp_path, appc("a"))).layers) == 3
+
+
+async def test_path_whitelist(tmp_path: Path) -> None:
+    document = appc_document("b", pathWhitelist=["/f", "/b"])
+    put(tmp_path, "b", document, {"f": b"b", "b": b"b", "gone": b"b"})
+    more = {"dependencies": needs("b"), "pathWhitelist": ["/f", "/kept"]}
+    put(tmp_path, "a", appc_document("a", **more), {"kept": b"a", "dropped": b"a"})
+    put(tmp_path, "c", appc_document("c", dependencies=needs("b")), {"f": b"c"})
+
+    async def trees(name: str, **flags: Any) -> list[list[str]]:
+        found = await get(tmp_path, appc(name), **flags)
+        return [sorted(os.listdir(layer)) for layer in found.layers]
+
+    assert await trees("b") == [["b", "f"]]
+    assert await trees("a") == [["f", "kept"]]
+    assert await trees("c") == [["b", "f"], ["f"]]
+    assert await trees("a") == [["f", "kept"]]
+    ignored = await trees("a", appc_extensions=frozenset({"dependency_ids"}))
+    assert ignored == [["b", "f", "gone"], ["dropped", "kept"]]
+    assert len(os.listdir(tmp_path / "store" / "rendered")) == 2
+    async with Scope("test") as scope:
+        store = store_of(tmp_path, scope)
+        await store.recover()
+        used = await store.get(appc("a"), "copy")
+        await store.prune([], used.layers)
+        await until(lambda: not len(scope))
+        assert len(os.listdir(tmp_path / "store" / "rendered")) == 1
+        assert sorted(os.listdir(used.layers[0])) == ["f", "kept"]
+        store.close()
+
+
+async def test_unusable_path_whitelist(tmp_path: Path) -> None:
+    put(tmp_path, "b", appc_document("b", pathWhitelist=["/a/../../x"]), {"f": b"b"})
+    with pytest.raises(ManifestError, match="pathWhitelist"):
+        await get(tmp_path, appc("b"))
+
+
+@needs_gpg
+async def test_signatures(tmp_path: Path) -> None:
+    put(tmp_path, "img", appc_document("img"), {"f": b"1"})
+    path = tmp_path / "aci" / "img-latest-linux-amd64.aci"
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    trusted = {"appc_trusted_keys": str(keys)}
+    assert (await get(tmp_path, appc("img"))).layers
+    with pytest.raises(ProvisionError, match="is not trusted"):
+        await get(tmp_path, appc("img"), **trusted)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        alice = Signer(Path(folder, "a"), "alice")
+        (keys / "alice.gpg").write_bytes(alice.key(armour=False))
+        Path(f"{path}.asc").write_bytes(alice.sign(path))
+        alice.close()
+    first = await get(tmp_path, appc("img"), **trusted)
+    os.unlink(path)
+    assert await get(tmp_path, appc("img"), **trusted) == first
+
+
+async def test_details(tmp_path: Path) -> None:
+    app = {"exec": ["/a"], "user": "u", "mountPoints": [{"name": "d", "path": "/data"}]}
+    put(tmp_path, "img", appc_document("img", app=app), {"f": b"1"})
+    found = (await get(tmp_path, appc("img"))).appc_app
+    assert (found.user, found.mount_points[0].path) == ("u", "/data")
+    put(tmp_path, "img", appc_document("img", app={**app, "mountPoints": [{"path": "x"}]}), {})
+    assert (await get(tmp_path, appc("img", cached=False))).appc_app is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        ({"appc_trusted_keys": "/does/not/exist"}, "does not exist"),
+        ({"appc_extensions": frozenset({"magic"})}, "Unknown AppC extension 'magic'"),
+    ],
+)
+async def test_unusable_flags(tmp_path: Path, flags: dict[str, Any], why: str) -> None:
+    async with Scope("test") as scope:
+        with pytest.raises(FlagError, match=why):
+            store_of(tmp_path, scope, **flags)
 
 
 async def test_operators_may_put_images_there(tmp_path: Path) -> None:
