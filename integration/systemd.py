@@ -67,33 +67,33 @@ class BootedSystemd(Program):
 
     def __init__(self, folder: str) -> None:
         super().__init__("systemd", os.path.join(folder, "systemd.log"))
-        self._folder = folder
+        self.folder = folder
         self._name = f"mesos-compat-test-{uuid.uuid4().hex[:8]}"
         self._cgroups = [os.path.join("/sys/fs/cgroup", h, self._name) for h in _HIERARCHIES]
 
-    def boot(self, **services: Sequence[str]) -> None:
-        """Boot with these services, each a command line; none is started."""
-        units = os.path.join(self._folder, "units")
+    def boot(self, **services: Sequence[str] | str) -> None:
+        """Boot with these services, each a command line or a whole unit; none is started."""
+        units = os.path.join(self.folder, "units")
         os.makedirs(units)
         _write(os.path.join(units, _TARGET), "[Unit]\nDescription=Test\nDefaultDependencies=no\n")
-        for name, arguments in services.items():
-            log = os.path.join(self._folder, f"{name}.log")
+        for name, service in services.items():
+            log = os.path.join(self.folder, f"{name}.log")
+            unit = service if isinstance(service, str) else _unit(service)
             _write(
                 os.path.join(units, f"{name}.service"),
-                "[Unit]\nDefaultDependencies=no\n[Service]\n"
-                f"WorkingDirectory={self._folder}\nStandardOutput=append:{log}\n"
-                "StandardError=inherit\nTimeoutStopSec=20\n"
-                f"ExecStart={' '.join(_quoted(each) for each in arguments)}\n",
+                f"{unit}\n[Unit]\nDefaultDependencies=no\n[Service]\n"
+                f"WorkingDirectory={self.folder}\nStandardOutput=append:{log}\n"
+                "StandardError=inherit\n",
             )
-        _write(os.path.join(self._folder, "cgroups"), _CONTROLLERS)
+        _write(os.path.join(self.folder, "cgroups"), _CONTROLLERS)
         for cgroup in self._cgroups:
             os.mkdir(cgroup)
-        boot = ("/bin/sh", "-c", _BOOT, "-", self._folder, self._name)
+        boot = ("/bin/sh", "-c", _BOOT, "-", self.folder, self._name)
         systemd = (SYSTEMD, f"--unit={_TARGET}", "--log-target=console")
         self.launch(
             ("unshare", "--mount", "--pid", "--fork", "--kill-child", *boot, *systemd),
             {"PATH": os.environ["PATH"]},
-            self._folder,
+            self.folder,
         )
         eventually(lambda: self._init and self.control("is-active", _TARGET), 20, "systemd to boot")
 
@@ -134,7 +134,7 @@ class BootedSystemd(Program):
         for cgroup in filter(os.path.isdir, self._cgroups):
             for path in [*cgroup1.descendants(cgroup), cgroup]:
                 _remove(path, deadline)
-        shutil.rmtree(os.path.join(self._folder, "units"), ignore_errors=True)
+        shutil.rmtree(os.path.join(self.folder, "units"), ignore_errors=True)
 
 
 def _remove(cgroup: str, deadline: float) -> None:
@@ -152,6 +152,11 @@ def _remove(cgroup: str, deadline: float) -> None:
 def _write(path: str, text: str) -> None:
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
+
+
+def _unit(arguments: Sequence[str]) -> str:
+    command = " ".join(_quoted(each) for each in arguments)
+    return f"[Service]\nTimeoutStopSec=20\nExecStart={command}\n"
 
 
 def _quoted(argument: str) -> str:

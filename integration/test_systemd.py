@@ -3,6 +3,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +14,15 @@ from integration.api import Api, container_id
 from integration.processes import eventually
 from integration.scene import Scene
 from integration.systemd import BootedSystemd
+from integration.test_recovery import executing, only_task
+from mesos_compat.cli.systemd_unit import unit
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(systemd.unusable() is not None, reason=str(systemd.unusable())),
 ]
+
+CAP_SYS_RESOURCE = 24
 
 SLICE = "mesos_executors.slice"
 
@@ -143,3 +148,76 @@ def test_without_support_they_end_with_it(scene: Scene, host: BootedSystemd) -> 
     host.control("start", "agent.service")  # the next one clears away
     running(api)
     host.control("stop", "agent.service")
+
+
+@pytest.mark.integration
+def test_our_unit(scene: Scene, host: BootedSystemd) -> None:
+    """Start, restart, a loop that stands still, stop: the task of a real master goes on."""
+    master = scene.master()
+    agent = scene.prepare_agent(master.address)
+    os.makedirs(agent.folder, exist_ok=True)
+    given = dict(each[2:].partition("=")[::2] for each in agent.arguments() if each[:2] == "--")
+    lines = [f"{name} = {json.dumps(value)}" for name, value in given.items() if name != "port"]
+    config = Path(agent.folder, "agent.toml")
+    config.write_text("\n".join([f"port = {agent.port}", *lines]))
+    text = unit([*agent.arguments()[:3], f"--config={config}"])
+    text = text.replace("WatchdogSec=60", "WatchdogSec=3").replace("RestartSec=5", "RestartSec=1")
+    host.boot(agent=text)
+
+    def shown(*names: str) -> list[str]:
+        return [host.control("show", "--value", f"--property={n}", "agent.service") for n in names]
+
+    def registered() -> bool:
+        pid, status = shown("MainPID", "StatusText")
+        return pid != "0" and f"registered with master@{master.address}" in status
+
+    host.control("start", "agent.service")
+    assert shown("ActiveState") == ["active"], Path(host.folder, "agent.log").read_text()
+    eventually(registered, 30, "the agent to register")
+    [first] = shown("MainPID")
+    # Without that capability systemd cannot do it, and goes on.
+    protected = "-500\n" if CAP_SYS_RESOURCE in effective() else "0\n"
+    with executing(scene, agent, "on", "--checkpoint", "--command=exec sleep 1000") as running:
+        running.until("TASK_RUNNING")
+        task = started(host, agent.cgroups_root, 2)
+        assert {Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in task} == {"0\n"}
+
+        def goes_on() -> None:
+            assert host.processes(agent.cgroups_root) == task
+            assert running.states == ["TASK_STARTING", "TASK_RUNNING"]
+            assert only_task(agent)["state"] == "TASK_RUNNING"
+
+        host.control("restart", "agent.service")
+        assert shown("ActiveState") == ["active"]
+        eventually(registered, 30, "the agent to register again")
+        goes_on()
+        [second] = shown("MainPID")
+
+        [main] = (each for each in host.processes("system.slice/agent.service") if is_agent(each))
+        assert Path(f"/proc/{main}/oom_score_adj").read_text() == protected
+        os.kill(main, signal.SIGSTOP)
+        eventually(lambda: shown("NRestarts") == ["1"], 30, "systemd to replace the agent")
+        eventually(registered, 30, "the new one to register")
+        goes_on()
+        assert len({first, second, *shown("MainPID")}) == 3
+
+        host.control("stop", "agent.service")
+        assert shown("ActiveState", "Result") == ["inactive", "success"]
+        assert host.processes(agent.cgroups_root) == task
+        host.control("start", "agent.service")
+        eventually(registered, 30, "the last one to register")
+        goes_on()
+    started(host, agent.cgroups_root, 0)
+    eventually(lambda: not agent.state()["frameworks"], 30, "the executor to be forgotten")
+    host.control("stop", "agent.service")
+
+
+def effective() -> set[int]:
+    """The numbers of the capabilities that we have."""
+    text = Path("/proc/self/status").read_text()
+    bits = int(text.partition("CapEff:")[2].split()[0], 16)
+    return {number for number in range(64) if bits >> number & 1}
+
+
+def is_agent(pid: int) -> bool:
+    return b"mesos_compat.cli.agent" in Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -126,6 +126,7 @@ def main(arguments: Sequence[str]) -> int:
     except LaunchFailure as error:
         agent.send(json.dumps({"error": str(error)}).encode())
         return 1
+    _be_expendable()
     # Children start with all signals blocked and default actions: none is lost on the way.
     signals.reset()
     signals.block_all()
@@ -148,6 +149,17 @@ def main(arguments: Sequence[str]) -> int:
     spawner.serve()
     spawner.end()
     return 0
+
+
+def _be_expendable() -> None:
+    """If memory runs out the agent may be spared; what it starts is not."""
+    path = "/proc/self/oom_score_adj"
+    with contextlib.suppress(OSError):
+        with open(path, encoding="ascii") as file:
+            protected = int(file.read()) < 0
+        if protected:
+            with open(path, "w", encoding="ascii") as file:
+                file.write("0")
 
 
 def _programs(arguments: Sequence[str], flag: str) -> dict[str, Callable[..., int]]:

@@ -46,6 +46,7 @@ from mesos_compat.agent.machine.state import AgentState
 from mesos_compat.agent.modules import module_parameters
 from mesos_compat.agent.recover import Recovery
 from mesos_compat.agent.runner import Runner
+from mesos_compat.agent.service import ServiceManager
 from mesos_compat.agent.settings import MESOS_VERSION, agent_config, from_json
 from mesos_compat.agent.workdir import DirectoryLock, publish
 from mesos_compat.base import log as glog
@@ -126,9 +127,10 @@ def main() -> int:
         log.warning("%s", warning)
     for name, origin in sorted(flags.origins.items()):
         log.info("Flag --%s is set in %s", name, origin)
+    manager = ServiceManager.take(os.environ)
     open_files = raise_open_files()
     try:
-        ending = asyncio.run(_run(flags, logs, open_files))
+        ending = asyncio.run(_run(flags, logs, open_files, manager))
     except MesosCompatError as error:
         ending = Ending(str(error))
     if ending.error:
@@ -142,7 +144,9 @@ def main() -> int:
     return 1 if ending.error else 0
 
 
-async def _run(flags: AgentFlags, logs: Logging, open_files: tuple[int, int]) -> Ending:
+async def _run(
+    flags: AgentFlags, logs: Logging, open_files: tuple[int, int], manager: ServiceManager
+) -> Ending:
     """Put the parts together, run until something ends it, and take them apart again.
 
     ``open_files`` are the limits that containers start with.
@@ -160,8 +164,13 @@ async def _run(flags: AgentFlags, logs: Logging, open_files: tuple[int, int]) ->
             bound.socket.close()
             raise
         _install_signals(agent.loop, ended, flags.drain_on_sigterm)
-        await agent.start()
-        return await ended
+        if manager.interested:
+            agent.scope.spawn(manager.follow(agent.loop.state, RealClock()), "tell systemd")
+        try:
+            await agent.start()
+            return await ended
+        finally:
+            manager.stopping()
 
 
 def _broken(
@@ -194,8 +203,10 @@ class _Agent:
         runner: Runner,
         runtime_dir: str,
         recover: Callable[[], Recovery],
+        scope: Scope,
     ) -> None:
         self.loop = loop
+        self.scope = scope
         self._recover = recover
         self._runtime_dir = runtime_dir
         self._server = server
@@ -295,7 +306,7 @@ class _Agent:
             policy=flags.reconfiguration_policy,
             strict=flags.strict,
         )
-        return cls(loop, server, runner, runtime_dir, recover)
+        return cls(loop, server, runner, runtime_dir, recover, scope)
 
     async def start(self) -> None:
         """Listen, take over what an earlier process left, and begin. Raises RecoveryError."""

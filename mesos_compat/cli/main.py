@@ -9,6 +9,7 @@ from collections.abc import Sequence
 #: Sub-command → module with ``main(argv) -> int``, and what it is for.
 COMMANDS = {
     "agent": ("mesos_compat.cli.agent", "run an agent (the same as mesos-agent)"),
+    "systemd-unit": ("mesos_compat.cli.systemd_unit", "print a systemd unit that runs an agent"),
     "execute": ("mesos_compat.cli.execute", "run one task and wait for it (mesos-execute)"),
     "master": ("mesos_compat.cli.master", "run a real Mesos master, downloaded from PyPI"),
     "cluster": ("mesos_compat.cli.cluster", "start, show or stop a master and agents of your own"),
