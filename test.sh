@@ -50,6 +50,8 @@ prepare_integration() {
             need_debian "command -v $tool" "$tool"
         done
         need_debian "command -v tmux" tmux
+        need_debian "command -v java" default-jre-headless
+        need_debian "test -e /usr/share/java/zookeeper.jar" libzookeeper-java
     fi
     say "pymesos, a framework library that the tests use"
     "$bin/mesos-compat" pymesos install || exit 1

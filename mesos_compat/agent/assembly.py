@@ -27,7 +27,7 @@ from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.scope import Scope
 from mesos_compat.libprocess.links import Links
 from mesos_compat.libprocess.upid import UPID, Address
-from mesos_compat.master.detector import Detector
+from mesos_compat.master.detected import DetectedMaster, Detector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ def assemble(parts: Parts) -> Assembly:
     )
     around = Surroundings(
         _Peers(links, own),
-        lambda previous: _leader(parts.detector, previous),
+        _Leaders(parts.detector).next,
         parts.containerizer,
         parts.executors,
         parts.gc,
@@ -128,6 +128,18 @@ def _authenticatee(state: AgentState) -> str:
     return state.authentication.process_id if state.authentication is not None else ""
 
 
-async def _leader(detector: Detector, previous: str) -> Leader:
-    found = await detector.next(UPID.parse(previous) if previous else None)
-    return Leader("") if found is None else Leader(found.pid, found.hostname)
+class _Leaders:
+    """What the machine knows as a UPID the detector knows better: masters are born again."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self._last: DetectedMaster | None = None
+
+    async def next(self, previous: str) -> Leader:
+        """Implements ``runner.Detector``."""
+        known = self._last if self._last is not None and self._last.pid == previous else None
+        found = await self._detector.next(known)
+        self._last = found
+        if found is None:
+            return Leader("")
+        return Leader(found.pid, found.hostname, found.capabilities)

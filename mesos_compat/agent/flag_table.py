@@ -39,8 +39,6 @@ def _socket(value: str) -> str | None:
 OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     # program, master, addresses
     Flag("initialize_driver_logging", BOOL, "Whether driver libraries set up logging.", True),
-    Flag("master_detector", STRING, "Plug-in that finds the master; instead of --master."),
-    Flag("zk_session_timeout", DURATION, "Session timeout with ZooKeeper.", 10.0),
     Flag("ip6", STRING, "IPv6 address to report for containers on the host's network."),
     Flag("ip6_discovery_command", STRING, "Command that prints the address for --ip6."),
     Flag("domain", JSON_OBJECT, "Fault domain of this agent.", check=_domain),

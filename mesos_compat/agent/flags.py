@@ -65,6 +65,7 @@ _GROUPS: Final[Mapping[str, str]] = {
     "container_logger": "mesos_compat.container_loggers",
     "hooks": "mesos_compat.hooks",
     "secret_resolver": "mesos_compat.secret_resolvers",
+    "master_detector": "mesos_compat.master_detectors",
     "authenticatee": "mesos_compat.authenticatees",
 }
 
@@ -106,6 +107,10 @@ def _at_most_15_seconds(value: float) -> str | None:
     if value <= 15:
         return None
     return "Expected `--executor_reregistration_timeout` to be not more than 15secs"
+
+
+def _positive_session(value: float) -> str | None:
+    return None if value > 0 else "Expected `--zk_session_timeout` to be positive"
 
 
 def _headroom(value: float) -> str | None:
@@ -177,7 +182,14 @@ class AgentFlags:
     # --- master and addresses ---
     master: str | None = optional(
         PATH_OR_VALUE,
-        "Where the master is: host:port, master@host:port, or file:///path to a file that says so.",
+        "Where the master is: host:port, master@host:port, zk://[user:pass@]host1:port1,...,/path, "
+        "or file:///path to a file that says so.",
+    )
+    master_detector: str | None = optional(
+        STRING, "Plug-in that finds the master; instead of --master."
+    )
+    zk_session_timeout: float = flag(
+        DURATION, "Session timeout with ZooKeeper.", default=10.0, check=_positive_session
     )
     ip: str | None = optional(STRING, "IPv4 address to listen on.")
     ip_discovery_command: str | None = optional(

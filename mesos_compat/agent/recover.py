@@ -47,6 +47,8 @@ class Recovery:
     boot_id: str | None
     #: What the containerizer is told of containers that may go on.
     containers: tuple[slave.ContainerState, ...]
+    #: Whether the agent goes on, but is another one than it was.
+    changed: bool = False
 
 
 def read(work_dir: str, info: pb.SlaveInfo, *, policy: str, strict: bool) -> Recovery:
@@ -62,7 +64,13 @@ def read(work_dir: str, info: pb.SlaveInfo, *, policy: str, strict: bool) -> Rec
             found = _same_agent(work_dir, found, found.agent, info, policy)
     except (CheckpointError, RecoveryError) as error:
         raise RecoveryError(_advice(work_dir, str(error))) from error
-    return Recovery(found, _agent_ids(work_dir), boot_id, tuple(containers(found, work_dir)))
+    return Recovery(
+        found,
+        _agent_ids(work_dir),
+        boot_id,
+        tuple(containers(found, work_dir)),
+        changed=found.agent is not None and not _equal(found.agent.info, info),
+    )
 
 
 def containers(found: Found, work_dir: str) -> Iterator[slave.ContainerState]:

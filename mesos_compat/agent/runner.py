@@ -66,6 +66,8 @@ class Leader:
 
     pid: str
     hostname: str = ""
+    #: As in ``MasterDetected``.
+    capabilities: frozenset[int] | None = None
 
 
 #: Returns the leading master once it is another than that with the given UPID text; the empty
@@ -210,7 +212,7 @@ class Runner:
         except MesosCompatError as error:
             self._submit(events.DetectionFailed(str(error)))
         else:
-            self._submit(events.MasterDetected(leader.pid, leader.hostname))
+            self._submit(events.MasterDetected(leader.pid, leader.hostname, leader.capabilities))
 
     async def _launch(self, effect: effects.Launch) -> None:
         """Launch and wait for the end, however long that takes."""

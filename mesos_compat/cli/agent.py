@@ -50,7 +50,7 @@ from mesos_compat.agent.service import ServiceManager
 from mesos_compat.agent.settings import MESOS_VERSION, agent_config, from_json
 from mesos_compat.agent.workdir import DirectoryLock, publish
 from mesos_compat.base import log as glog
-from mesos_compat.base.clock import RealClock
+from mesos_compat.base.clock import Clock, RealClock
 from mesos_compat.base.errors import FlagError, InvariantError, MesosCompatError
 from mesos_compat.base.log import Logging
 from mesos_compat.base.metrics import Metrics
@@ -60,7 +60,8 @@ from mesos_compat.base.scope import Scope
 from mesos_compat.http.app import create_app
 from mesos_compat.libprocess.address import Bound, bind
 from mesos_compat.libprocess.server import Server
-from mesos_compat.master.detector import detect
+from mesos_compat.master.detected import Detector
+from mesos_compat.master.detector import detect, load_detector
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages.flags_pb2 import ImageGcConfig
 from mesos_compat.v1.executor_api import ExecutorStreams
@@ -246,7 +247,7 @@ class _Agent:
         containerizer = await _containerizer(
             flags, work_dir, runtime_dir, spawner, metrics, doors, stack
         )
-        detector = detect(flags.master_location, clock)
+        detector = _detector(flags, parameters, scope, clock)
         config = replace(
             agent_config(flags, bound.address, work_dir, os.environ),
             authentication=authentication_config(flags, parameters),
@@ -319,7 +320,17 @@ class _Agent:
         self.loop.start(self._runner.run)
         found = await asyncio.to_thread(self._recover)
         await self.loop.containerizer.recover(found.containers)
-        self.loop.submit(events.Recovered(found.found, found.agent_ids, found.boot_id))
+        self.loop.submit(
+            events.Recovered(found.found, found.agent_ids, found.boot_id, found.changed)
+        )
+
+
+def _detector(
+    flags: AgentFlags, parameters: Mapping[str, Parameters], scope: Scope, clock: Clock
+) -> Detector:
+    if flags.master_detector is not None:
+        return load_detector(flags.master_detector, parameters)
+    return detect(flags.master_location, scope, clock, flags.zk_session_timeout)
 
 
 def _install_signals(loop: AgentLoop, ended: asyncio.Future[Ending], drain_s: float | None) -> None:

@@ -41,6 +41,8 @@ class Recovered:
     agent_ids: tuple[str, ...] = ()
     #: That of the host; ``None`` if it is not known.
     boot_id: str | None = None
+    #: Whether the agent goes on with other resources, attributes or domain than before.
+    changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class MasterDetected:
 
     master: str
     hostname: str = ""
+    #: Its ``MasterInfo.Capability`` types; ``None`` if it is not known to lack any.
+    capabilities: frozenset[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

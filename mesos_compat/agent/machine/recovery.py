@@ -54,6 +54,7 @@ def recovered(turn: Turn, event: Recovered) -> None:
     """Take up what was found, and wait for the executors that may still be there."""
     state = turn.state
     state.boot_id = event.boot_id
+    state.changed = event.changed
     for _ in range(event.found.errors):
         turn.count("slave/recovery_errors")
     _collect_other_agents(turn, event)

@@ -70,6 +70,14 @@ def master_detected(turn: Turn, event: MasterDetected) -> None:
         turn.do(Detect(""))
         return
     turn.info(f"New master detected at {event.master}")
+    if state.changed and event.capabilities is not None and _AGENT_UPDATE not in event.capabilities:
+        turn.do(
+            Exit(
+                "Agent state changed on restart, but the detected master lacks the AGENT_UPDATE"
+                " capability. Refusing to connect."
+            )
+        )
+        return
     delay_s = turn.random() * state.config.registration_backoff_factor_s
     turn.do(StartTimer(_REGISTRATION, delay_s, RegistrationDue(event.master)), Detect(event.master))
 
@@ -212,6 +220,7 @@ def from_master(turn: Turn, sender: str, what: str) -> bool:
 
 _REGISTRATION = authentication.REGISTRATION
 _PING = ("ping",)
+_AGENT_UPDATE = pb.MasterInfo.Capability.AGENT_UPDATE
 
 
 def _from_master(turn: Turn, sender: str, what: str) -> bool:

@@ -241,3 +241,23 @@ def test_reservations_beyond_the_agent_are_ignored(agent: Driver) -> None:
 def test_configuration_is_constant() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Driver().state.config.port = 1  # type: ignore[misc]  # that is the point
+
+
+@pytest.mark.parametrize(
+    ("changed", "capabilities", "refused"),
+    [
+        (True, frozenset(), True),
+        (True, frozenset({pb.MasterInfo.Capability.QUOTA_V2}), True),
+        (True, frozenset({pb.MasterInfo.Capability.AGENT_UPDATE}), False),
+        (True, None, False),
+        (False, frozenset(), False),
+    ],
+)
+def test_old_masters_take_no_agent_that_changed(
+    agent: Driver, changed: bool, capabilities: frozenset[int] | None, refused: bool
+) -> None:
+    agent.feed(events.Recovered(changed=changed), events.MasterDetected(MASTER, "", capabilities))
+    if refused:
+        assert "lacks the AGENT_UPDATE capability" in agent.last(effects.Exit).error
+    assert bool(agent.every(effects.Exit)) == refused
+    assert bool(agent.every(effects.StartTimer)) != refused
