@@ -13,6 +13,7 @@ COMMANDS = {
     "execute": ("mesos_compat.cli.execute", "run one task and wait for it (mesos-execute)"),
     "master": ("mesos_compat.cli.master", "run a real Mesos master, downloaded from PyPI"),
     "cluster": ("mesos_compat.cli.cluster", "start, show or stop a master and agents of your own"),
+    "simulate": ("mesos_compat.cli.simulate", "register many agents that only play their tasks"),
     "run": ("mesos_compat.cli.containers.run", "run a command in a container, without a master"),
     "exec": ("mesos_compat.cli.containers.execute", "run a command in a running container"),
     "ps": ("mesos_compat.cli.containers.ps", "list containers"),

@@ -71,6 +71,8 @@ class Links:
         self._connections: dict[Address, _Outgoing] = {}
         self._closing: set[_Outgoing] = set()
         self._closed = False
+        #: While set, nothing is sent and no connection is made: a network that is broken.
+        self.cut = False
 
     def send(self, sender: UPID, target: UPID, name: str, body: bytes) -> None:
         """Queue one message; never blocks, never fails.
@@ -78,7 +80,7 @@ class Links:
         Messages to the same address arrive in the order of the calls as long as one connection
         lives. The empty UPID and messages after ``close`` are dropped.
         """
-        if self._closed or not target or target.port == 0:
+        if self._closed or self.cut or not target or target.port == 0:
             log.debug("Dropping %s to %s: nobody is there", name, target)
             return
         if target.address == self.own:
@@ -93,7 +95,7 @@ class Links:
 
         No effect if ``target`` is already linked, empty, or one of our own processes.
         """
-        if self._closed or not target or target.port == 0 or target.address == self.own:
+        if self._closed or self.cut or not target or target.port == 0 or target.address == self.own:
             return
         self._connection(target.address).linked.add(target)
 
@@ -101,6 +103,11 @@ class Links:
         """Whether ``target`` is linked and its connection has not ended."""
         connection = self._connections.get(target.address)
         return connection is not None and target in connection.linked
+
+    def abort_connections(self) -> None:
+        """Close all connections at once, as if the network had."""
+        for connection in [*self._connections.values(), *self._closing]:
+            connection.abort()
 
     async def close(self, grace_s: float = 1.0) -> None:
         """Give what is queued ``grace_s`` seconds to be written, then close all connections.
