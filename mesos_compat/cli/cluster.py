@@ -29,14 +29,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from containerizer.linux import proc
 from mesos_compat.base.errors import FlagError, MesosCompatError
-from mesos_compat.cli import leftovers
+from mesos_compat.cli import leftovers, simulate
 from mesos_compat.cli import master as master_command
+from mesos_compat.simulate.front import DEFAULT_IP
+from mesos_compat.simulate.options import MAX_AGENTS
 
 DEFAULT_MASTER_PORT = 5050
 #: Each agent offers its own part of the usual range, so that tasks of two never meet.
@@ -46,6 +49,8 @@ _AGENT_START_S = 60.0
 #: Longer than --executor_shutdown_grace_period, which agents grant their tasks.
 _STOP_S = 15.0
 _POLL_S = 0.1
+#: Further patience for each simulated agent.
+_SIMULATED_START_S = 0.03
 
 
 class ClusterError(MesosCompatError):
@@ -63,8 +68,10 @@ class Member:
     ip: str
     port: int
     log: str
-    #: Empty for the master.
+    #: Empty for the master and for simulated agents.
     cgroups_root: str = ""
+    #: How many agents of one port it is.
+    agents: int = 1
 
     @property
     def address(self) -> str:
@@ -140,6 +147,9 @@ class UpOptions:
     ip: str
     port: int | None
     agent_flags: tuple[str, ...]
+    #: Agents that only play their tasks, and the command line that describes them.
+    simulated: int = 0
+    simulation: tuple[str, ...] = ()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -157,7 +167,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         match options.action:
             case "up":
                 wish = UpOptions(
-                    agents=options.agents,
+                    agents=options.agents if options.simulate is None else 0,
+                    simulated=options.simulate or 0,
+                    simulation=tuple(simulate.arguments(options)),
                     version=options.master_version,
                     ip=options.ip,
                     port=options.port,
@@ -189,7 +201,14 @@ def _parser() -> argparse.ArgumentParser:
         "--detach it stays in the foreground; Ctrl-C brings the cluster down again. Flags after "
         "-- go to each agent, for example: -- --resources=cpus:4;mem:4096",
     )
-    up.add_argument("--agents", type=_count, default=1, metavar="N", help="default: 1")
+    count = up.add_mutually_exclusive_group()
+    count.add_argument("--agents", type=_count, default=1, metavar="N", help="default: 1")
+    count.add_argument(
+        "--simulate",
+        type=_simulated,
+        metavar="N",
+        help="instead, N agents in one process that run nothing: tasks play a script",
+    )
     up.add_argument(
         "--master-version",
         default=master_command.DEFAULT_VERSION,
@@ -201,6 +220,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--port", type=int, help=f"of the master (default: {DEFAULT_MASTER_PORT} or the next free)"
     )
+    simulate.add_options(up)
     down = actions.add_parser("down", help="stop it and remove all that it left")
     down.add_argument("--keep", action="store_true", help="keep logs and sandboxes")
     actions.add_parser("status", help="show what runs; exit code 0 only if all of it does")
@@ -211,6 +231,13 @@ def _count(text: str) -> int:
     number = int(text)
     if not 0 <= number <= 100:
         raise argparse.ArgumentTypeError("0 to 100 agents")
+    return number
+
+
+def _simulated(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MAX_AGENTS:
+        raise argparse.ArgumentTypeError(f"1 to {MAX_AGENTS} agents")
     return number
 
 
@@ -265,9 +292,11 @@ def start(folders: Folders, wish: UpOptions) -> Cluster:
     for number in range(1, wish.agents + 1):
         taken = {member.port for member in members}
         add(_start_agent(folders, wish, master, number, taken))
-    wanted = {member.port for member in members[1:]}
+    if wish.simulated:
+        add(_start_simulation(folders, wish, master))
+    patience_s = _AGENT_START_S + wish.simulated * _SIMULATED_START_S
     _wait_for(
-        lambda: wanted <= _registered_ports(master), members, _AGENT_START_S, "agents to register"
+        lambda: _all_registered(master, members[1:]), members, patience_s, "agents to register"
     )
     return Cluster(wish.version, tuple(members))
 
@@ -318,6 +347,23 @@ def _start_agent(
     return _spawn(
         folders, name, [*command, *wish.agent_flags], wish.ip, port, cgroups_root=cgroups_root
     )
+
+
+def _start_simulation(folders: Folders, wish: UpOptions, master: Member) -> Member:
+    port = _free_port("0.0.0.0", master.port + 1, ())
+    command = [
+        sys.executable,
+        "-m",
+        "mesos_compat.cli.simulate",
+        f"--master={master.address}",
+        f"--agents={wish.simulated}",
+        f"--port={port}",
+        *wish.simulation,
+        "--",
+        *wish.agent_flags,
+    ]
+    member = _spawn(folders, "simulated", command, DEFAULT_IP, port)
+    return dataclasses.replace(member, agents=wish.simulated)
 
 
 def _spawn(
@@ -459,10 +505,9 @@ def _status(folders: Folders) -> int:
         print("No cluster runs")
         return 1
     _show(folders, cluster)
-    registered = _registered_ports(cluster.master)
     return int(
         not all(member.alive() for member in cluster.members)
-        or not {agent.port for agent in cluster.agents} <= registered
+        or not _all_registered(cluster.master, cluster.agents)
     )
 
 
@@ -474,7 +519,9 @@ def _show(folders: Folders, cluster: Cluster) -> None:
         elif member is cluster.master:
             state = f"Mesos {cluster.version}, pid {member.pid}"
         else:
-            word = "registered" if member.port in registered else "not registered"
+            word = "registered" if registered[member.port] >= member.agents else "not registered"
+            if member.agents > 1:
+                word = f"{registered[member.port]} of {member.agents} registered"
             state = f"{word}, pid {member.pid}"
         print(f"{member.name:<9} {member.address:<21} {state}, log {member.log}")
     print(f"sandboxes and work directories: {folders.state}", flush=True)
@@ -572,13 +619,19 @@ def _state(master: Member) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _registered_ports(master: Member) -> set[int]:
+def _registered_ports(master: Member) -> Counter[int]:
+    """Count the active agents of each port."""
     state = _state(master) or {}
-    return {
+    return Counter(
         int(agent["pid"].rpartition(":")[2])
         for agent in state.get("slaves", ())
         if agent.get("active")
-    }
+    )
+
+
+def _all_registered(master: Member, agents: Sequence[Member]) -> bool:
+    registered = _registered_ports(master)
+    return all(registered[agent.port] >= agent.agents for agent in agents)
 
 
 def _flag_name(flag: str) -> str:

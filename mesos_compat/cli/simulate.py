@@ -17,7 +17,6 @@ from mesos_compat.base.errors import MesosCompatError
 from mesos_compat.base.procs import raise_open_files
 from mesos_compat.base.scope import Scope
 from mesos_compat.simulate.options import Options, load, make_options
-from mesos_compat.simulate.simulation import Simulation
 
 #: Flag → how it is described; names of the options but for dashes. The last ones are faults'.
 _TEXTS = {
@@ -26,7 +25,6 @@ _TEXTS = {
     "resources": "of each agent, as for --resources of mesos-agent",
     "attributes": "of each agent; {index}, {index%%N}, {index/N} and {ip} are filled in",
     "hostname": "of each agent, filled in likewise",
-    "ip": "first address of 127.0.0.0/8, or one address for all",
     "seed": "what is drawn is drawn alike for the same seed",
 }
 _NUMBERS = {
@@ -93,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs = None
     try:
         values = given(parsed)
-        for name in ("agents", "port"):
+        for name in ("agents", "ip", "port"):
             if getattr(parsed, name) is not None:
                 values[name] = getattr(parsed, name)
         options = make_options(values, tuple(agent_flags))
@@ -124,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--master", required=True, help="as for mesos-agent")
     parser.add_argument("--agents", type=int, metavar="N", help="default: 1000")
+    parser.add_argument("--ip", help="first of 127.0.0.0/8, or one for all; default: 127.64.0.1")
     parser.add_argument("--port", type=int, metavar="N", help="default: any free one")
     parser.add_argument("--verbose", action="store_true", help="log every step of every task")
     add_options(parser)
@@ -131,6 +130,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _run(master: str, options: Options) -> int:
+    # Other commands take our options without being an agent.
+    from mesos_compat.simulate.simulation import Simulation
+
     running = asyncio.get_running_loop()
     asked: asyncio.Future[signal.Signals] = running.create_future()
 

@@ -14,10 +14,10 @@ from mesos_compat.simulate.front import DEFAULT_IP
 from mesos_compat.simulate.script import (
     Behaviour,
     Delay,
-    Rule,
     Rules,
     Script,
     ScriptError,
+    TaskRule,
     parse_kill,
     parse_share,
 )
@@ -131,12 +131,12 @@ def _behaviour(rest: dict[str, Any], base: Behaviour) -> Behaviour:
     return base
 
 
-def _rule(table: dict[str, Any], default: Behaviour) -> Rule:
+def _rule(table: dict[str, Any], default: Behaviour) -> TaskRule:
     behaviour = _behaviour(table, default)
     name = _text(table, "name") if "name" in table else "*"
     command = _text(table, "command") if "command" in table else "*"
     _nothing_else(table, "rule")
-    return Rule(behaviour, name, command)
+    return TaskRule(behaviour, name, command)
 
 
 def _faults(table: dict[str, Any]) -> Faults:

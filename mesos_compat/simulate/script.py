@@ -160,7 +160,7 @@ DEFAULT: Final = Behaviour(Script.parse("TASK_STARTING:0,TASK_RUNNING:10ms,TASK_
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class TaskRule:
     """The behaviour of tasks whose name and command match these patterns of shells."""
 
     behaviour: Behaviour
@@ -177,7 +177,7 @@ class Rules:
     """The behaviour of all tasks: the first rule that fits, changed by what the task says."""
 
     default: Behaviour = DEFAULT
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[TaskRule, ...] = ()
 
     def behaviour(self, name: str, command: str, labels: dict[str, str]) -> Behaviour:
         """Return what a task does. Raises ScriptError if what it says is unusable."""
