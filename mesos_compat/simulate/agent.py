@@ -28,7 +28,7 @@ from mesos_compat.http.app import create_app
 from mesos_compat.libprocess.address import Bound
 from mesos_compat.libprocess.server import Handler, Inbox, Server
 from mesos_compat.libprocess.upid import UPID
-from mesos_compat.master.detector import Detector
+from mesos_compat.master.detected import Detector
 from mesos_compat.model.ids import AgentId
 from mesos_compat.simulate.executors import SimulatedExecutors
 from mesos_compat.simulate.script import Rules

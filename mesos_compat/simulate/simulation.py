@@ -139,7 +139,7 @@ class Simulation:
             ],
             {},
         )
-        detector = detect(flags.master_location, self._clock)
+        detector = detect(flags.master_location, self._scope, self._clock)
         front = Front.bind(options.agents, options.ip, options.port)
         stack.callback(front.close)
         base = _base(flags, front.bounds[0])
