@@ -13,11 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from containerizer.isolators.base import executor_argument
+from containerizer.linux import users
 from mesos_compat.base.errors import ContainerError
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
-#: Fields that no isolator may set, and the refusal.
+#: Fields that no isolator may set, and the refusal. A user of numbers is one of the image.
 _FORBIDDEN = (
     ("rootfs", "Isolator should not specify rootfs"),
     ("user", "Isolator should not specify user"),
@@ -36,6 +37,7 @@ _ROOT = "root"
 
 #: How a command executor is told the task's working directory.
 _WORKING_DIRECTORY = "--working_directory="
+_USER = "--user="
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def merged(infos: Iterable[slave.ContainerLaunchInfo]) -> slave.ContainerLaunchI
     made = slave.ContainerLaunchInfo()
     for info in infos:
         for name, refusal in _FORBIDDEN:
-            if info.HasField(name):
+            if info.HasField(name) and not (name == "user" and users.of_numbers(info.user)):
                 raise ContainerError(refusal)
         for name, refusal in _ONCE:
             if info.HasField(name) and made.HasField(name):
@@ -81,6 +83,8 @@ def complete(
 
     ``info`` is what ``merged`` returned; ``parent`` is looked at for DEBUG containers only.
     """
+    if config.HasField("user") and users.is_numbered(config.user):
+        raise ContainerError(f"Failed to get the uid of user '{config.user}': not found")
     made = slave.ContainerLaunchInfo()
     made.CopyFrom(info)
     made.command.CopyFrom(_command(info, config))
@@ -94,7 +98,7 @@ def complete(
         made.working_directory = directory
     if config.HasField("task_info") and config.HasField("rootfs"):
         made.user = _ROOT
-    elif config.HasField("user"):
+    elif not info.HasField("user") and config.HasField("user"):
         made.user = config.user
     return made
 
@@ -116,6 +120,9 @@ def _command(info: slave.ContainerLaunchInfo, config: slave.ContainerConfig) -> 
             raise ContainerError("Isolators may only add arguments to a command executor")
         command.MergeFrom(info.command)
     if command_task:
+        if info.HasField("user"):
+            others = [each for each in command.arguments if not each.startswith(_USER)]
+            command.arguments[:] = [*others, f"{_USER}{info.user}"]
         command.arguments.extend(_executor_arguments(info, config))
     for name in ("uris", "environment", "user"):
         command.ClearField(name)

@@ -193,6 +193,10 @@ def _filters(spec: LaunchSpec, made: Privileges) -> Filters | None:
 def _identity(spec: LaunchSpec) -> Identity | None:
     if spec.user is None:
         return None
+    numbers = users.of_numbers(spec.user)
+    if numbers is not None:
+        groups = dict.fromkeys((*numbers.groups, *spec.supplementary_groups))
+        return replace(numbers, groups=tuple(groups))
     uid = users.uid_of(spec.user)
     if uid is None:
         raise LaunchFailure(f"Failed to get the uid of user '{spec.user}': not found")

@@ -52,6 +52,8 @@ class ContainerizerConfig:
     disallow_sharing_agent_ipc_namespace: bool = False
     default_container_shm_size_bytes: int | None = None
     docker_ignore_runtime: bool = False
+    #: Whether the users of Docker images count.
+    docker_image_user: bool = False
     host_path_volume_force_creation: tuple[str, ...] = ()
     network_cni_plugins_dir: str | None = None
     network_cni_config_dir: str | None = None

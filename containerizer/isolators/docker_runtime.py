@@ -1,20 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """``docker/runtime``: command, environment and working directory of a Docker or OCI image.
 
-``User``, ``Volumes``, ``ExposedPorts`` and the rest of the image's configuration are ignored, as
-upstream does.
+``Volumes``, ``ExposedPorts`` and the rest of the image's configuration are ignored, as upstream
+does; so is ``User`` without ``--docker_image_user``. With it, it counts where the task names no
+user. An image cannot make somebody root who is not: its uid or gid 0 is for tasks of root alone.
 
 Source: spec ``images`` 12.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 from collections.abc import Sequence
 
 from containerizer.isolators.base import Isolator, executor_argument, is_command_task
 from containerizer.isolators.context import IsolatorContext
+from containerizer.isolators.image_user import image_user
 from containerizer.isolators.runtime_command import image_command
+from containerizer.linux import users
 from mesos_compat.base.errors import IsolatorError
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
@@ -29,13 +34,14 @@ class DockerRuntimeIsolator(Isolator):
     supports_nesting = True
     supports_standalone = True
 
-    def __init__(self, ignore_runtime: bool = False) -> None:
+    def __init__(self, ignore_runtime: bool = False, image_user: bool = False) -> None:
         self._ignore_runtime = ignore_runtime
+        self._image_user = image_user
 
     @classmethod
     def create(cls, context: IsolatorContext) -> DockerRuntimeIsolator:
         """Make the isolator; there is nothing to refuse."""
-        return cls(context.config.docker_ignore_runtime)
+        return cls(context.config.docker_ignore_runtime, context.config.docker_image_user)
 
     async def prepare(
         self, container_id: ContainerId, config: slave.ContainerConfig
@@ -48,15 +54,46 @@ class DockerRuntimeIsolator(Isolator):
         if not config.HasField("docker") or self._ignore_runtime:
             return None
         runtime = config.docker.manifest.config
-        if runtime.User:
+        info = runtime_info(
+            config, _variables(runtime.Env), runtime.WorkingDir, runtime.Entrypoint, runtime.Cmd
+        )
+        if runtime.User and not self._image_user:
             log.warning(
                 "Container user '%s' is not supported yet for container %s",
                 runtime.User,
                 container_id,
             )
-        return runtime_info(
-            config, _variables(runtime.Env), runtime.WorkingDir, runtime.Entrypoint, runtime.Cmd
-        )
+        elif runtime.User and config.rootfs and not _names_user(config):
+            identity = await asyncio.to_thread(image_user, config.rootfs, runtime.User)
+            if _is_root(config) or 0 not in (identity.uid, identity.gid, *identity.groups):
+                info.user = users.numbered(identity)
+                if not is_command_task(config):
+                    await asyncio.to_thread(_give, config.directory, identity)
+            else:
+                log.warning(
+                    "Container %s: user '%s' of its image is or has the group of root: ignored",
+                    container_id,
+                    runtime.User,
+                )
+        return info
+
+
+def _names_user(config: slave.ContainerConfig) -> bool:
+    command = config.task_info.command if is_command_task(config) else config.command_info
+    return command.HasField("user")
+
+
+def _is_root(config: slave.ContainerConfig) -> bool:
+    """Whether the container would run as root if its image said nothing."""
+    return not config.HasField("user") or users.uid_of(config.user) == 0
+
+
+def _give(sandbox: str, identity: users.Identity) -> None:
+    """Let the user of the image write into its sandbox. Raises IsolatorError."""
+    try:
+        os.chown(sandbox, identity.uid, identity.gid, follow_symlinks=False)
+    except OSError as error:
+        raise IsolatorError(f"Failed to chown '{sandbox}': {error.strerror}") from error
 
 
 def runtime_info(

@@ -31,6 +31,7 @@ OWN: Final = frozenset(
         "appc_trusted_keys",
         "config",
         "config_dir",
+        "docker_image_user",
         "docker_insecure_registries",
         "docker_registry_certs",
         "docker_registry_mirrors",
@@ -80,7 +81,7 @@ GROUPS: Final[Mapping[str, FlagGroup]] = {
         "Images",
         """image_providers image_provisioner_backend image_gc_config docker_registry
         docker_store_dir docker_config docker_registry_mirrors docker_registry_certs
-        docker_insecure_registries docker_ignore_runtime appc_store_dir
+        docker_insecure_registries docker_ignore_runtime docker_image_user appc_store_dir
         appc_simple_discovery_uri_prefix appc_meta_discovery appc_meta_discovery_insecure
         appc_trusted_keys appc_trust_discovered_keys appc_extensions""",
     ),

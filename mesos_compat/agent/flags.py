@@ -334,6 +334,10 @@ class AgentFlags:
     docker_ignore_runtime: bool = flag(
         BOOL, "Ignore environment, entry point and command of Docker images.", default=False
     )
+    docker_image_user: bool | None = optional(
+        BOOL,
+        "Run containers as the user that their Docker image says, unless the task names one.",
+    )
     hadoop_home: str | None = optional(
         PATH, "Where Hadoop is installed, for images in HDFS. HADOOP_HOME or PATH if not given."
     )

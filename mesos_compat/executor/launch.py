@@ -100,7 +100,7 @@ def _spec(options: TaskOptions, task: v1.TaskInfo, environment: Mapping[str, str
 
 
 def _give_sandbox_to(user: str) -> None:
-    identity = users.identity_of(user)
+    identity = users.of_numbers(user) or users.identity_of(user)
     if identity is None:
         raise LaunchError(f"Failed to chown the sandbox: no such user '{user}'")
     os.chown(".", identity.uid, identity.gid)
