@@ -50,6 +50,7 @@ prepare_integration() {
             need_debian "command -v $tool" "$tool"
         done
         need_debian "command -v tmux" tmux
+        need_debian "PATH=\$PATH:/usr/sbin command -v ss" iproute2
         need_debian "command -v java" default-jre-headless
         need_debian "test -e /usr/share/java/zookeeper.jar" libzookeeper-java
     fi

@@ -129,6 +129,22 @@ async def test_recorded_flows_are_delivered_in_order(number: str) -> None:
         assert bench.messages == expected
 
 
+async def test_an_idle_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end would tell a master that the agent is gone."""
+    loop = asyncio.get_running_loop()
+    async with serving() as bench:
+        peer = await bench.connect()
+        peer.write(bench.message("before"))
+        await peer.responses(1)
+        now = loop.time
+        monkeypatch.setattr(loop, "time", lambda: now() + 24 * 3600.0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        peer.write(bench.message("after"))
+        await peer.responses(1)
+        assert [message.name for message in bench.messages] == ["before", "after"]
+
+
 async def test_statuses() -> None:
     async with serving() as bench:
         peer = await bench.connect()

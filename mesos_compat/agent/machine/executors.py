@@ -15,6 +15,7 @@ from mesos_compat.agent.machine import checkpoints, containers, frameworks, stat
 from mesos_compat.agent.machine.effects import (
     CancelTimer,
     CloseExecutorStream,
+    CollectGarbage,
     DestroyContainer,
     Launch,
     MakeSandbox,
@@ -438,6 +439,10 @@ def _refuse_all(turn: Turn, framework: Framework, executor: Executor, cause: Cau
     turn.warn(f"Container {executor.container_id} is not launched: {cause.message}")
     del framework.executors[executor.executor_id]
     cancel_timers(turn, executor)
+    if framework.info.checkpoint:
+        # Its tasks are on disk, and may be launched elsewhere.
+        checkpoints.completed(turn, framework, executor)
+        turn.do(CollectGarbage((checkpoints.run_dir(turn.state, executor),)))
     for task_id in list(executor.queued):
         status.refuse(turn, framework, executor.executor_id, task_id, cause)
     if not executor.generated:

@@ -181,7 +181,11 @@ def _take_up_executor(turn: Turn, framework: Framework, found: ExecutorFound) ->
         created_at=turn.now,
     )
     for task in run.tasks:
-        _take_up_task(turn, executor, run, task)
+        if framework.executor_of(task.task_id) is None:
+            _take_up_task(turn, executor, run, task)
+        else:
+            # Masters abort when they are told of a task twice.
+            turn.warn(f"Task '{task.task_id}' is on disk twice: that of another executor counts")
     turn.do(ShowSandbox(framework.framework_id, found.executor_id, executor.directory))
     if run.completed:
         executor.phase = ExecutorPhase.TERMINATED

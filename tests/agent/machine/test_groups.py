@@ -273,10 +273,11 @@ def test_what_is_wrong_with_one_is_wrong_with_all(
     assert not agent.state.frameworks
 
 
+@pytest.mark.parametrize("grouped", [True, False])
 @pytest.mark.parametrize("launch_executor", [True, False, None])
 @pytest.mark.parametrize("there", ["absent", "registering", "running", "terminating", "terminated"])
 def test_what_the_master_thinks_of_the_executor(
-    agent: Driver, there: str, launch_executor: bool | None
+    agent: Driver, there: str, launch_executor: bool | None, grouped: bool
 ) -> None:
     if there != "absent":
         agent.run_group(run_group("a"))
@@ -287,7 +288,10 @@ def test_what_the_master_thinks_of_the_executor(
         agent.feed(events.ShutdownExecutor(MASTER, FRAMEWORK, ExecutorId("e")))
     if there == "terminated":
         agent.terminated("e")
-    agent.run_group(run_group("b", "c", launch_executor=launch_executor))
+    if grouped:
+        agent.run_group(run_group("b", "c", launch_executor=launch_executor))
+    else:
+        agent.run_task(run(task("b", executor="e"), launch_executor))
     texts = {status.message for status in agent.updates()}
     exited = len(agent.sent(messages.ExitedExecutorMessage))
     ready = there in ("registering", "running")
@@ -301,7 +305,8 @@ def test_what_the_master_thinks_of_the_executor(
         assert exited == 0
     elif ready or there == "absent":
         assert texts == set()
-        assert {"b", "c"} <= agent.executor("e").queued.keys()
+        expected = {"b", "c"} if grouped else {"b"}
+        assert expected <= agent.executor("e").queued.keys()
     else:
         assert texts == {f"Executor {there}"}
         assert exited == 0

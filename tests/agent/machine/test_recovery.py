@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,7 +27,16 @@ from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
-from tests.agent.machine.driver import AGENT, FRAMEWORK, MASTER, Driver, framework, run, task
+from tests.agent.machine.driver import (
+    AGENT,
+    FRAMEWORK,
+    MASTER,
+    Driver,
+    framework,
+    run,
+    run_group,
+    task,
+)
 from tests.agent.machine.test_random import Move, check_messages, moves
 
 
@@ -318,6 +328,64 @@ def test_a_task_is_written_when_the_disk_has_room_again(tmp_path: Path) -> None:
     driver.disk_is_full = False
     driver.feed(due.event)
     assert {p.parent.name for p in tmp_path.rglob("task.info")} == {"a", "b"}
+
+
+def test_tasks_of_a_refused_executor_are_not_recovered(tmp_path: Path) -> None:
+    driver = Writer(str(tmp_path))
+    driver.register()
+    driver.run_task(run(task("a", executor="e"), of=checkpointing()))
+    driver.run_task(run(task("b", executor="f"), of=checkpointing()))
+    driver.feed(events.SandboxMade(*driver.key("e"), "no room"))
+    driver.run_task(run(task("a", executor="f"), launch_executor=False, of=checkpointing()))
+    again = restarted(driver)
+    (executor,) = again.state.executors()
+    assert (executor.executor_id, sorted(executor.launched)) == ("f", ["a", "b"])
+
+
+def test_a_task_that_is_on_disk_twice_is_told_once(tmp_path: Path) -> None:
+    driver = Writer(str(tmp_path))
+    driver.register()
+    for name in ("e", "f"):
+        driver.run_task(run(task(f"of-{name}", executor=name), of=checkpointing()))
+    one, other = (
+        checkpoints.task_dir(driver.state, driver.executor(name), TaskId(f"of-{name}"))
+        for name in ("e", "f")
+    )
+    shutil.copytree(one, os.path.join(os.path.dirname(other), "of-e"))
+    again = restarted(driver)
+    again.feed(events.ReregistrationTimeout(), events.MasterDetected(MASTER))
+    again.feed(events.RegistrationDue(MASTER))
+    (told,) = again.sent(messages.ReregisterSlaveMessage)
+    assert sorted(each.task_id.value for each in told.tasks) == ["of-e", "of-f"]
+
+
+def test_a_group_goes_on(tmp_path: Path) -> None:
+    """Those tasks that reached the executor; those that did not are lost, each told."""
+    driver = Writer(str(tmp_path))
+    driver.register()
+    group = run_group("a", "b", of=checkpointing(), kind=pb.ExecutorInfo.DEFAULT)
+    driver.run_group(group)
+    driver.launched("e")
+    driver.subscribed("e")
+    driver.reports(pb.TASK_RUNNING, 1, task="a", executor="e")
+    again = restarted(driver)
+    executor = again.executor("e")
+    assert executor.info.type == pb.ExecutorInfo.DEFAULT
+    assert sorted(executor.launched) == ["a", "b"]
+    call = v1_executor.Call.Subscribe()
+    call.unacknowledged_tasks.add().task_id.value = "nobody"
+    again.feed(events.ExecutorSubscribed(FRAMEWORK, ExecutorId("e"), call, 1))
+    again.settle()
+    again.feed(events.ReregistrationTimeout(), events.MasterDetected(MASTER))
+    again.feed(events.RegistrationDue(MASTER))
+    (told,) = again.sent(messages.ReregisterSlaveMessage)
+    assert [each.executor_id.value for each in told.tasks] == ["e", "e"]
+    assert [info.executor_id.value for info in told.executor_infos] == ["e"]
+    again.feed(events.AgentReregistered(MASTER, AGENT, 75.0, ()))
+    assert {(s.task_id.value, s.state) for s in again.updates()} == {
+        ("a", pb.TASK_RUNNING),
+        ("b", pb.TASK_DROPPED),
+    }
 
 
 def test_an_id_that_cannot_be_kept(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from mesos_compat.agent.machine import effects, events
 from mesos_compat.agent.machine.state import ExecutorPhase
+from mesos_compat.agent.meta.writes import RecordFile, TextFile
 from mesos_compat.model.ids import AgentId, ExecutorId, TaskId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
@@ -334,6 +335,71 @@ def test_a_failover_resends_pending_updates_at_once(agent: Driver) -> None:
     assert [s.state for s in agent.updates()] == [pb.TASK_RUNNING]
     assert agent.state.frameworks[FRAMEWORK].pid == "scheduler-1@10.0.0.1:9000"
     assert agent.state.frameworks[FRAMEWORK].info.name == "after"
+
+
+def test_a_failover_is_written_down() -> None:
+    agent = Driver()
+    agent.register()
+    of = framework()
+    of.checkpoint = True
+    agent.run_task(run(of=of))
+    agent.launched()
+    changed = pb.FrameworkInfo()
+    changed.CopyFrom(of)
+    changed.name = "after"
+    agent.feed(events.UpdateFramework(FRAMEWORK, "scheduler-1@10.0.0.1:9000", changed))
+    info, pid = agent.last(effects.Checkpoint).writes
+    assert isinstance(info, RecordFile)
+    assert isinstance(pid, TextFile)
+    assert (info.path.split("/")[-1], info.message) == ("framework.info", changed)
+    assert (pid.path.split("/")[-1], pid.text) == ("framework.pid", "scheduler-1@10.0.0.1:9000")
+    agent.feed(events.UpdateFramework(FRAMEWORK, "", None))
+    pid = agent.last(effects.Checkpoint).writes[1]
+    assert isinstance(pid, TextFile)
+    assert pid.text == "@0.0.0.0:0"
+    assert agent.state.frameworks[FRAMEWORK].info.name == "after"
+
+
+def test_capabilities_may_change(agent: Driver) -> None:
+    """A scheduler that failed over hears of lost tasks in its own words."""
+    aware = framework(pb.FrameworkInfo.Capability.PARTITION_AWARE)
+    agent.feed(events.UpdateFramework(FRAMEWORK, "", aware))
+    agent.feed(events.KillTask(MASTER, FRAMEWORK, TaskId("nobody"), None))
+    assert [s.state for s in agent.updates()] == [pb.TASK_DROPPED]
+
+
+def test_a_framework_that_goes_is_not_changed(agent: Driver) -> None:
+    agent.reports(pb.TASK_RUNNING, 1)
+    agent.feed(events.ShutdownFramework(MASTER, FRAMEWORK))
+    agent.feed(events.UpdateFramework(FRAMEWORK, "scheduler-1@10.0.0.1:9000", None))
+    assert not agent.updates()
+    assert agent.state.frameworks[FRAMEWORK].pid == ""
+
+
+@pytest.mark.parametrize(
+    ("pid", "target"),
+    [
+        ("scheduler-9@10.0.0.7:9999", "scheduler-9@10.0.0.7:9999"),
+        ("@0.0.0.0:0", MASTER),
+        ("", MASTER),
+    ],
+)
+def test_data_for_a_scheduler_goes_where_that_is(pid: str, target: str) -> None:
+    agent = Driver()
+    agent.register()
+    message = run(task("t", executor="e"))
+    message.pid = pid
+    agent.run_task(message)
+    agent.launched("e")
+    agent.subscribed("e")
+    agent.feed(events.ExecutorMessage(FRAMEWORK, ExecutorId("e"), b"up"))
+    assert agent.last(effects.Send).target == target
+    agent.feed(events.UpdateFramework(FRAMEWORK, "scheduler-1@10.0.0.1:9000", None))
+    agent.feed(events.ExecutorMessage(FRAMEWORK, ExecutorId("e"), b"up"))
+    assert agent.last(effects.Send).target == "scheduler-1@10.0.0.1:9000"
+    agent.feed(events.MasterDetected(MASTER))
+    agent.feed(events.ExecutorMessage(FRAMEWORK, ExecutorId("e"), b"up"))
+    assert not agent.every(effects.Send)
 
 
 def test_messages_pass_both_ways(agent: Driver) -> None:
