@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from containerizer.provisioner.appc_details import AppcApp
 from containerizer.secrets import SecretResolver, ValueSecretResolver
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.plugins import Parameters
@@ -54,6 +55,8 @@ class ContainerizerConfig:
     docker_ignore_runtime: bool = False
     #: Whether the users of Docker images count.
     docker_image_user: bool = False
+    #: Parts of the AppC specification to honour beyond what upstream does.
+    appc_extensions: frozenset[str] = frozenset()
     host_path_volume_force_creation: tuple[str, ...] = ()
     network_cni_plugins_dir: str | None = None
     network_cni_config_dir: str | None = None
@@ -65,6 +68,11 @@ class ContainerizerConfig:
     extra: Mapping[str, str] = field(default_factory=dict)
     #: Parameters of plug-ins by their names, from ``--modules``.
     parameters: Mapping[str, Parameters] = field(default_factory=dict)
+
+
+def no_app(container_id: ContainerId) -> AppcApp | None:
+    """Know of no AppC image."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,8 @@ class IsolatorContext:
     container_directory: Callable[[ContainerId], str]
     #: Configuration of a known container; ``None`` for others.
     container_config: Callable[[ContainerId], slave.ContainerConfig | None]
+    #: What the AppC image of a container that is being launched says beyond its manifest.
+    appc_app: Callable[[ContainerId], AppcApp | None] = no_app
     #: Hierarchies (mount points) in which the launcher keeps a cgroup of every container.
     launcher_hierarchies: tuple[str, ...] = ()
     #: Turns references to secrets into their values.

@@ -6,15 +6,21 @@ Source: spec ``isolators-resources`` 10.
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable
 
-from containerizer.isolators.base import Isolator, executor_argument
-from containerizer.isolators.context import IsolatorContext
+from containerizer.isolators.appc_rights import allowed_capabilities
+from containerizer.isolators.base import Isolator, executor_argument, is_debug
+from containerizer.isolators.context import IsolatorContext, no_app
 from containerizer.linux import caps
+from containerizer.provisioner.appc_details import AppcApp
 from mesos_compat.base.errors import IsolatorError
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+
+log = logging.getLogger(__name__)
 
 
 class CapabilitiesIsolator(Isolator):
@@ -24,9 +30,16 @@ class CapabilitiesIsolator(Isolator):
     supports_standalone = True
 
     def __init__(
-        self, effective: pb.CapabilityInfo | None, bounding: pb.CapabilityInfo | None
+        self,
+        effective: pb.CapabilityInfo | None,
+        bounding: pb.CapabilityInfo | None,
+        appc_app: Callable[[ContainerId], AppcApp | None] = no_app,
     ) -> None:
-        """Take the agent's defaults; ``bounding`` is also the most that anybody gets."""
+        """Take the agent's defaults; ``bounding`` is also the most that anybody gets.
+
+        ``appc_app`` tells of images that give capabilities up.
+        """
+        self._appc_app = appc_app
         if effective is not None and bounding is not None and not _within(effective, bounding):
             raise IsolatorError("Allowed capabilities are not a subset of the bounding capabilites")
         self._effective = effective
@@ -43,13 +56,23 @@ class CapabilitiesIsolator(Isolator):
                 f"System last capability value '{last}' is greater than maximum supported number"
                 f" of capabilities '{len(caps.NAMES)}'"
             )
-        return cls(context.config.effective_capabilities, context.config.bounding_capabilities)
+        config = context.config
+        if "isolators" in config.appc_extensions:
+            return cls(
+                config.effective_capabilities, config.bounding_capabilities, context.appc_app
+            )
+        return cls(config.effective_capabilities, config.bounding_capabilities)
 
     async def prepare(
         self, container_id: ContainerId, config: slave.ContainerConfig
     ) -> slave.ContainerLaunchInfo | None:
         """Return the sets of the container; of the task, if its executor is to keep its own."""
         effective, bounding = self.sets(config.container_info.linux_info)
+        app = None if is_debug(config) else self._appc_app(container_id)
+        allowed = None if app is None else allowed_capabilities(app.isolators)
+        if allowed is not None:
+            effective, bounding = _narrowed(effective, bounding, allowed)
+            log.info("Container %s: only '%s', as its image says", container_id, _text(bounding))
         if bounding is None:
             return None
         made = slave.ContainerLaunchInfo()
@@ -104,6 +127,18 @@ class CapabilitiesIsolator(Isolator):
                 " are allowed"
             )
         return bounding
+
+
+def _narrowed(
+    effective: pb.CapabilityInfo | None, bounding: pb.CapabilityInfo | None, allowed: frozenset[int]
+) -> tuple[pb.CapabilityInfo | None, pb.CapabilityInfo]:
+    """Leave only what is ``allowed``; an effective set that was not said stays so."""
+
+    def narrow(some: pb.CapabilityInfo | None) -> pb.CapabilityInfo:
+        left = allowed if some is None else allowed & set(some.capabilities)
+        return pb.CapabilityInfo(capabilities=sorted(left))  # type: ignore[arg-type]  # numbers
+
+    return None if effective is None else narrow(effective), narrow(bounding)
 
 
 def _within(some: pb.CapabilityInfo, all_of: pb.CapabilityInfo) -> bool:

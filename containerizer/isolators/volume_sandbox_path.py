@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 from collections.abc import Collection, Sequence
 
 from containerizer.isolators import volumes
 from containerizer.isolators.base import Isolator, is_debug
 from containerizer.isolators.context import IsolatorContext
 from containerizer.sandbox import open_sandbox
-from mesos_compat.base.beneath import Root
 from mesos_compat.base.errors import IsolatorError
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
@@ -97,7 +95,7 @@ class SandboxPathVolumeIsolator(Isolator):
             )
         owner = self._owner_of_source(container_id, kind, absolute)
         source = os.path.join(self._sandboxes[owner], path)
-        directory = _make_source(owner, self._sandboxes[owner], path)
+        directory = volumes.make_source(owner, self._sandboxes[owner], path)
         if not self._binds:
             self._link(container_id, config.directory, volume, source)
             return
@@ -142,33 +140,3 @@ class SandboxPathVolumeIsolator(Isolator):
             raise IsolatorError(
                 f"Failed to symlink '{source}' -> '{target}': {error.strerror}"
             ) from error
-
-
-def _make_source(container_id: ContainerId, sandbox: str, path: str) -> bool:
-    """Make the source directory if it is missing, for the sandbox's owner; whether it is one.
-
-    No link is followed: the sandbox belongs to a task.
-    """
-    try:
-        with open_sandbox(container_id, sandbox) as root:
-            directory = not _is_file(root, path)
-            if volumes.make_in_sandbox(root, path, directory=directory):
-                owner = os.fstat(root.fd)
-                made = root.open(path, os.O_RDONLY | os.O_DIRECTORY)
-                try:
-                    os.fchown(made, owner.st_uid, owner.st_gid)
-                finally:
-                    os.close(made)
-            return directory
-    except OSError as error:
-        raise IsolatorError(
-            f"Failed to create the directory '{os.path.join(sandbox, path)}' in the sandbox:"
-            f" {error.strerror or error}"
-        ) from error
-
-
-def _is_file(sandbox: Root, path: str) -> bool:
-    try:
-        return stat.S_ISREG(sandbox.lstat(path).st_mode)
-    except FileNotFoundError:
-        return False

@@ -150,3 +150,33 @@ def make_in_sandbox(sandbox: Root, path: str, *, directory: bool) -> bool:
 def _expect(holds: bool, number: int, path: str) -> None:
     if not holds:
         raise OSError(number, os.strerror(number), path)
+
+
+def make_source(container_id: ContainerId, sandbox: str, path: str) -> bool:
+    """Make the source directory if it is missing, for the sandbox's owner; whether it is one.
+
+    No link is followed: the sandbox belongs to a task.
+    """
+    try:
+        with open_sandbox(container_id, sandbox) as root:
+            directory = not _is_file(root, path)
+            if make_in_sandbox(root, path, directory=directory):
+                owner = os.fstat(root.fd)
+                made = root.open(path, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    os.fchown(made, owner.st_uid, owner.st_gid)
+                finally:
+                    os.close(made)
+            return directory
+    except OSError as error:
+        raise IsolatorError(
+            f"Failed to create the directory '{os.path.join(sandbox, path)}' in the sandbox:"
+            f" {error.strerror or error}"
+        ) from error
+
+
+def _is_file(sandbox: Root, path: str) -> bool:
+    try:
+        return stat.S_ISREG(sandbox.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False

@@ -93,6 +93,9 @@ class Provisioner(Protocol):
     async def provision(self, container_id: ContainerId, image: pb.Image) -> ProvisionInfo:
         """Make a root file system. After a failure ``destroy`` cleans up."""
 
+    def appc_app(self, container_id: ContainerId) -> AppcApp | None:
+        """Return what the AppC image of a container says of its app, if this agent launched it."""
+
     async def destroy(self, container_id: ContainerId) -> bool:
         """Remove all root file systems of the container and of those nested in it.
 

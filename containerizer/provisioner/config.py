@@ -14,8 +14,10 @@ from containerizer.secrets import SecretResolver, ValueSecretResolver
 #: Where Docker and others look for certificates of registries.
 DEFAULT_CERTS = "/etc/docker/certs.d"
 
-#: Parts of the AppC specification that upstream's agent ignores.
+#: Parts of the AppC specification that upstream's agent ignores. The defaults are about what an
+#: image is made of, the others belong to isolators.
 DEFAULT_EXTENSIONS = frozenset({"dependency_ids", "path_whitelist"})
+RUNTIME_EXTENSIONS = frozenset({"environment", "isolators", "mount_points"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
+from containerizer.provisioner.appc_details import AppcApp
 from containerizer.provisioner.base import Backend, ImageInfo, ProvisionInfo, Store
 from containerizer.provisioner.layout import ProvisionerLayout
 from containerizer.provisioner.offload import in_thread
@@ -48,6 +49,8 @@ class _Provisioned:
     #: Layers of all its root file systems, without repetition, and image configurations.
     layers: list[str] = field(default_factory=list)
     configs: list[str] = field(default_factory=list)
+    #: What its own AppC image says of the app; not known of containers that were recovered.
+    app: AppcApp | None = None
     #: Whether nobody knows ``layers`` any more: their record is damaged.
     lost: bool = False
     #: Provisionings that are under way.
@@ -124,6 +127,11 @@ class ImageProvisioner:
             if not entry.rootfses and not entry.pending and entry.destroying is None:
                 self._containers.pop(container_id, None)
 
+    def appc_app(self, container_id: ContainerId) -> AppcApp | None:
+        """Return what the AppC image of a container says of its app."""
+        entry = self._containers.get(container_id)
+        return None if entry is None else entry.app
+
     async def destroy(self, container_id: ContainerId) -> bool:
         """Remove all root file systems of the container and of those nested in it."""
         entry = self._containers.get(container_id)
@@ -171,6 +179,9 @@ class ImageProvisioner:
     ) -> ProvisionInfo:
         async with self._lock.read(), store.using():
             found, rootfs, volumes = await self._with_fit_backend(container_id, entry, store, image)
+            if not entry.layers:
+                # the images of volumes come later
+                entry.app = found.appc_app
             entry.layers = list(dict.fromkeys([*entry.layers, *found.layers]))
             if found.config is not None and found.config not in entry.configs:
                 entry.configs.append(found.config)

@@ -466,6 +466,7 @@ def _containerizer_config(
         default_container_shm_size_bytes=flags.default_container_shm_size,
         docker_ignore_runtime=flags.docker_ignore_runtime,
         docker_image_user=bool(flags.docker_image_user),
+        appc_extensions=_appc_extensions(flags),
         host_path_volume_force_creation=tuple(path for path in force.split(":") if path),
         network_cni_plugins_dir=flags.values["network_cni_plugins_dir"],
         network_cni_config_dir=flags.values["network_cni_config_dir"],

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from containerizer.isolators.base import Isolator
 from containerizer.launcher.base import ForkRequest
+from containerizer.provisioner.appc_details import AppcApp
 from containerizer.provisioner.base import ProvisionInfo
 from mesos_compat.base.errors import ContainerError, LaunchError
 from mesos_compat.model.ids import ContainerId
@@ -157,6 +158,9 @@ class FakeProvisioner:
     async def provision(self, container_id: ContainerId, image: pb.Image) -> ProvisionInfo:
         await self.steps.take(f"provision {container_id}")
         return self.info
+
+    def appc_app(self, container_id: ContainerId) -> AppcApp | None:
+        return None
 
     async def destroy(self, container_id: ContainerId) -> bool:
         await self.steps.take(f"unprovision {container_id}")

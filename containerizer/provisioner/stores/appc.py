@@ -30,6 +30,7 @@ from containerizer.provisioner.appc_fetcher import AppcFetcher
 from containerizer.provisioner.base import ImageInfo, Store
 from containerizer.provisioner.config import (
     DEFAULT_EXTENSIONS,
+    RUNTIME_EXTENSIONS,
     ProvisionerConfig,
 )
 from containerizer.provisioner.discovery import usable_prefix
@@ -122,7 +123,7 @@ def create(config: ProvisionerConfig, scope: Scope, metrics: Metrics) -> Store:
             raise FlagError(f"The directory of trusted keys '{keys}' does not exist")
         if shutil.which("gpgv") is None:
             raise FlagError("'gpgv' is needed to check signatures, but it is not installed")
-    unknown = config.appc_extensions - DEFAULT_EXTENSIONS
+    unknown = config.appc_extensions - DEFAULT_EXTENSIONS - RUNTIME_EXTENSIONS
     if unknown:
         raise FlagError(f"Unknown AppC extension '{min(unknown)}'")
     layout = AppcLayout(os.path.realpath(config.appc_store_dir))

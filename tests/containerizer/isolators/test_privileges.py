@@ -13,6 +13,7 @@ from containerizer.isolators.linux_capabilities import CapabilitiesIsolator
 from containerizer.isolators.linux_nnp import NoNewPrivilegesIsolator
 from containerizer.isolators.posix_rlimits import PosixRlimitsIsolator
 from containerizer.linux import caps
+from containerizer.provisioner.appc_details import AppcApp
 from mesos_compat.base.errors import IsolatorError
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
@@ -134,3 +135,19 @@ def test_unusable_hosts_and_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(caps, "last", lambda: 63)
     with pytest.raises(IsolatorError, match="value '63' is greater than maximum supported number"):
         CapabilitiesIsolator.create(context(tmp_path))
+
+
+@pytest.mark.parametrize("effective", [None, ["KILL", "NET_RAW"]])
+@pytest.mark.parametrize("bounding", [None, ["KILL", "NET_RAW", "SYS_ADMIN"]])
+async def test_an_appc_image_gives_capabilities_up(effective: _Names, bounding: _Names) -> None:
+    name = "os/linux/capabilities-retain-set"
+    app = AppcApp(image="i", isolators={name: {"set": ["CAP_KILL", "CAP_SYS_PTRACE"]}})
+    isolator = CapabilitiesIsolator(made(effective), made(bounding), {C: app}.get)
+    info = await isolator.prepare(C, slave.ContainerConfig())
+    assert info is not None
+    # never more than there was
+    most = ["KILL", "SYS_PTRACE"] if effective is None and bounding is None else ["KILL"]
+    assert info.bounding_capabilities == capabilities(most)
+    assert info.HasField("effective_capabilities") == (effective is not None)
+    if effective is not None:
+        assert info.effective_capabilities == capabilities(["KILL"])

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from containerizer.isolators.appc_runtime import AppcRuntimeIsolator
 from containerizer.isolators.base import Isolator
 from containerizer.isolators.docker_runtime import DockerRuntimeIsolator
+from containerizer.linux.mount import MS_BIND, MS_RDONLY, MS_REC
+from containerizer.provisioner.appc_details import AppcApp, MountPoint
 from mesos_compat.base.errors import IsolatorError
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
@@ -123,3 +127,80 @@ async def test_appc(arguments: list[str], executed: list[str]) -> None:
     config.appc.manifest.app.ClearField("exec")
     with pytest.raises(IsolatorError, match=r"No executable is found$"):
         await AppcRuntimeIsolator().prepare(C, config)
+
+
+def appc_isolator(app: AppcApp, *extensions: str, capabilities: bool = False) -> Isolator:
+    return AppcRuntimeIsolator(
+        frozenset(extensions), {C: app}.get, "/sandbox", capabilities=capabilities
+    )
+
+
+APP = AppcApp(
+    image="example.com/img",
+    user="app",
+    mount_points=(
+        MountPoint("data", "/data"),
+        MountPoint("again", "/data/"),
+        MountPoint("taken", "/taken"),
+        MountPoint("conf", "/etc/conf", read_only=True),
+    ),
+    isolators={
+        "os/linux/no-new-privileges": True,
+        "os/linux/capabilities-retain-set": {"set": []},
+        "resource/cpu": {"limit": "1"},
+    },
+    event_handlers={"pre-start": ("/x",)},
+)
+
+
+async def test_an_appc_image_as_upstream_sees_it(caplog: pytest.LogCaptureFixture) -> None:
+    config = appc_config()
+    config.command_info.shell = False
+    info = await prepared(appc_isolator(APP), config)
+    assert info == await prepared(AppcRuntimeIsolator(), config)
+    assert "os/linux/no-new-privileges, os/linux/capabilities-retain-set" in caplog.text
+    assert "resource/cpu, user 'app', event handler 'pre-start'" in caplog.text
+
+
+async def test_variables_that_appc_demands() -> None:
+    config = appc_config()
+    config.appc.manifest.name = "example.com/img"
+    config.appc.manifest.app.environment.add(name="container", value="mine")
+    config.command_info.shell = False
+    info = await prepared(appc_isolator(APP, "environment"), config)
+    found = {each.name: each.value for each in info.environment.variables}
+    assert found == {"AC_APP_NAME": "img", "container": "mine", "E1": "v1"}
+
+
+async def test_rights_that_an_appc_image_gives_up(caplog: pytest.LogCaptureFixture) -> None:
+    config = appc_config()
+    config.command_info.shell = False
+    info = await prepared(appc_isolator(APP, "isolators"), config)
+    assert info.no_new_privileges
+    assert "not honoured of its image: os/linux/capabilities-retain-set, res" in caplog.text
+    caplog.clear()
+    await prepared(appc_isolator(APP, "isolators", capabilities=True), config)
+    assert "not honoured of its image: resource/cpu" in caplog.text
+
+
+async def test_mount_points_of_an_appc_image(tmp_path: Path) -> None:
+    config = appc_config()
+    config.command_info.shell = False
+    for name in ("rootfs", "sandbox"):
+        (tmp_path / name).mkdir()
+    config.rootfs, config.directory = str(tmp_path / "rootfs"), str(tmp_path / "sandbox")
+    config.container_info.volumes.add(
+        host_path="/", container_path="/taken/below", mode=pb.Volume.RW
+    )
+    info = await prepared(appc_isolator(APP, "mount_points"), config)
+    assert [(mount.source, mount.target, mount.flags) for mount in info.mounts] == [
+        (f"{tmp_path}/sandbox/.appc-mounts/0", f"{tmp_path}/rootfs/data", MS_BIND | MS_REC),
+        (
+            f"{tmp_path}/sandbox/.appc-mounts/3",
+            f"{tmp_path}/rootfs/etc/conf",
+            MS_BIND | MS_REC | MS_RDONLY,
+        ),
+    ]
+    for mount in info.mounts:
+        assert Path(mount.source).is_dir()
+        assert Path(mount.target).is_dir()
