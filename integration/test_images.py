@@ -92,6 +92,80 @@ def test_users_of_images(scene: Scene, images: str) -> None:
     api.call("WAIT_CONTAINER", container_id=alone)
 
 
+TABLE = Path(__file__).parents[1] / "tests" / "golden" / "containers" / "docker-runtime-table.txt"
+CAT = ["/bin/cat", "/proc/self/cmdline"]
+#: Entry points and commands of the recorded images.
+RECORDED = {
+    "e0c0": {},
+    "e0c1": {"Cmd": CAT},
+    "e1c0": {"Entrypoint": CAT},
+    "e1c1": {"Entrypoint": CAT, "Cmd": ["/cmd1"]},
+}
+
+
+def recorded(kind: str) -> list[tuple[dict[str, object], str, str]]:
+    """Return command, image and outcome of each recorded launch without a shell command."""
+    found = []
+    for line in TABLE.read_text().splitlines():
+        words = line.split(" ", 5)
+        if words[0] == kind and words[1:3] != ["1", "1"]:
+            command: dict[str, object] = {"shell": words[1] == "1"}
+            if words[2] == "1":
+                command["value"] = "cat"
+            if words[3] == "1":
+                own = ["cat", "/proc/self/cmdline"] if words[2] == "1" else [*CAT[1:], "q"]
+                command["arguments"] = own
+            found.append((command, words[4], words[5]))
+    assert len(found) > 10
+    return found
+
+
+def test_commands_as_recorded(scene: Scene, images: str) -> None:
+    """What a real agent made of entry points, commands and arguments, all kinds of containers."""
+    layer = tar(
+        [
+            folder("bin"),
+            Entry("bin/busybox", BUSYBOX.read_bytes(), mode=0o755),
+            *(Entry(f"bin/{name}", kind="symlink", to="busybox") for name in ("cat", "sleep")),
+        ]
+    )
+    for name, config in RECORDED.items():
+        write(f"{images}/{name}.tar", saved([layer], None, Env=["PATH=/bin"], **config))
+    master = scene.master()
+    agent = scene.agent(
+        master, isolation=IMAGE_ISOLATION, image_providers="docker", docker_registry=images
+    )
+    api = Api(agent.address)
+    root = container_id("root")
+    launch = {"container_id": root, "resources": RESOURCES, "command": {"value": "sleep 1000"}}
+    assert api.call("LAUNCH_CONTAINER", **launch).status == 200
+    sandboxes = Path(agent.work_dir, "containers")
+    for number, (command, image, outcome) in enumerate(recorded("SA")):
+        status, _, rest = outcome.partition(" ")
+        for path in ((f"c{number}",), ("root", f"c{number}")):
+            asked: dict[str, object] = {"command": command, "container": container(image)}
+            if len(path) == 1:
+                asked["resources"] = RESOURCES
+            answer = api.call("LAUNCH_CONTAINER", container_id=container_id(*path), **asked)
+            assert answer.status == int(status), (command, image, answer)
+            if status == "400":
+                assert rest.startswith(answer.text), (command, image)
+                continue
+            ended = api.call("WAIT_CONTAINER", container_id=container_id(*path))
+            printed = Path(sandboxes, "/containers/".join(path), "stdout").read_text()
+            shown = printed.replace("\0", "|")
+            exit_status = ended.value.get("exit_status", 0)
+            assert f"{exit_status} '{shown}'" in rest, (command, image, path)
+    api.call("KILL_CONTAINER", container_id=root)
+    api.call("WAIT_CONTAINER", container_id=root)
+    for number, (command, image, outcome) in enumerate(recorded("CT")[:9]):
+        done = scene.execute(master, task(f"t{number}", command, container(image)))
+        assert done.states[-1] == outcome.split(" ")[0], (command, image, str(done))
+        if "'" in outcome:
+            shown = agent.stdout(f"t{number}").replace("\0", "|")
+            assert outcome.rpartition("| ")[2].strip("'") in shown, (command, image)
+
+
 def test_what_is_used_stays(scene: Scene, images: str) -> None:
     """Also for those who use the command beside the agent."""
     agent = scene.agent(
