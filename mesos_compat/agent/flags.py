@@ -542,6 +542,15 @@ def parse_agent_flags(argv: Sequence[str], environ: Mapping[str, str]) -> AgentF
     )
 
 
+def agent_flag_values(argv: Sequence[str], environ: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the value of each flag, of an agent that need not be able to run. Raises FlagError."""
+    files = _Files(environ)
+    defaults = machine_defaults(environ)
+    loaded = FLAGS.load(argv, environ, defaults=defaults, layers=files.layers)
+    loaded.raise_error()
+    return loaded.values
+
+
 class _Files:
     """Reads the files that ``--config`` and ``--config_dir`` name."""
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 #: Sub-command → module with ``main(argv) -> int``, and what it is for.
 COMMANDS = {
     "agent": ("mesos_compat.cli.agent", "run an agent (the same as mesos-agent)"),
+    "doctor": ("mesos_compat.cli.doctor", "say what this host can do, and what is missing"),
     "systemd-unit": ("mesos_compat.cli.systemd_unit", "print a systemd unit that runs an agent"),
     "execute": ("mesos_compat.cli.execute", "run one task and wait for it (mesos-execute)"),
     "master": ("mesos_compat.cli.master", "run a real Mesos master, downloaded from PyPI"),
