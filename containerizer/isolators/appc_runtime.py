@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """``appc/runtime``: command, environment and working directory of an AppC image.
 
-With ``--appc_extensions`` also what upstream's agent ignores: variables that the specification
-demands, mount points, and rights that the image gives up. Users and event handlers are only
+With ``--appc_extensions`` also what upstream's agent ignores: users, variables that the
+specification demands, mount points, and rights that the image gives up. Event handlers are only
 mentioned in the log, limits of resources are those of the task.
 
 Source: spec ``images`` 10.3, 12.2 … 12.5.
@@ -10,6 +10,7 @@ Source: spec ``images`` 10.3, 12.2 … 12.5.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable
@@ -18,7 +19,8 @@ from containerizer.isolators import volumes
 from containerizer.isolators.appc_rights import HONOURED, NO_NEW_PRIVILEGES, no_new_privileges
 from containerizer.isolators.base import Isolator, is_debug
 from containerizer.isolators.context import IsolatorContext, no_app
-from containerizer.isolators.docker_runtime import runtime_info
+from containerizer.isolators.docker_runtime import become, names_user, runtime_info
+from containerizer.isolators.image_user import appc_user
 from containerizer.linux.mount import MS_BIND, MS_RDONLY, MS_REC
 from containerizer.provisioner.appc_details import AppcApp
 from mesos_compat.base.errors import IsolatorError
@@ -84,10 +86,10 @@ class AppcRuntimeIsolator(Isolator):
         info = runtime_info(config, environment, app.workingDirectory, (), app.exec)
         more = self._appc_app(container_id)
         if more is not None and not is_debug(config):
-            self._extend(info, container_id, config, more)
+            await self._extend(info, container_id, config, more)
         return info
 
-    def _extend(
+    async def _extend(
         self,
         info: slave.ContainerLaunchInfo,
         container_id: ContainerId,
@@ -95,7 +97,15 @@ class AppcRuntimeIsolator(Isolator):
         app: AppcApp,
     ) -> None:
         ignored = [name for name in app.isolators if name not in self._honoured]
-        ignored += [f"user '{app.user}'"] if app.user not in ("", "0", "root") else []
+        honoured = "user" in self._extensions and app.user != "" and bool(config.rootfs)
+        if honoured and not names_user(config):
+            found = await asyncio.to_thread(
+                appc_user, config.rootfs, app.user, app.group, app.supplementary_gids
+            )
+            log.info("Container %s: user %d, as its image says", container_id, found.uid)
+            await become(info, container_id, config, found)
+        elif not honoured and app.user not in ("", "0", "root"):
+            ignored.append(f"user '{app.user}'")
         ignored += [f"event handler '{name}'" for name in app.event_handlers]
         if ignored:
             log.warning(

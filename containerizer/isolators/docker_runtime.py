@@ -63,22 +63,36 @@ class DockerRuntimeIsolator(Isolator):
                 runtime.User,
                 container_id,
             )
-        elif runtime.User and config.rootfs and not _names_user(config):
+        elif runtime.User and config.rootfs and not names_user(config):
             identity = await asyncio.to_thread(image_user, config.rootfs, runtime.User)
-            if _is_root(config) or 0 not in (identity.uid, identity.gid, *identity.groups):
-                info.user = users.numbered(identity)
-                if not is_command_task(config):
-                    await asyncio.to_thread(_give, config.directory, identity)
-            else:
-                log.warning(
-                    "Container %s: user '%s' of its image is or has the group of root: ignored",
-                    container_id,
-                    runtime.User,
-                )
+            await become(info, container_id, config, identity)
         return info
 
 
-def _names_user(config: slave.ContainerConfig) -> bool:
+async def become(
+    info: slave.ContainerLaunchInfo,
+    container_id: ContainerId,
+    config: slave.ContainerConfig,
+    identity: users.Identity,
+) -> None:
+    """Let the container be whom its image says, unless that is root and the task is not.
+
+    Raises IsolatorError.
+    """
+    if not _is_root(config) and 0 in (identity.uid, identity.gid, *identity.groups):
+        log.warning(
+            "Container %s: user %d of its image is or has the group of root: ignored",
+            container_id,
+            identity.uid,
+        )
+        return
+    info.user = users.numbered(identity)
+    if not is_command_task(config):
+        await asyncio.to_thread(_give, config.directory, identity)
+
+
+def names_user(config: slave.ContainerConfig) -> bool:
+    """Whether the task says who it is to be."""
     command = config.task_info.command if is_command_task(config) else config.command_info
     return command.HasField("user")
 

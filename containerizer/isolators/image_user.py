@@ -4,7 +4,8 @@
 Both files are the image's and may be hostile: links in them lead nowhere outside, they are bounded,
 and only numbers come out.
 
-Source: OCI image specification, ``config`` "User".
+Source: OCI image specification, ``config`` "User"; App Container specification, "Image Manifest
+Schema".
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Sequence
 
 from containerizer.linux import beneath
 from containerizer.linux.users import Identity
@@ -50,6 +52,43 @@ def image_user(rootfs: str, text: str) -> Identity:
         if number is not None and entry[0] in each[3].split(","):
             groups.append(number)
     return Identity(uid, own, tuple(dict.fromkeys(groups))[:_MAX_GROUPS])
+
+
+def appc_user(rootfs: str, user: str, group: str, gids: Sequence[int]) -> Identity:
+    """Return who a user and a group of an AppC image are: names, numbers, or paths of files.
+
+    A path means the owner and the group of the file. Raises IsolatorError. Blocks for a moment.
+    """
+    if user.startswith("/"):
+        uid: int | None = _status(rootfs, user).st_uid
+    else:
+        entry = _find(_lines(rootfs, "/etc/passwd", 7), user, 2)
+        uid = _number(user) if entry is None else _number(entry[2])
+    if uid is None:
+        raise IsolatorError(f"The image has no user '{user}'")
+    if group.startswith("/"):
+        gid: int | None = _status(rootfs, group).st_gid
+    else:
+        found = _find(_lines(rootfs, "/etc/group", 4), group, 2)
+        gid = _number(group) if found is None else _number(found[2])
+    if gid is None:
+        raise IsolatorError(f"The image has no group '{group}'")
+    return Identity(uid, gid, tuple(dict.fromkeys(gids))[:_MAX_GROUPS])
+
+
+def _status(rootfs: str, path: str) -> os.stat_result:
+    try:
+        root = beneath.open_root(rootfs)
+        try:
+            found = beneath.open_in_root(root, path)
+            try:
+                return os.fstat(found)
+            finally:
+                os.close(found)
+        finally:
+            os.close(root)
+    except OSError as error:
+        raise IsolatorError(f"The image has no usable file '{path}'") from error
 
 
 def _find(lines: list[list[str]], name: str, number: int) -> list[str] | None:

@@ -17,7 +17,7 @@ DEFAULT_CERTS = "/etc/docker/certs.d"
 #: Parts of the AppC specification that upstream's agent ignores. The defaults are about what an
 #: image is made of, the others belong to isolators.
 DEFAULT_EXTENSIONS = frozenset({"dependency_ids", "path_whitelist"})
-RUNTIME_EXTENSIONS = frozenset({"environment", "isolators", "mount_points"})
+RUNTIME_EXTENSIONS = frozenset({"environment", "isolators", "mount_points", "user"})
 
 
 @dataclass(frozen=True, slots=True)

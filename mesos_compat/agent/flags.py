@@ -305,8 +305,8 @@ class AgentFlags:
     appc_extensions: tuple[str, ...] | None = optional(
         STRING_SET,
         "Parts of the AppC specification to honour that upstream's agent ignores, comma "
-        "separated: dependency_ids, path_whitelist, environment, isolators, mount_points. The "
-        "first two if not given.",
+        "separated: dependency_ids, path_whitelist, environment, isolators, mount_points, user. "
+        "The first two if not given.",
     )
     appc_store_dir: str = flag(PATH, "Where AppC images are kept.", default="")
     docker_registry: str = flag(

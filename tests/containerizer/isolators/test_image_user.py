@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from containerizer.isolators.appc_runtime import AppcRuntimeIsolator
 from containerizer.isolators.docker_runtime import DockerRuntimeIsolator
-from containerizer.isolators.image_user import image_user
+from containerizer.isolators.image_user import appc_user, image_user
 from containerizer.linux import users
 from containerizer.linux.users import Identity
 from containerizer.merge import complete, merged
+from containerizer.provisioner.appc_details import AppcApp
 from mesos_compat.base.errors import ContainerError, IsolatorError
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
@@ -142,3 +144,54 @@ async def test_nobody_sends_numbers(rootfs: Path) -> None:
 @pytest.mark.parametrize("text", ["", "#", "#1", "#1:2:3", "#-1:0", "#1:2,", "1:2", "#1:2\n"])
 def test_what_are_no_numbers(text: str) -> None:
     assert users.of_numbers(text) is None
+
+
+def test_users_of_appc(rootfs: Path) -> None:
+    def found(user: str, group: str) -> Identity:
+        return appc_user(str(rootfs), user, group, (5, 6, 5))
+
+    assert found("app", "log") == Identity(1000, 11, (5, 6))
+    assert found("7", "4") == Identity(77, 4, (5, 6))
+    owner = (rootfs / "etc/passwd").stat()
+    expected = Identity(owner.st_uid, owner.st_gid, (5, 6))
+    assert found("/etc/passwd", "/etc/passwd") == expected
+    (rootfs / "link").symlink_to("/../../etc/passwd")
+    assert found("/link", "/link") == expected
+    os.mkfifo(rootfs / "fifo")
+    assert found("/fifo", "/fifo") == expected
+
+
+@pytest.mark.parametrize(
+    ("user", "group"),
+    [("none", "0"), ("0", "none"), ("0", ""), ("-1", "0"), ("/none", "0"), ("0", "/a/none")],
+)
+def test_unknown_users_of_appc(rootfs: Path, user: str, group: str) -> None:
+    with pytest.raises(IsolatorError, match="The image has no"):
+        appc_user(str(rootfs), user, group, ())
+
+
+@pytest.mark.parametrize(
+    ("user", "group", "expected"), [("app", "log", True), ("root", "log", False)]
+)
+async def test_the_user_of_an_appc_image(
+    rootfs: Path, tmp_path: Path, user: str, group: str, expected: bool
+) -> None:
+    config = slave.ContainerConfig(rootfs=str(rootfs), directory=str(tmp_path), user="nobody")
+    config.container_info.type = pb.ContainerInfo.MESOS
+    config.appc.manifest.app.exec.append("/a")
+    config.task_info.command.shell = False
+    app = AppcApp(image="i", user=user, group=group)
+
+    async def prepared(*extensions: str) -> slave.ContainerLaunchInfo:
+        isolator = AppcRuntimeIsolator(frozenset(extensions), {C: app}.get)
+        info = await isolator.prepare(C, config)
+        assert info is not None
+        return info
+
+    assert not (await prepared()).HasField("user")
+    info = await prepared("user")
+    assert info.HasField("user") == expected
+    if expected:
+        assert info.user == users.numbered(Identity(1000, 11, ()))
+    config.task_info.command.user = "nobody"
+    assert not (await prepared("user")).HasField("user")
