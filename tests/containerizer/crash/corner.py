@@ -229,6 +229,11 @@ class Engine:
             while not all(self.corner.started(each) for each in ids):  # noqa: ASYNC110 files
                 await asyncio.sleep(0.005)
 
+    def let_go_of_images(self) -> None:
+        """Let another engine have the store, as if this one were gone."""
+        for store in self.provisioner._stores.values():
+            store.close()
+
     async def close(self) -> None:
         """Let go, as an agent does that ends."""
         await self.mesos.close()

@@ -51,6 +51,7 @@ async def _exit(engine: Engine) -> object:
 
 
 async def _start(engine: Engine) -> None:
+    engine.let_go_of_images()
     await Engine(engine.corner).mesos.recover([])
 
 
@@ -66,6 +67,7 @@ def _take_over(
 
     async def make(engine: Engine) -> None:
         await before(engine)
+        engine.let_go_of_images()
         others.append(Engine(engine.corner))
 
     async def recover(engine: Engine) -> object:
