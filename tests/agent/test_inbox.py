@@ -68,6 +68,12 @@ def test_run_task() -> None:
     assert send(message) == events.RunTask(str(SENDER), message)
 
 
+def test_a_task_of_20_mib() -> None:
+    message = run()
+    message.task.data = bytes(20 << 20)
+    assert send(message) == events.RunTask(str(SENDER), message)
+
+
 def test_kill_task() -> None:
     message = messages.KillTaskMessage()
     message.framework_id.value = "f"

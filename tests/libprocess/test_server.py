@@ -129,6 +129,36 @@ async def test_recorded_flows_are_delivered_in_order(number: str) -> None:
         assert bench.messages == expected
 
 
+async def test_every_form_of_a_message_is_taken() -> None:
+    """Who sends it by either header, how long it is by length or chunks; all in one go."""
+    heads = (
+        b"User-Agent: libprocess/master@127.0.0.1:5050\r\n",
+        b"Libprocess-From: master@127.0.0.1:5050\r\n",
+        b"User-Agent: curl\r\nLibprocess-From: master@127.0.0.1:5050\r\n",
+    )
+    bodies = (
+        (b"Content-Length: 4\r\n", b"body"),
+        (b"Transfer-Encoding: chunked\r\n", b"4\r\nbody\r\n0\r\n\r\n"),
+        (b"Transfer-Encoding: chunked\r\n", b"3\r\nbod\r\n1\r\ny\r\n0\r\n\r\n"),
+        (b"", b""),
+    )
+    hosts = (b"", b"Host: \r\n", b"Host: 127.0.0.1:5051\r\n")
+    forms = [(head, *body, host) for head in heads for body in bodies for host in hosts]
+    sent = b"".join(
+        b"POST /slave(1)/m%d HTTP/1.1\r\n%b%b%b\r\n%b" % (number, head, host, length, body)
+        for number, (head, length, body, host) in enumerate(forms)
+    )
+    async with serving() as bench:
+        peer = await bench.connect()
+        peer.write(sent)
+        answers = await peer.responses(len(forms))
+        assert {answer.split(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 202 Accepted"}
+        assert [(m.name, m.body, str(m.sender)) for m in bench.messages] == [
+            (f"m{number}", b"body" if length else b"", str(MASTER))
+            for number, (_, length, _, _) in enumerate(forms)
+        ]
+
+
 async def test_an_idle_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its end would tell a master that the agent is gone."""
     loop = asyncio.get_running_loop()
