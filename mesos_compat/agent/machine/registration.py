@@ -111,6 +111,8 @@ def registered(turn: Turn, event: AgentRegistered) -> None:
     state = turn.state
     if not _from_master(turn, event.sender, "registration"):
         return
+    if state.phase not in (AgentPhase.DISCONNECTED, AgentPhase.RUNNING):
+        return
     if state.agent_id not in (None, event.agent_id):
         turn.do(
             Exit(
