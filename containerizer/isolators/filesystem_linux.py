@@ -3,7 +3,8 @@
 
 Every container gets a mount namespace whose tree is a slave of the host's: what init mounts stays
 inside, what the agent unmounts is gone inside, too. One with an image gets its own ``/proc``,
-``/sys``, ``/dev`` and the sandbox mounted into its root file system.
+``/sys``, ``/dev`` and the sandbox mounted into its root file system. Persistent volumes are mounted
+into the sandbox on the host, and spread from there.
 
 Deviations: binds of ``/proc`` entries that this kernel does not have are left out (upstream fails
 every image container there). Mount points are made here, with the image's links resolved inside of
@@ -23,8 +24,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from containerizer.isolators.base import Isolator, is_debug
 from containerizer.isolators.context import IsolatorContext
-from containerizer.isolators.filesystem_posix import refuse_persistent_volumes
 from containerizer.isolators.inside import make_directory
+from containerizer.isolators.persistent_mounts import VolumeMounts
+from containerizer.isolators.persistent_volumes import PersistentVolumes, refuse_volumes
 from containerizer.isolators.volumes import isolator_of
 from containerizer.linux import mount, mountinfo, users
 from containerizer.linux.mount import (
@@ -99,6 +101,9 @@ class LinuxFilesystemIsolator(Isolator):
         #: Host sandbox of each known container; ``None`` for an orphan without one.
         self._sandboxes: dict[ContainerId, str | None] = {}
         self._with_image: set[ContainerId] = set()
+        self._volumes = PersistentVolumes(
+            context.config.work_dir, VolumeMounts(context.container_directory)
+        )
         context.metrics.gauge(_METRIC, lambda: float(len(self._with_image)))
 
     @classmethod
@@ -142,10 +147,12 @@ class LinuxFilesystemIsolator(Isolator):
             return slave.ContainerLaunchInfo(enter_namespaces=[CLONE_NEWNS])
         if container_id in self._sandboxes:
             raise IsolatorError("Container has already been prepared")
-        self._refuse_volumes(config)
+        self._refuse_volumes(container_id, config)
         self._sandboxes[container_id] = config.directory
         if container_id.parent is None and _has_image(config.executor_info.container):
             self._with_image.add(container_id)
+        if container_id.parent is None:
+            self._volumes.update(container_id, config.directory, config.resources)
         info = slave.ContainerLaunchInfo(clone_namespaces=[CLONE_NEWNS])
         if config.HasField("rootfs"):
             devices = self._make_devices(container_id, config)
@@ -160,10 +167,11 @@ class LinuxFilesystemIsolator(Isolator):
         requests: Sequence[pb.Resource],
         limits: Mapping[str, float],
     ) -> None:
-        """Refuse persistent volumes."""
-        if container_id not in self._sandboxes:
+        """Mount the persistent volumes that there are now, and no others."""
+        sandbox = self._sandboxes.get(container_id)
+        if sandbox is None:
             raise IsolatorError("Unknown container")
-        refuse_persistent_volumes(requests)
+        self._volumes.update(container_id, sandbox, requests)
 
     async def cleanup(self, container_id: ContainerId) -> None:
         """Unmount what is mounted below the sandbox on the host, so that nobody deletes it."""
@@ -179,6 +187,7 @@ class LinuxFilesystemIsolator(Isolator):
         if failures:
             raise IsolatorError(", ".join(failures))
         del self._sandboxes[container_id]
+        self._volumes.forget(container_id)
         self._with_image.discard(container_id)
 
     def close(self) -> None:
@@ -186,9 +195,12 @@ class LinuxFilesystemIsolator(Isolator):
         for directory in self._own_mounts:
             unshare_directory(directory)
 
-    def _refuse_volumes(self, config: slave.ContainerConfig) -> None:
+    def _refuse_volumes(self, container_id: ContainerId, config: slave.ContainerConfig) -> None:
         """Refuse volumes that no isolator would handle; upstream silently leaves them out."""
-        refuse_persistent_volumes(config.resources)
+        if container_id.parent is not None:
+            refuse_volumes(config.resources, "nested")
+        elif not config.HasField("executor_info"):
+            refuse_volumes(config.resources, "standalone")
         for volume in config.container_info.volumes:
             isolator = isolator_of(volume)
             if isolator not in self._isolation:

@@ -1,46 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``filesystem/posix``: the host's file system for everybody.
+"""``filesystem/posix``: the host's file system for everybody; persistent volumes are links.
 
 Source: spec ``isolators-fs-net`` 3.1.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
+import stat
 from collections.abc import Collection, Mapping, Sequence
 
 from containerizer.isolators.base import Isolator
+from containerizer.isolators.context import IsolatorContext
+from containerizer.isolators.persistent_volumes import (
+    PersistentVolume,
+    PersistentVolumes,
+    refuse_volumes,
+)
+from mesos_compat.base.beneath import Root
 from mesos_compat.base.errors import IsolatorError
 from mesos_compat.model.ids import ContainerId
-from mesos_compat.model.resources import is_persistent_volume
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
+log = logging.getLogger(__name__)
+
 
 class PosixFilesystemIsolator(Isolator):
-    """Refuses what needs another root file system or mounts."""
+    """Refuses what needs another root file system or mounts; knows the sandboxes."""
 
-    def __init__(self) -> None:
-        self._known: set[ContainerId] = set()
+    def __init__(self, work_dir: str) -> None:
+        self._sandboxes: dict[ContainerId, str] = {}
+        self._volumes = PersistentVolumes(work_dir, _Links())
+
+    @classmethod
+    def create(cls, context: IsolatorContext) -> PosixFilesystemIsolator:
+        """Make the isolator."""
+        return cls(context.config.work_dir)
 
     async def recover(
         self, states: Sequence[slave.ContainerState], orphans: Collection[ContainerId]
     ) -> None:
         """Remember the containers that go on."""
-        self._known.update(ContainerId.of(state.container_id) for state in states)
+        for state in states:
+            self._sandboxes[ContainerId.of(state.container_id)] = state.directory
 
     async def prepare(
         self, container_id: ContainerId, config: slave.ContainerConfig
     ) -> slave.ContainerLaunchInfo | None:
-        """Refuse images and volumes."""
-        if container_id in self._known:
+        """Refuse images and volumes; link the persistent ones."""
+        if container_id in self._sandboxes:
             raise IsolatorError("Container has already been prepared")
         container = config.executor_info.container
         if container.mesos.HasField("image"):
             raise IsolatorError("Container root filesystems not supported")
         if container.volumes:
             raise IsolatorError("Volumes in ContainerInfo is not supported")
-        refuse_persistent_volumes(config.resources)
-        self._known.add(container_id)
+        if not config.HasField("executor_info"):
+            refuse_volumes(config.resources, "standalone")
+        self._sandboxes[container_id] = config.directory
+        self._volumes.update(container_id, config.directory, config.resources)
         return None
 
     async def update(
@@ -49,19 +70,40 @@ class PosixFilesystemIsolator(Isolator):
         requests: Sequence[pb.Resource],
         limits: Mapping[str, float],
     ) -> None:
-        """Refuse persistent volumes."""
-        refuse_persistent_volumes(requests)
+        """Link the persistent volumes that there are now."""
+        if container_id not in self._sandboxes:
+            raise IsolatorError("Unknown container")
+        self._volumes.update(container_id, self._sandboxes[container_id], requests)
 
     async def cleanup(self, container_id: ContainerId) -> None:
-        """Forget the container."""
-        self._known.discard(container_id)
+        """Forget the container; links vanish with its sandbox."""
+        self._sandboxes.pop(container_id, None)
+        self._volumes.forget(container_id)
 
 
-def refuse_persistent_volumes(resources: Sequence[pb.Resource]) -> None:
-    """Raise IsolatorError if there is a persistent volume: none can be attached yet."""
-    for resource in resources:
-        if is_persistent_volume(resource):
-            raise IsolatorError(
-                f"Persistent volume '{resource.disk.persistence.id}' cannot be attached:"
-                " this agent does not support persistent volumes yet"
-            )
+class _Links:
+    """Volumes as links in the sandbox, which belongs to a task."""
+
+    def attach(self, container_id: ContainerId, sandbox: Root, volume: PersistentVolume) -> None:
+        if volume.read_only:
+            log.warning("Volume '%s' is read-only, but a link is not", volume.name)
+        try:
+            sandbox.symlink(volume.source, volume.name)
+        except FileExistsError:
+            if _target(sandbox, volume.name) != volume.source:
+                raise IsolatorError(
+                    f"The path '{volume.name}' in the sandbox is taken: no link to persistent"
+                    f" volume '{volume.source}' can be there"
+                ) from None
+
+    def detach(self, container_id: ContainerId, sandbox: Root, volume: PersistentVolume) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISLNK(sandbox.lstat(volume.name).st_mode):
+                os.unlink(volume.name, dir_fd=sandbox.fd)
+
+
+def _target(sandbox: Root, name: str) -> str:
+    try:
+        return os.readlink(name, dir_fd=sandbox.fd)
+    except OSError:
+        return ""

@@ -28,6 +28,7 @@ from mesos_compat.base.scope import Scope
 from mesos_compat.libprocess.links import Links
 from mesos_compat.libprocess.upid import UPID, Address
 from mesos_compat.master.detected import DetectedMaster, Detector
+from mesos_compat.master.version import version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ def assemble(parts: Parts) -> Assembly:
     )
     around = Surroundings(
         _Peers(links, own),
-        _Leaders(parts.detector).next,
+        _Leaders(parts.detector, parts.clock).next,
         parts.containerizer,
         parts.executors,
         parts.gc,
@@ -129,10 +130,14 @@ def _authenticatee(state: AgentState) -> str:
 
 
 class _Leaders:
-    """What the machine knows as a UPID the detector knows better: masters are born again."""
+    """What the machine knows as a UPID the detector knows better: masters are born again.
 
-    def __init__(self, detector: Detector) -> None:
+    What a master is told depends on its version, so one that is not reachable is none yet.
+    """
+
+    def __init__(self, detector: Detector, clock: Clock) -> None:
         self._detector = detector
+        self._clock = clock
         self._last: DetectedMaster | None = None
 
     async def next(self, previous: str) -> Leader:
@@ -142,4 +147,5 @@ class _Leaders:
         self._last = found
         if found is None:
             return Leader("")
-        return Leader(found.pid, found.hostname, found.capabilities)
+        told = found.version or await version(found.upid, self._clock)
+        return Leader(found.pid, found.hostname, found.capabilities, told)

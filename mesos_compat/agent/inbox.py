@@ -34,9 +34,6 @@ Reader = Callable[[UPID, bytes], Event]
 #: Messages that masters and v0 executors send and that this agent has no use for yet.
 _IGNORED = frozenset(
     {
-        "AcknowledgeOperationStatusMessage",
-        "ApplyOperationMessage",
-        "ReconcileOperationsMessage",
         "RegisterExecutorMessage",
         "ReregisterExecutorMessage",
         "ExecutorToFrameworkMessage",
@@ -155,6 +152,26 @@ def _checkpoint_resources(sender: UPID, body: bytes) -> Event:
     return events.CheckpointResources(str(sender), tuple(message.resources))
 
 
+def _apply_operation(sender: UPID, body: bytes) -> Event:
+    return events.ApplyOperation(str(sender), _parse(messages.ApplyOperationMessage, body))
+
+
+def _operation_acknowledged(sender: UPID, body: bytes) -> Event:
+    message = _parse(messages.AcknowledgeOperationStatusMessage, body)
+    return events.OperationAcknowledged(
+        str(sender),
+        message.operation_uuid.value,
+        message.status_uuid.value,
+        message.HasField("resource_provider_id"),
+    )
+
+
+def _reconcile_operations(sender: UPID, body: bytes) -> Event:
+    return events.ReconcileOperations(
+        str(sender), _parse(messages.ReconcileOperationsMessage, body)
+    )
+
+
 def _run_task(sender: UPID, body: bytes) -> Event:
     return events.RunTask(str(sender), _parse(messages.RunTaskMessage, body))
 
@@ -223,6 +240,9 @@ _READERS: Mapping[str, Reader] = {
     "ShutdownMessage": _shutdown,
     "DrainSlaveMessage": _drain,
     "CheckpointResourcesMessage": _checkpoint_resources,
+    "ApplyOperationMessage": _apply_operation,
+    "AcknowledgeOperationStatusMessage": _operation_acknowledged,
+    "ReconcileOperationsMessage": _reconcile_operations,
     "RunTaskMessage": _run_task,
     "RunTaskGroupMessage": _run_task_group,
     "KillTaskMessage": _kill_task,

@@ -18,12 +18,14 @@ from mesos_compat.agent import paths
 from mesos_compat.agent.meta import layout
 from mesos_compat.agent.meta.load import load
 from mesos_compat.agent.meta.recovered import AgentFound, Found
+from mesos_compat.agent.meta.resources import completion
 from mesos_compat.agent.meta.writes import RemovedFile, carry_out
-from mesos_compat.base.errors import CheckpointError, MesosCompatError
+from mesos_compat.base.errors import CheckpointError, MesosCompatError, WireError
 from mesos_compat.model import values
 from mesos_compat.model.attributes import format_attributes
 from mesos_compat.model.ids import id_error
 from mesos_compat.model.resources import Resources
+from mesos_compat.model.volumes import homes
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
@@ -54,12 +56,16 @@ class Recovery:
 def read(work_dir: str, info: pb.SlaveInfo, *, policy: str, strict: bool) -> Recovery:
     """Read what an earlier process left and see whether an agent of ``info`` can go on with it.
 
-    ``policy`` is ``equal`` or ``additive``. Blocks. Raises RecoveryError, and then has changed
-    nothing but torn ends of files.
+    ``policy`` is ``equal`` or ``additive``. Changes of resources that were interrupted are
+    completed. Blocks. Raises RecoveryError, and then has changed nothing else but torn ends of
+    files.
     """
     boot_id = _boot_id()
     try:
         found = load(work_dir, boot_id, strict=strict)
+        for write in completion(work_dir, found.resources):
+            carry_out(write)
+        _check_resources(found, info)
         if found.agent is not None:
             found = _same_agent(work_dir, found, found.agent, info, policy)
     except (CheckpointError, RecoveryError) as error:
@@ -112,13 +118,30 @@ def difference(previous: pb.SlaveInfo, current: pb.SlaveInfo, policy: str) -> st
     )
 
 
+def _check_resources(found: Found, info: pb.SlaveInfo) -> None:
+    """Reservations and volumes outlive the id of an agent, but not what they are made of."""
+    checkpointed = found.resources.effective.resources
+    try:
+        Resources.of(info.resources).with_checkpointed(Resources.of(checkpointed))
+        homes("", checkpointed)
+    except WireError as error:
+        raise RecoveryError(
+            f"Checkpointed resources {_listed(checkpointed)} are incompatible with agent resources"
+            f" {_listed(info.resources)}: {error}"
+        ) from error
+
+
+def _listed(resources: Iterable[pb.Resource]) -> str:
+    return str(Resources.of(resources)) if resources else "{}"
+
+
 def _same_agent(
     work_dir: str, found: Found, agent: AgentFound, info: pb.SlaveInfo, policy: str
 ) -> Found:
     why = difference(agent.info, info, policy)
     if not why:
         if not _equal(agent.info, info):
-            log.warning("The agent has changed; its master must be one of version 1.5 or later")
+            log.warning("The agent has changed; its master must be able to take that")
         return found
     if not found.rebooted:
         raise RecoveryError(why)

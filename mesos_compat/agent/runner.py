@@ -68,6 +68,7 @@ class Leader:
     hostname: str = ""
     #: As in ``MasterDetected``.
     capabilities: frozenset[int] | None = None
+    version: str = ""
 
 
 #: Returns the leading master once it is another than that with the given UPID text; the empty
@@ -212,7 +213,11 @@ class Runner:
         except MesosCompatError as error:
             self._submit(events.DetectionFailed(str(error)))
         else:
-            self._submit(events.MasterDetected(leader.pid, leader.hostname, leader.capabilities))
+            self._submit(
+                events.MasterDetected(
+                    leader.pid, leader.hostname, leader.capabilities, leader.version
+                )
+            )
 
     async def _launch(self, effect: effects.Launch) -> None:
         """Launch and wait for the end, however long that takes."""

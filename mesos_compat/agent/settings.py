@@ -27,12 +27,15 @@ M = TypeVar("M", bound=Message)
 MESOS_VERSION = "1.12.0"
 #: The actor that every agent is to masters and executors.
 ACTOR_ID = "slave(1)"
-#: What this agent can do: masters make offers and send messages accordingly. Operations
-#: and resource providers are not among it.
+#: What this agent can do: masters make offers and send messages accordingly. RESOURCE_PROVIDER is
+#: what masters call operations; there are no providers.
 _CAPABILITIES = (
     pb.SlaveInfo.Capability.MULTI_ROLE,
     pb.SlaveInfo.Capability.HIERARCHICAL_ROLE,
     pb.SlaveInfo.Capability.RESERVATION_REFINEMENT,
+    pb.SlaveInfo.Capability.RESOURCE_PROVIDER,
+    pb.SlaveInfo.Capability.RESIZE_VOLUME,
+    pb.SlaveInfo.Capability.AGENT_OPERATION_FEEDBACK,
     pb.SlaveInfo.Capability.AGENT_DRAINING,
     pb.SlaveInfo.Capability.TASK_RESOURCE_LIMITS,
 )

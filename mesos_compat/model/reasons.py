@@ -161,3 +161,9 @@ UPDATE_FAILED = Cause(
 )
 #: Row E3 and the text of row E for a container that nobody knows.
 UNKNOWN_CONTAINER = "Abnormal executor termination: unknown container"
+#: Row E7.
+PREEMPTED = Cause(
+    Verdict.GONE,
+    _Reason.REASON_CONTAINER_PREEMPTED,
+    "Container preempted by QoS correction",
+)

@@ -88,7 +88,40 @@ def others() -> Iterable[Message]:
     drain.config.mark_gone = True
     drain.config.max_grace_period.nanoseconds = 5
     yield drain
+    yield from operations()
     yield messages.ShutdownMessage(message="go")
+
+
+def operations() -> Iterable[Message]:
+    """Messages about operations."""
+    reserve = messages.ApplyOperationMessage()
+    reserve.operation_uuid.value = b"r" * 16
+    reserve.resource_version_uuid.uuid.value = b"v" * 16
+    reserve.operation_info.type = pb.Offer.Operation.RESERVE
+    reserve.operation_info.reserve.resources.append(reserved_disk())
+    create = messages.ApplyOperationMessage()
+    create.CopyFrom(reserve)
+    create.operation_uuid.value = b"c" * 16
+    create.operation_info.Clear()
+    create.operation_info.type = pb.Offer.Operation.CREATE
+    create.operation_info.id.value = "o1"
+    volume = create.operation_info.create.volumes.add()
+    volume.CopyFrom(reserved_disk())
+    volume.disk.persistence.id = "v1"
+    volume.disk.volume.container_path = "data"
+    volume.disk.volume.mode = pb.Volume.RW
+    ack = messages.AcknowledgeOperationStatusMessage()
+    ack.status_uuid.value, ack.operation_uuid.value = b"s" * 16, b"c" * 16
+    asked = messages.ReconcileOperationsMessage()
+    asked.operations.add().operation_uuid.value = b"x" * 16
+    yield from (reserve, create, ack, asked)
+
+
+def reserved_disk() -> pb.Resource:
+    made = pb.Resource(name="disk", type=pb.Value.SCALAR)
+    made.scalar.value = 64.0
+    made.reservations.add(type=pb.Resource.ReservationInfo.DYNAMIC, role="r")
+    return made
 
 
 MESSAGES = [*golden(), *others()]

@@ -34,7 +34,7 @@ from mesos_compat.base.errors import WireError
 from mesos_compat.model import reasons
 from mesos_compat.model.ids import ExecutorId, TaskId, id_error
 from mesos_compat.model.reasons import Cause
-from mesos_compat.model.resources import Resources, is_persistent_volume, upgrade_all
+from mesos_compat.model.resources import Resources, upgrade_all
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 
@@ -380,10 +380,10 @@ def _of_executor(request: Request) -> Iterable[pb.Resource]:
 
 
 def _unknown(state: AgentState, resources: Iterable[pb.Resource]) -> bool:
-    used = Resources.of(resources).unallocated()
-    if any(is_persistent_volume(resource) for resource in used):
-        return True
-    return not Resources.of(state.checkpointed_resources).contains(used.checkpointed())
+    """Say whether one of ``resources`` needs a reservation or volume that is not there."""
+    known = Resources.of(state.checkpointed_resources)
+    used = Resources.of(resources).unallocated().checkpointed()
+    return not all(known.contains(Resources.of([resource])) for resource in used)
 
 
 _REFUSALS: tuple[Callable[[AgentState, Request], Refusal | None], ...] = (

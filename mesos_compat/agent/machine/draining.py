@@ -135,7 +135,7 @@ def leave_if_done(turn: Turn) -> None:
 
 
 def _is_done(state: AgentState) -> bool:
-    return not state.frameworks
+    return not (state.frameworks or state.operations)
 
 
 def _kill_all(turn: Turn, framework: Framework, config: pb.DrainConfig) -> None:

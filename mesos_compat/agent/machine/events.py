@@ -16,6 +16,7 @@ from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.authentication import authentication_pb2 as authentication
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+from mesos_compat.pb.mesos.slave import oversubscription_pb2 as oversubscription
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
 
 #: What a master's authenticator sends.
@@ -80,6 +81,8 @@ class MasterDetected:
     hostname: str = ""
     #: Its ``MasterInfo.Capability`` types; ``None`` if it is not known to lack any.
     capabilities: frozenset[int] | None = None
+    #: Version that the master tells; empty if it is not known.
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,70 @@ class DrainAgent:
     """DrainSlaveMessage: kill all tasks and take no more."""
 
     config: pb.DrainConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyOperation:
+    """ApplyOperationMessage: change reservations or volumes."""
+
+    sender: str
+    message: messages.ApplyOperationMessage
+
+
+@dataclass(frozen=True, slots=True)
+class OperationAcknowledged:
+    """AcknowledgeOperationStatusMessage."""
+
+    sender: str
+    operation: bytes
+    status: bytes
+    #: Whether it is about a resource provider's resources.
+    provider: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileOperations:
+    """ReconcileOperationsMessage."""
+
+    sender: str
+    message: messages.ReconcileOperationsMessage
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRetryDue:
+    """The head of an operation's stream was not acknowledged in time."""
+
+    operation: bytes
+    status: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ResourcesStored:
+    """Reservations, volumes and operations were stored, or not."""
+
+    success: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResourcesStoreDue:
+    """It is time to try again to store reservations, volumes and operations."""
+
+
+# -- oversubscription ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Estimated:
+    """The resource estimator's answer: what can be offered beside that which is allocated."""
+
+    resources: tuple[pb.Resource, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """The QoS controller's answer: what has to go."""
+
+    corrections: tuple[oversubscription.QoSCorrection, ...]
 
 
 # -- tasks and frameworks ---------------------------------------------------------------------
@@ -432,6 +499,14 @@ Event: TypeAlias = (
     | ShutdownReceived
     | DrainAgent
     | CheckpointResources
+    | ApplyOperation
+    | OperationAcknowledged
+    | ReconcileOperations
+    | OperationRetryDue
+    | ResourcesStored
+    | ResourcesStoreDue
+    | Estimated
+    | Corrected
     | RunTask
     | RunTaskGroup
     | KillTask

@@ -4,13 +4,20 @@
 Executors are taken for running, and have some time to come back. Whoever does not is ended, and
 so is whoever has no container any more. Only then the agent looks for its master.
 
-Source: spec ``state-and-recovery`` 10.3, 10.4, 10.8 to 10.10.
+Source: spec ``state-and-recovery`` 10.3, 10.4, 10.7, 10.8 to 10.10.
 """
 
 from __future__ import annotations
 
 from mesos_compat.agent import paths
-from mesos_compat.agent.machine import checkpoints, draining, frameworks, registration, status
+from mesos_compat.agent.machine import (
+    checkpoints,
+    draining,
+    frameworks,
+    operations,
+    registration,
+    status,
+)
 from mesos_compat.agent.machine.effects import (
     CancelTimer,
     Checkpoint,
@@ -63,6 +70,8 @@ def recovered(turn: Turn, event: Recovered) -> None:
         state.agent_id = agent.agent_id
         if agent.drain_config is not None:
             state.drain = Drain(agent.drain_config, turn.now)
+    operations.recover(turn, event.found)
+    if agent is not None:
         for framework in agent.frameworks:
             _take_up_framework(turn, agent, framework)
     if not state.frameworks:

@@ -6,7 +6,14 @@ Source: spec ``agent-master`` 3.3, 6, 7.
 
 from __future__ import annotations
 
-from mesos_compat.agent.machine import authentication, checkpoints, status, streams
+from mesos_compat.agent.machine import (
+    abilities,
+    authentication,
+    checkpoints,
+    operation_streams,
+    status,
+    streams,
+)
 from mesos_compat.agent.machine.effects import (
     CancelTimer,
     Detect,
@@ -19,7 +26,6 @@ from mesos_compat.agent.machine.events import (
     AgentNotStored,
     AgentRegistered,
     AgentReregistered,
-    CheckpointResources,
     DetectionFailed,
     LinkExited,
     MasterDetected,
@@ -29,17 +35,10 @@ from mesos_compat.agent.machine.events import (
 )
 from mesos_compat.agent.machine.state import AgentPhase, AgentState, Framework
 from mesos_compat.agent.machine.turn import Turn
-from mesos_compat.base.errors import WireError
 from mesos_compat.model import reasons
 from mesos_compat.model.ids import FrameworkId, TaskId
 from mesos_compat.model.quantity import SECOND_NS, format_duration
-from mesos_compat.model.resources import (
-    Resources,
-    downgrade_all,
-    is_persistent_volume,
-    needs_checkpointing,
-    upgrade,
-)
+from mesos_compat.model.resources import downgrade_all
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 
@@ -63,6 +62,7 @@ def master_detected(turn: Turn, event: MasterDetected) -> None:
     _disconnect(turn)
     state.master = event.master
     state.master_hostname = event.hostname
+    state.master_version = abilities.parse_version(event.version)
     if state.phase is AgentPhase.TERMINATING:
         return
     if not event.master:
@@ -121,6 +121,8 @@ def registered(turn: Turn, event: AgentRegistered) -> None:
             )
         )
         return
+    if state.phase is AgentPhase.RUNNING:
+        _update_slave(turn)
     if state.phase is not AgentPhase.DISCONNECTED:
         return
     if state.agent_id is None:
@@ -128,6 +130,7 @@ def registered(turn: Turn, event: AgentRegistered) -> None:
         checkpoints.agent(turn)
     turn.info(f"Registered with master {state.master}; given agent ID {event.agent_id}")
     _run(turn, event.ping_timeout_s)
+    _update_slave(turn)
 
 
 def not_stored(turn: Turn, event: AgentNotStored) -> None:
@@ -152,6 +155,7 @@ def reregistered(turn: Turn, event: AgentReregistered) -> None:
         turn.info(f"Re-registered with master {state.master}")
         _run(turn, event.ping_timeout_s)
     if state.phase is AgentPhase.RUNNING:
+        _update_slave(turn)
         for reconciliation in event.reconciliations:
             _reconcile(turn, reconciliation)
 
@@ -191,30 +195,6 @@ def link_exited(turn: Turn, event: LinkExited) -> None:
         turn.warn("Master disconnected! Waiting for a new master to be elected")
 
 
-def checkpoint_resources(turn: Turn, event: CheckpointResources) -> None:
-    """Take over the complete set of dynamic reservations. Volumes are left out: a task that
-    needs one is refused.
-    """
-    wanted: list[pb.Resource] = []
-    for resource in event.resources:
-        made = pb.Resource()
-        made.CopyFrom(resource)
-        upgrade(made)
-        made.ClearField("allocation_info")
-        if is_persistent_volume(made):
-            turn.warn(f"Persistent volume {made.disk.persistence.id} is not supported: ignored")
-        elif needs_checkpointing(made):
-            wanted.append(made)
-    try:
-        resources = Resources.of(wanted)
-        Resources.of(turn.state.config.info.resources).with_checkpointed(resources)
-    except WireError as error:
-        turn.warn(f"Ignoring checkpointed resources that do not fit this agent: {error}")
-        return
-    turn.state.checkpointed_resources = resources.messages()
-    turn.info(f"Updated checkpointed resources to {resources}")
-
-
 def from_master(turn: Turn, sender: str, what: str) -> bool:
     """Say whether ``sender`` may ask for ``what``; write a line if not."""
     return _from_master(turn, sender, what)
@@ -246,6 +226,7 @@ def _run(turn: Turn, ping_timeout_s: float | None) -> None:
     authentication.settle(turn)
     turn.do(CancelTimer(_REGISTRATION))
     streams.resume(turn)
+    operation_streams.resume(turn)
     _restart_ping_timer(turn)
 
 
@@ -266,6 +247,7 @@ def _disconnect(turn: Turn) -> None:
         state.phase = AgentPhase.DISCONNECTED
     streams.pause(turn)
     authentication.forget(turn)
+    operation_streams.pause(turn)
     turn.do(CancelTimer(_REGISTRATION), CancelTimer(_PING))
 
 
@@ -281,11 +263,36 @@ def _registration(
     made.slave.CopyFrom(state.info())
     made.checkpointed_resources.extend(state.checkpointed_resources)
     made.version = state.config.version
-    for kind in state.config.capabilities:
+    for kind in abilities.told(state):
         made.agent_capabilities.add(type=kind)
     made.resource_version_uuid.value = state.resource_version_uuid
     downgrade_all(made)
     return made
+
+
+def _update_slave(turn: Turn) -> None:
+    """Tell what registration has no place for: operations and what is oversubscribed.
+
+    Masters that send no operations get the form that all of them know.
+    """
+    state = turn.state
+    all_of_it = abilities.operations(state)
+    if state.agent_id is None or not (all_of_it or state.oversubscribed is not None):
+        return
+    made = messages.UpdateSlaveMessage()
+    made.slave_id.value = state.agent_id
+    made.update_oversubscribed_resources = state.oversubscribed is not None
+    made.oversubscribed_resources.extend(state.oversubscribed or ())
+    if all_of_it:
+        made.resource_version_uuid.value = state.resource_version_uuid
+        made.operations.SetInParent()
+        made.resource_providers.SetInParent()
+        made.operations.operations.extend(
+            operation
+            for operation in state.operations.values()
+            if abilities.feedback(state) or not operation.latest_status.HasField("uuid")
+        )
+    turn.do(Send(state.master, made))
 
 
 def _add_frameworks(made: messages.ReregisterSlaveMessage, state: AgentState) -> None:

@@ -19,6 +19,7 @@ from typing import Protocol
 from mesos_compat.base.errors import InvariantError
 from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId
 from mesos_compat.model.reasons import Cause
+from mesos_compat.model.resources import Resources
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -462,6 +463,17 @@ class Drain:
 
 
 @dataclass(slots=True)
+class OperationStream:
+    """Unacknowledged updates of one operation; the head is the only one in flight."""
+
+    uuid: bytes
+    queue: deque[messages.UpdateOperationStatusMessage] = field(default_factory=deque)
+    acknowledged: set[bytes] = field(default_factory=set)
+    #: Seconds until the head is sent again, if it was sent since the last resume.
+    retry_s: float | None = None
+
+
+@dataclass(slots=True)
 class AgentState:
     """Everything the agent knows. One object for the life of the process."""
 
@@ -496,8 +508,23 @@ class AgentState:
     authentication_attempts: int = 0
     authentication_failures: int = 0
     ping_timeout_s: float = 75.0
-    #: Dynamic reservations, in post-refinement format.
+    #: Major and minor version of the master; ``None`` if it is not known.
+    master_version: tuple[int, int] | None = None
+    #: Reservations made at run time and persistent volumes, in post-refinement format.
     checkpointed_resources: list[pb.Resource] = field(default_factory=list)
+    #: The same as it lies on disk, where something may be missing yet.
+    stored_resources: list[pb.Resource] = field(default_factory=list)
+    #: Operations on the agent's own resources that are not over, or whose end was not
+    #: acknowledged, by UUID.
+    operations: dict[bytes, pb.Operation] = field(default_factory=dict)
+    operation_streams: dict[bytes, OperationStream] = field(default_factory=dict)
+    #: Ends of operations that have to be stored before they are told.
+    finished_operations: dict[bytes, messages.UpdateOperationStatusMessage] = field(
+        default_factory=dict
+    )
+    #: What can be offered though it is promised to others already, with what is used of it;
+    #: ``None`` without an estimate.
+    oversubscribed: list[pb.Resource] | None = None
     frameworks: dict[FrameworkId, Framework] = field(default_factory=dict)
     #: Oldest first.
     completed_frameworks: deque[Framework] = field(
@@ -524,6 +551,11 @@ class AgentState:
     def total_resources(self) -> Sequence[pb.Resource]:
         """Return the agent's resources from flags and host, in post-refinement format."""
         return self.config.info.resources
+
+    def total(self) -> Resources:
+        """Return the agent's resources, with reservations and volumes."""
+        checkpointed = Resources.of(self.checkpointed_resources)
+        return Resources.of(self.config.info.resources).with_checkpointed(checkpointed)
 
     def executors(self) -> Iterator[Executor]:
         """Go through the executors of all active frameworks."""
@@ -576,6 +608,12 @@ def _check(state: AgentState) -> None:
         )
         held = sum(update.ByteSize() for update in stream.queue)
         _require(held == stream.queued_bytes, f"{where}: its size is known")
+    for uuid, operation in state.operations.items():
+        _require(operation.uuid.value == uuid, f"operation {uuid.hex()} under its UUID")
+    for uuid, updates in state.operation_streams.items():
+        _require(updates.uuid == uuid, f"stream of operation {uuid.hex()} under its UUID")
+        _require(uuid in state.operations, f"stream of operation {uuid.hex()} has one")
+        _require(bool(updates.queue), f"stream of operation {uuid.hex()} has something to tell")
     if state.phase is AgentPhase.RUNNING:
         _require(state.agent_id is not None, "a running agent has an id")
         _require(bool(state.master), "a running agent has a master")

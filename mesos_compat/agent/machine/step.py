@@ -12,6 +12,9 @@ from mesos_compat.agent.machine import (
     events,
     executors,
     frameworks,
+    operation_streams,
+    operations,
+    oversubscription,
     recovery,
     registration,
     status,
@@ -72,7 +75,23 @@ def _handle(turn: Turn, event: Event) -> None:
         case events.LinkExited():
             registration.link_exited(turn, event)
         case events.CheckpointResources():
-            registration.checkpoint_resources(turn, event)
+            operations.checkpoint_resources(turn, event)
+        case events.ApplyOperation():
+            operations.apply(turn, event)
+        case events.OperationAcknowledged():
+            operations.acknowledged(turn, event)
+        case events.ReconcileOperations():
+            operations.reconcile(turn, event)
+        case events.OperationRetryDue():
+            operation_streams.retry_due(turn, event)
+        case events.ResourcesStored():
+            operations.stored(turn, event)
+        case events.ResourcesStoreDue():
+            operations.store_due(turn, event)
+        case events.Estimated():
+            oversubscription.estimated(turn, event)
+        case events.Corrected():
+            oversubscription.corrected(turn, event)
         case events.ShutdownReceived():
             stopping.shutdown_received(turn, event)
         case events.UnregisterRequested():

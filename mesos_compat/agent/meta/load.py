@@ -2,7 +2,7 @@
 """Reads the meta directory that an earlier process left.
 
 A pure read but for two things: after a reboot the pids of containers are removed, and a torn or
-unusable tail of ``task.updates`` is cut off, since records are appended behind it later.
+unusable tail of a stream of updates is cut off, since records are appended behind it later.
 
 Directory names are authoritative for ids; names that are no ids are passed over.
 
@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import logging
 import os
+import uuid
+from collections.abc import Iterator
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -27,6 +29,7 @@ from mesos_compat.agent.meta.recovered import (
     ExecutorProtocol,
     Found,
     FrameworkFound,
+    OperationFound,
     ResourcesFound,
     RunFound,
     TaskFound,
@@ -102,14 +105,13 @@ class _Loader:
     # -- resources ----------------------------------------------------------------------------
 
     def _resources(self) -> ResourcesFound:
+        target = self._message(layout.resources_state_target(self._meta), state_pb2.ResourceState)
         path = layout.resources_state(self._meta)
         if not os.path.lexists(path):
-            return self._resources_before_1_8()
+            found = self._resources_before_1_8()
+            # Of the very first change nothing may have its name yet.
+            return found if target is None else ResourcesFound(found.committed, target)
         committed = self._message(path, state_pb2.ResourceState)
-        path = layout.resources_state_target(self._meta)
-        target = None
-        if os.path.lexists(path):
-            target = self._message(path, state_pb2.ResourceState)
         return ResourcesFound(committed or state_pb2.ResourceState(), target)
 
     def _resources_before_1_8(self) -> ResourcesFound:
@@ -161,7 +163,25 @@ class _Loader:
             self._framework(f"{directory}/frameworks/{name}", FrameworkId(name))
             for name in _names(f"{directory}/frameworks")
         )
-        return AgentFound(agent_id, info, self._drain_config(directory), frameworks)
+        operations = tuple(self._operations(directory))
+        return AgentFound(agent_id, info, self._drain_config(directory), frameworks, operations)
+
+    def _operations(self, directory: str) -> Iterator[OperationFound]:
+        for name in _names(layout.operations(directory)):
+            try:
+                operation = uuid.UUID(name)
+            except ValueError:
+                path = f"{layout.operations(directory)}/{name}"
+                raise CheckpointError(path, "is no UUID of an operation") from None
+            updates: list[messages.UpdateOperationStatusMessage] = []
+            acknowledged: set[bytes] = set()
+            path = layout.operation_updates(directory, operation)
+            for record in self._stream(path, messages.UpdateOperationStatusRecord):
+                if record.type == messages.UpdateOperationStatusRecord.UPDATE:
+                    updates.append(record.update)
+                else:
+                    acknowledged.add(record.uuid.value)
+            yield OperationFound(operation.bytes, tuple(updates), frozenset(acknowledged))
 
     def _drain_config(self, directory: str) -> pb.DrainConfig | None:
         try:
@@ -245,27 +265,32 @@ class _Loader:
         return TaskFound(task_id, info, tuple(updates), frozenset(acknowledged))
 
     def _updates(self, path: str) -> tuple[list[messages.StatusUpdate], set[bytes]]:
-        """Read a stream, and leave the file so that records can be appended."""
-        found = checkpoint.scan_records(path)
         updates: list[messages.StatusUpdate] = []
         acknowledged: set[bytes] = set()
-        end = 0
-        for content in found.messages:
-            try:
-                record = _parse(path, content, messages.StatusUpdateRecord)
-            except CheckpointError as error:
-                checkpoint.truncate(path, end)
-                self._pass_over(error)
-                return updates, acknowledged
+        for record in self._stream(path, messages.StatusUpdateRecord):
             if record.type == messages.StatusUpdateRecord.UPDATE:
                 updates.append(record.update)
             else:
                 acknowledged.add(record.uuid)
+        return updates, acknowledged
+
+    def _stream(self, path: str, kind: type[_M]) -> list[_M]:
+        """Read the records of a stream, and leave the file so that others can be appended."""
+        found = checkpoint.scan_records(path)
+        records: list[_M] = []
+        end = 0
+        for content in found.messages:
+            try:
+                records.append(_parse(path, content, kind))
+            except CheckpointError as error:
+                checkpoint.truncate(path, end)
+                self._pass_over(error)
+                return records
             end += checkpoint.PREFIX_BYTES + len(content)
         if found.torn:
             log.warning("Cutting off the incomplete last record of %s", path)
             checkpoint.truncate(path, found.end)
-        return updates, acknowledged
+        return records
 
 
 def _names(directory: str) -> list[str]:

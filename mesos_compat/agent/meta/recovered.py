@@ -76,6 +76,17 @@ class FrameworkFound:
 
 
 @dataclass(frozen=True, slots=True)
+class OperationFound:
+    """The updates of an operation's stream."""
+
+    uuid: bytes
+    #: In order of arrival.
+    updates: tuple[messages.UpdateOperationStatusMessage, ...]
+    #: UUIDs of the statuses that were acknowledged.
+    acknowledged: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class AgentFound:
     """The agent under its latest id."""
 
@@ -83,6 +94,7 @@ class AgentFound:
     info: pb.SlaveInfo
     drain_config: pb.DrainConfig | None
     frameworks: tuple[FrameworkFound, ...]
+    operations: tuple[OperationFound, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +104,11 @@ class ResourcesFound:
     committed: state_pb2.ResourceState = field(default_factory=state_pb2.ResourceState)
     #: Written by a change that was interrupted. Its operations hold even where it is done already.
     target: state_pb2.ResourceState | None = None
+
+    @property
+    def effective(self) -> state_pb2.ResourceState:
+        """What holds once an interrupted change was completed."""
+        return self.committed if self.target is None else self.target
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,9 @@ def config(**changes: Any) -> AgentConfig:
             pb.SlaveInfo.Capability.MULTI_ROLE,
             pb.SlaveInfo.Capability.HIERARCHICAL_ROLE,
             pb.SlaveInfo.Capability.RESERVATION_REFINEMENT,
+            pb.SlaveInfo.Capability.RESOURCE_PROVIDER,
+            pb.SlaveInfo.Capability.RESIZE_VOLUME,
+            pb.SlaveInfo.Capability.AGENT_OPERATION_FEEDBACK,
         ),
         launcher_dir="/launcher",
         command_executor="/launcher/mesos-executor",
@@ -76,10 +79,15 @@ def config(**changes: Any) -> AgentConfig:
 class Driver:
     """One agent without a world around it."""
 
+    _started = 0
+
     def __init__(self, **changes: Any) -> None:
         self.state = AgentState(config(**changes), VERSION_UUID, start_time=1000.0)
         self.now = 1000.0
         self.steps = 0
+        #: Two processes never draw the same UUID.
+        self._process = bytes([Driver._started % 256])
+        Driver._started += 1
         #: Effects of the last event.
         self.effects: list[Effect] = []
         #: Effects of all events.
@@ -88,6 +96,8 @@ class Driver:
         self.fed: list[Event] = []
         #: Whether the framework of random tests wants its tasks to outlive the agent.
         self.checkpoint = False
+        #: That of the master.
+        self.version = "1.11.0"
 
     def feed(self, *happened: Event) -> list[Effect]:
         """Feed events; return the effects of all of them."""
@@ -96,7 +106,7 @@ class Driver:
             self.steps += 1
             self.fed.append(event)
             self.now += 0.01
-            entropy = self.steps.to_bytes(32, "big")
+            entropy = self._process + self.steps.to_bytes(31, "big")
             self.effects.extend(step(self.state, event, self.now, entropy))
             self.state.check()
         self.all.extend(self.effects)
@@ -132,7 +142,7 @@ class Driver:
 
     def register(self) -> None:
         """Become a registered agent."""
-        self.feed(events.Recovered(), events.MasterDetected(MASTER))
+        self.feed(events.Recovered(), events.MasterDetected(MASTER, version=self.version))
         self.feed(events.RegistrationDue(MASTER))
         self.feed(events.AgentRegistered(MASTER, AGENT, 75.0))
 

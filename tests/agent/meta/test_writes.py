@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from mesos_compat.agent.meta import layout, writes
 from mesos_compat.base import checkpoint
 from mesos_compat.base.errors import CheckpointError
 from mesos_compat.model.resources import upgrade_all
+from mesos_compat.model.volumes import Home
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 
@@ -111,16 +112,22 @@ def test_marks_and_removals(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "write",
     [
-        writes.RecordFile("{}/x", pb.SlaveInfo(hostname="h")),
-        writes.TextFile("{}/x", "1"),
-        writes.MarkFile("{}/x"),
-        writes.AppendedRecord("{}/x", pb.SlaveInfo(hostname="h")),
-        writes.LatestDirectory("{}/x"),
-        writes.RemovedFile("{}/x"),
+        lambda path: writes.RecordFile(path, pb.SlaveInfo(hostname="h")),
+        lambda path: writes.RecordsFile(path, (pb.SlaveInfo(hostname="h"),)),
+        lambda path: writes.TextFile(path, "1"),
+        writes.MarkFile,
+        lambda path: writes.AppendedRecord(path, pb.SlaveInfo(hostname="h")),
+        writes.LatestDirectory,
+        writes.RemovedFile,
+        lambda path: writes.RenamedFile(path, f"{path}.new"),
+        writes.RemovedDirectory,
+        lambda path: writes.MadeVolume(Home(path, "")),
+        lambda path: writes.DestroyedVolume(Home(path, "")),
     ],
 )
-def test_what_cannot_be_written_is_said(tmp_path: Path, write: writes.FileWrite) -> None:
+def test_what_cannot_be_written_is_said(
+    tmp_path: Path, write: Callable[[str], writes.FileWrite]
+) -> None:
     (tmp_path / "file").touch()
-    bad = dataclasses.replace(write, path=write.path.format(tmp_path / "file"))
     with pytest.raises(CheckpointError, match="file/x"):
-        writes.carry_out(bad)
+        writes.carry_out(write(str(tmp_path / "file" / "x")))

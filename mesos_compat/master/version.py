@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which version a master is of: it says so at its HTTP endpoint.
+
+Source: spec ``agent-master`` 6.12.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+import aiohttp
+
+from mesos_compat.base.clock import Clock
+from mesos_compat.base.errors import WireError
+from mesos_compat.libprocess.upid import UPID
+from mesos_compat.model import jsonpb
+
+log = logging.getLogger(__name__)
+
+#: Seconds that a master may take to answer, and between two attempts to reach it.
+_ANSWER_S: Final = 5.0
+_RETRY_S: Final = 1.0
+_MAX_BYTES: Final = 64 << 10
+
+
+async def version(master: UPID, clock: Clock) -> str:
+    """Return what the master says; empty if it does not say it. Waits until it can be reached."""
+    complained = False
+    while True:
+        try:
+            found = await _ask(f"http://{master.ip}:{master.port}/version")
+        except aiohttp.ClientConnectorError as error:
+            if not complained:
+                log.warning("Master %s cannot be reached: %s", master, error)
+                complained = True
+            await clock.sleep(_RETRY_S)
+            continue
+        except (aiohttp.ClientError, TimeoutError, WireError) as error:
+            log.warning(
+                "Master %s does not tell its version: %s", master, str(error) or "no answer"
+            )
+            return ""
+        return found
+
+
+async def _ask(url: str) -> str:
+    timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
+    async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+        if response.status != 200:
+            raise WireError(f"it answers {response.status}")
+        body = await response.content.read(_MAX_BYTES)
+    document = jsonpb.loads(body)
+    told = document.get("version") if isinstance(document, dict) else None
+    if not isinstance(told, str):
+        raise WireError("there is none in its answer")
+    return told
