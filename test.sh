@@ -46,9 +46,10 @@ prepare_integration() {
     need_library libevent_pthreads-2.1.so.7 libevent-pthreads-2.1-7
     if [ "$(id -u)" = 0 ]; then
         need_debian is_static_busybox busybox-static
-        for tool in docker-registry skopeo buildah zstd openssl; do
+        for tool in docker-registry skopeo buildah umoci zstd openssl gpgv; do
             need_debian "command -v $tool" "$tool"
         done
+        need_debian "command -v gpg" gnupg
         need_debian "command -v tmux" tmux
         need_debian "PATH=\$PATH:/usr/sbin command -v ss" iproute2
         need_debian "command -v java" default-jre-headless
@@ -60,6 +61,13 @@ prepare_integration() {
     for version in 1.4.3 1.7.3 1.10.0 1.11.0; do
         "$bin/mesos-compat" master --version $version --prefetch || exit 1
     done
+}
+
+prepare_fast() {
+    # Signatures of images, sites with TLS.
+    need_debian "command -v gpg" gnupg
+    need_debian "command -v gpgv" gpgv
+    need_debian "command -v openssl" openssl
 }
 
 prepare_root() {
@@ -76,7 +84,10 @@ case $what in
         lint
         exit
         ;;
-    fast) selection=(-m "not root and not integration" tests) ;;
+    fast)
+        prepare_fast
+        selection=(-m "not root and not integration" tests)
+        ;;
     root)
         prepare_root
         selection=(-m "root and not integration and not crash" tests)

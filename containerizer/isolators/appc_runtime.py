@@ -21,6 +21,7 @@ from containerizer.isolators.base import Isolator, is_debug
 from containerizer.isolators.context import IsolatorContext, no_app
 from containerizer.isolators.docker_runtime import become, names_user, runtime_info
 from containerizer.isolators.image_user import appc_user
+from containerizer.linux import users
 from containerizer.linux.mount import MS_BIND, MS_RDONLY, MS_REC
 from containerizer.provisioner.appc_details import AppcApp
 from mesos_compat.base.errors import IsolatorError
@@ -97,13 +98,16 @@ class AppcRuntimeIsolator(Isolator):
         app: AppcApp,
     ) -> None:
         ignored = [name for name in app.isolators if name not in self._honoured]
+        known = users.identity_of(config.user) if config.HasField("user") else None
+        owner = None if known is None else (known.uid, known.gid)
         honoured = "user" in self._extensions and app.user != "" and bool(config.rootfs)
         if honoured and not names_user(config):
             found = await asyncio.to_thread(
                 appc_user, config.rootfs, app.user, app.group, app.supplementary_gids
             )
             log.info("Container %s: user %d, as its image says", container_id, found.uid)
-            await become(info, container_id, config, found)
+            if await become(info, container_id, config, found):
+                owner = (found.uid, found.gid)
         elif not honoured and app.user not in ("", "0", "root"):
             ignored.append(f"user '{app.user}'")
         ignored += [f"event handler '{name}'" for name in app.event_handlers]
@@ -115,7 +119,7 @@ class AppcRuntimeIsolator(Isolator):
             log.info("Container %s: no new privileges, as its image says", container_id)
             info.no_new_privileges = True
         if "mount_points" in self._extensions:
-            self._mount(info, container_id, config, app)
+            self._mount(info, container_id, config, app, owner)
 
     def _mount(
         self,
@@ -123,6 +127,7 @@ class AppcRuntimeIsolator(Isolator):
         container_id: ContainerId,
         config: slave.ContainerConfig,
         app: AppcApp,
+        owner: tuple[int, int] | None,
     ) -> None:
         """Mount an empty directory at each mount point that no volume is at, or below of."""
         taken = [_parts(volume.container_path) for volume in config.container_info.volumes]
@@ -137,7 +142,7 @@ class AppcRuntimeIsolator(Isolator):
                 point.path,
             )
             path = os.path.join(MOUNTS, str(number))
-            volumes.make_source(container_id, config.directory, path)
+            volumes.make_source(container_id, config.directory, path, owner)
             target = volumes.mount_target(
                 container_id, config, point.path, self._sandbox_directory, directory=True
             )

@@ -74,10 +74,10 @@ async def become(
     container_id: ContainerId,
     config: slave.ContainerConfig,
     identity: users.Identity,
-) -> None:
+) -> bool:
     """Let the container be whom its image says, unless that is root and the task is not.
 
-    Raises IsolatorError.
+    Return whether it is so. Raises IsolatorError.
     """
     if not _is_root(config) and 0 in (identity.uid, identity.gid, *identity.groups):
         log.warning(
@@ -85,10 +85,11 @@ async def become(
             container_id,
             identity.uid,
         )
-        return
+        return False
     info.user = users.numbered(identity)
     if not is_command_task(config):
         await asyncio.to_thread(_give, config.directory, identity)
+    return True
 
 
 def names_user(config: slave.ContainerConfig) -> bool:

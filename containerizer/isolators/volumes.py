@@ -152,8 +152,12 @@ def _expect(holds: bool, number: int, path: str) -> None:
         raise OSError(number, os.strerror(number), path)
 
 
-def make_source(container_id: ContainerId, sandbox: str, path: str) -> bool:
-    """Make the source directory if it is missing, for the sandbox's owner; whether it is one.
+def make_source(
+    container_id: ContainerId, sandbox: str, path: str, owner: tuple[int, int] | None = None
+) -> bool:
+    """Make the source directory if it is missing; whether it is one.
+
+    It belongs to ``owner`` (uid and gid), who is that of the sandbox if nobody is given.
 
     No link is followed: the sandbox belongs to a task.
     """
@@ -161,10 +165,10 @@ def make_source(container_id: ContainerId, sandbox: str, path: str) -> bool:
         with open_sandbox(container_id, sandbox) as root:
             directory = not _is_file(root, path)
             if make_in_sandbox(root, path, directory=directory):
-                owner = os.fstat(root.fd)
+                status = os.fstat(root.fd)
                 made = root.open(path, os.O_RDONLY | os.O_DIRECTORY)
                 try:
-                    os.fchown(made, owner.st_uid, owner.st_gid)
+                    os.fchown(made, *(owner or (status.st_uid, status.st_gid)))
                 finally:
                     os.close(made)
             return directory
