@@ -40,9 +40,9 @@ def config(tmp_path: Path, **more: object) -> ProvisionerConfig:
             "Failed to create image stores: Unknown image type 'dockr'",
         ),
         (
-            {"image_providers": ("appc",), "appc_simple_discovery_uri_prefix": "hdfs://x/"},
+            {"image_providers": ("appc",), "appc_simple_discovery_uri_prefix": "ftp://x/"},
             "Failed to create image stores: Failed to create store for image type 'appc': Failed to"
-            " create image fetcher: Invalid simple discovery uri prefix: hdfs://x/",
+            " create image fetcher: Invalid simple discovery uri prefix: ftp://x/",
         ),
         (
             {"image_providers": ("DOCKER",), "docker_registry": "foo"},
