@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from containerizer.linux import proc
 from integration.agent import OurAgent
 from integration.processes import command, environment, eventually
 from integration.scene import Scene
@@ -72,6 +73,11 @@ def restart(agent: OurAgent, **flags: object) -> None:
 
 def forked_pid(agent: OurAgent) -> int:
     return int(next(Path(agent.work_dir, "meta").rglob("forked.pid")).read_text())
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it started."""
+    return [pid, *(one for child in proc.children(pid) for one in family(child))]
 
 
 def has_ended(pid: int) -> bool:
@@ -165,7 +171,8 @@ def test_after_a_reboot_the_tasks_have_failed(scene: Scene) -> None:
     with executing(scene, agent, "old", "--checkpoint", "--command=sleep 1000") as running:
         running.until("TASK_RUNNING")
         agent.kill()
-        os.killpg(forked_pid(agent), signal.SIGKILL)
+        for pid in family(forked_pid(agent)):
+            os.kill(pid, signal.SIGKILL)
         shutil.rmtree(agent.runtime_dir)
         Path(agent.work_dir, "meta", "boot_id").write_text("another")
         agent.spawn()
