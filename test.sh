@@ -46,7 +46,7 @@ prepare_integration() {
     need_library libevent_pthreads-2.1.so.7 libevent-pthreads-2.1-7
     if [ "$(id -u)" = 0 ]; then
         need_debian is_static_busybox busybox-static
-        for tool in docker-registry skopeo buildah umoci zstd openssl gpgv; do
+        for tool in docker-registry skopeo buildah zstd openssl gpgv; do
             need_debian "command -v $tool" "$tool"
         done
         need_debian "command -v gpg" gnupg
@@ -75,6 +75,7 @@ prepare_root() {
     need_debian "command -v umoci" umoci
     need_debian "PATH=\$PATH:/usr/sbin command -v mkfs.btrfs" btrfs-progs
     need_debian "command -v skopeo" skopeo
+    need_debian "command -v buildah" buildah
     need_debian "PATH=\$PATH:/usr/sbin command -v debootstrap" debootstrap
 }
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,12 +13,15 @@ import pytest
 
 from containerizer.provisioner.config import ProvisionerConfig
 from containerizer.provisioner.create import create_provisioner
+from containerizer.provisioner.oci import host_platform
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from tests.suites.image_backends import describe
 
 pytestmark = pytest.mark.root
+
+_REF_NAME = "org.opencontainers.image.ref.name"
 
 
 def run(*argv: str, cwd: Path) -> None:
@@ -30,7 +34,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make one image in each form; ``bundle/rootfs`` is what umoci makes of it."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    for tool in ("umoci", "skopeo"):
+    for tool in ("umoci", "skopeo", "buildah"):
         if shutil.which(tool) is None:
             pytest.skip(f"needs the program {tool}")
     base = tmp_path_factory.mktemp("images")
@@ -63,13 +67,40 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(*copy, "docker-archive:busybox.tar:busybox:latest", cwd=base)
     run(*copy, "oci-archive:oci.tar:oci:latest", cwd=base)
     run(*copy, "oci-archive:plain.tar", cwd=base)
+    zstd = ("--format=oci", "--dest-compress", "--dest-compress-format=zstd")
+    run(*copy, *zstd, "oci:zstd:latest", cwd=base)
+    _make_index(base)
     os.link(base / "busybox.tar", base / "busybox:latest.tar")
     return base
 
 
+def _make_index(base: Path) -> None:
+    """Make ``several`` of two platforms, ``partial`` without the other's, and a tar of it."""
+    run("umoci", "new", "--image", "layout:empty", cwd=base)
+    roots = ("--root", f"{base}/storage", "--runroot", f"{base}/run")
+    buildah = ("buildah", *roots, "--storage-driver", "vfs")
+    own = host_platform().rpartition("/")[2]
+    run(*buildah, "manifest", "create", "several", cwd=base)
+    for arch, place in (("ppc64", "layout:empty"), (own, "zstd:latest")):
+        source = f"oci:{base}/{place}"
+        run(*buildah, "manifest", "add", "--arch", arch, "several", source, cwd=base)
+    push = ("manifest", "push", "-q", "--all", "several", f"oci:{base}/several:latest")
+    run(*buildah, *push, cwd=base)
+    shutil.copytree(base / "several", base / "partial")
+    blobs = base / "partial" / "blobs" / "sha256"
+    empty = json.loads((base / "layout" / "index.json").read_bytes())["manifests"]
+    [other] = [each for each in empty if each["annotations"][_REF_NAME] == "empty"]
+    (blobs / other["digest"].removeprefix("sha256:")).unlink()
+    run("tar", "-C", "partial", "-cf", "packed.tar", ".", cwd=base)
+
+
 @pytest.mark.parametrize("backend", ["copy", "overlay"])
 @pytest.mark.parametrize(
-    "name", ["busybox", "busybox:latest", "oci", "oci:latest", "plain", "layout"]
+    "name",
+    [
+        *("busybox", "busybox:latest", "oci", "oci:latest", "plain", "layout"),
+        *("zstd", "several", "partial", "packed"),
+    ],
 )
 async def test_same_as_umoci(tmp_path: Path, images: Path, backend: str, name: str) -> None:
     if name == "oci:latest":

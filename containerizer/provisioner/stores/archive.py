@@ -425,14 +425,14 @@ def _layout(files: ImageFiles, reference: Reference) -> FoundImage:
         if version is None or not version.startswith("1."):
             raise ManifestError(f"unknown image layout version '{version}'")
         index = parse_object(_read(files, "index.json") or b"")
-        descriptor = _pick_described(objects(index, "manifests"), reference)
+        descriptor = _pick_described(files, objects(index, "manifests"), reference)
         manifest = _pick_platform(files, descriptor)
         config = manifest.get("config")
         if not isinstance(config, dict):
             raise ManifestError("the manifest has no 'config'")
-        kind = media_type(config)
-        if kind is not None and kind not in CONFIG_TYPES:
-            raise ManifestError(f"an artifact of type '{kind}' is no image")
+        artifact = _artifact(manifest)
+        if artifact is not None:
+            raise ManifestError(f"an artifact of type '{artifact}' is no image")
         document = _blob(files, config)
         described = objects(manifest, "layers")
         found_ids = diff_ids(document, len(described))
@@ -462,14 +462,29 @@ def _described_layer(described: dict[str, Any], diff_id: str) -> FoundLayer:
     )
 
 
-def _pick_described(descriptors: list[dict[str, Any]], reference: Reference) -> dict[str, Any]:
+def _artifact(manifest: dict[str, Any]) -> str | None:
+    """Return what a manifest is of, if not of an image."""
+    config = manifest.get("config")
+    kind = media_type(config) if isinstance(config, dict) else None
+    if kind is None or kind in CONFIG_TYPES:
+        return None
+    return string(manifest, "artifactType") or kind
+
+
+def _pick_described(
+    files: ImageFiles, descriptors: list[dict[str, Any]], reference: Reference
+) -> dict[str, Any]:
     if not descriptors:
         raise ManifestError("'index.json' names no image")
     if reference.digest is not None:
         for descriptor in descriptors:
             if string(descriptor, "digest") == reference.digest:
                 return descriptor
-        raise ManifestError(f"'index.json' has no {reference.digest}")
+        # one that an index leads to; what it is will be checked
+        found = files.region(_blob_path(reference.digest))
+        if found is None:
+            raise ManifestError(f"'index.json' has no {reference.digest}")
+        return {"digest": reference.digest, "size": found[2]}
     tag = reference.tag or DEFAULT_TAG
     offered: list[str] = []
     bare: list[dict[str, Any]] = []
@@ -497,10 +512,14 @@ def _pick_described(descriptors: list[dict[str, Any]], reference: Reference) -> 
 def _pick_platform(files: ImageFiles, descriptor: dict[str, Any]) -> dict[str, Any]:
     """Follow indexes to manifests and return the best one for this host."""
     found: list[tuple[int, dict[str, Any]]] = []
+    artifacts: list[dict[str, Any]] = []
     offered: list[str] = []
+    read = 0
 
     def visit(described: dict[str, Any], depth: int) -> None:
-        if depth > _MAX_INDEX_DEPTH or len(offered) > _MAX_MANIFESTS:
+        nonlocal read
+        read += 1
+        if depth > _MAX_INDEX_DEPTH or max(read, len(offered)) > _MAX_MANIFESTS:
             raise ManifestError("too many indexes")
         document = parse_object(_blob(files, described))
         kind = media_type(described) or media_type(document)
@@ -508,18 +527,34 @@ def _pick_platform(files: ImageFiles, descriptor: dict[str, Any]) -> dict[str, A
             for inner in objects(document, "manifests"):
                 media = media_type(inner)
                 if media is None or media in INDEX_TYPES + MANIFEST_TYPES:
-                    place = inner.get("platform")
-                    if not (isinstance(place, dict) and place.get("os") == "unknown"):
-                        visit(inner, depth + 1)
+                    choose(inner, depth + 1)
             return
         if kind not in MANIFEST_TYPES and "layers" not in document:
+            return
+        if _artifact(document) is not None:
+            artifacts.append(document)
             return
         entry = read_descriptor(described)
         offered.append(entry.platform or "one without a platform")
         if entry.rank:
             found.append((entry.rank, document))
 
+    def choose(described: dict[str, Any], depth: int) -> None:
+        """Look at an entry of an index; what is for other hosts need not even be there."""
+        place = described.get("platform")
+        if isinstance(place, dict) and place.get("os") == "unknown":
+            return
+        entry = read_descriptor(described)
+        if not entry.rank:
+            offered.append(str(entry.platform))
+        elif files.region(_blob_path(entry.digest)) is None:
+            offered.append(f"{entry.platform or 'one without a platform'} (missing here)")
+        else:
+            visit(described, depth)
+
     visit(descriptor, 0)
+    if not found and artifacts:
+        return artifacts[0]
     if not found:
         raise ManifestError(
             f"no image for {host_platform()}, only for {', '.join(offered[:10]) or 'nothing'}"

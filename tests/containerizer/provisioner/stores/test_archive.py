@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -308,3 +309,74 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         open_image(str(tmp_path / "image.tar"), str(tmp_path), UnpackLimits()),
     ):
         pass
+
+
+def test_an_index_of_which_only_a_part_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    contents = layout(LAYERS)
+    [own] = json.loads(contents["index.json"])["manifests"]
+    del own["annotations"]
+    own["platform"] = {"os": "linux", "architecture": "amd64"}
+    away = {**own, "digest": f"sha256:{'1' * 64}"}
+    away["platform"] = {"os": "linux", "architecture": "arm64"}
+    lost = {**own, "digest": f"sha256:{'2' * 64}"}
+    signature = json.dumps(
+        {
+            "schemaVersion": 2,
+            "artifactType": "application/vnd.example.signature",
+            "config": {**own, "mediaType": "application/vnd.oci.empty.v1+json"},
+            "layers": [],
+        }
+    ).encode()
+    contents[f"blobs/sha256/{sha256(signature)}"] = signature
+    artifact = described(signature, "manifest")
+
+    def image(*entries: dict[str, Any], name: str = "busybox") -> FoundImage:
+        inner = index_of(*entries)
+        more = {f"blobs/sha256/{sha256(inner)}": inner}
+        more["index.json"] = index_of(described(inner, "index"))
+        return find(tmp_path, files({**contents, **more}), name)
+
+    assert len(image(away, artifact, lost, own).layers) == 2
+    assert len(image(away, own, name=f"busybox@{own['digest']}").layers) == 2
+    with pytest.raises(ManifestError, match="has no sha256:1111"):
+        image(away, own, name=f"busybox@{away['digest']}")
+    with pytest.raises(ManifestError, match=r"only for linux/arm64, linux/amd64 \(missing here\)"):
+        image(away, lost)
+    with pytest.raises(ManifestError, match=r"artifact of type 'application/vnd.example.sig"):
+        image(away, artifact)
+
+
+def test_sha512(tmp_path: Path) -> None:
+    contents: dict[str, bytes] = {"oci-layout": b'{"imageLayoutVersion": "1.0.0"}'}
+
+    def blob(data: bytes, kind: str) -> dict[str, Any]:
+        digest = hashlib.sha512(data).hexdigest()
+        contents[f"blobs/sha512/{digest}"] = data
+        media_type = f"application/vnd.oci.image.{kind}"
+        return {"mediaType": media_type, "digest": f"sha512:{digest}", "size": len(data)}
+
+    document = json.loads(configuration(LAYERS))
+    document["rootfs"]["diff_ids"] = [f"sha512:{hashlib.sha512(x).hexdigest()}" for x in LAYERS]
+    config = blob(json.dumps(document).encode(), "config.v1+json")
+    layers = [blob(gzip.compress(each), "layer.v1.tar+gzip") for each in LAYERS]
+    manifest = {"schemaVersion": 2, "config": config, "layers": layers}
+    contents["index.json"] = index_of(blob(json.dumps(manifest).encode(), "manifest.v1+json"))
+    found = find(tmp_path, files(contents))
+    assert ids(found) == [each["digest"] for each in layers]
+    assert found.config is not None
+    assert found.config[0] == config["digest"]
+
+
+def test_an_index_that_repeats_itself(tmp_path: Path) -> None:
+    contents = layout(LAYERS)
+    blob = index_of()
+    for _ in range(6):
+        contents[f"blobs/sha256/{sha256(blob)}"] = blob
+        blob = index_of(*[described(blob, "index")] * 100)
+    contents["index.json"] = index_of(described(blob, "index"))
+    contents[f"blobs/sha256/{sha256(blob)}"] = blob
+    with pytest.raises(ManifestError, match="too many indexes"):
+        find(tmp_path, files(contents))
