@@ -19,6 +19,7 @@ PROGRAMS = {
     "master": "mesos_compat.cli.master",
     "agent": "mesos_compat.cli.agent",
     "execute": "mesos_compat.cli.execute",
+    "simulate": "mesos_compat.cli.simulate",
 }
 
 

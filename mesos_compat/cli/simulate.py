@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             quiet=False,
         )
         raise_open_files()
-        return asyncio.run(_run(parsed.master, options))
+        return asyncio.run(_run(parsed.master, options, parsed.work_dir))
     except MesosCompatError as error:
         print(f"mesos-compat simulate: {error}", file=sys.stderr)
         return 1
@@ -124,13 +124,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--agents", type=int, metavar="N", help="default: 1000")
     parser.add_argument("--ip", help="first of 127.0.0.0/8, or one for all; default: 127.64.0.1")
     parser.add_argument("--port", type=int, metavar="N", help="default: any free one")
+    parser.add_argument(
+        "--work-dir", metavar="DIR", help="make sandboxes and write checkpoints there after all"
+    )
     parser.add_argument("--verbose", action="store_true", help="log every step of every task")
     add_options(parser)
     return parser
 
 
-async def _run(master: str, options: Options) -> int:
+async def _run(master: str, options: Options, work_dir: str | None) -> int:
     # Other commands take our options without being an agent.
+    from mesos_compat.agent.runner import DISK
     from mesos_compat.simulate.simulation import Simulation
 
     running = asyncio.get_running_loop()
@@ -142,7 +146,10 @@ async def _run(master: str, options: Options) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         running.add_signal_handler(number, ask, number)
-    async with Scope("watch") as scope, Simulation(master, options) as simulation:
+    fleet = Simulation(master, options)
+    if work_dir is not None:
+        fleet = Simulation(master, options, work_dir=os.path.abspath(work_dir), disk=DISK)
+    async with Scope("watch") as scope, fleet as simulation:
         first = simulation.agents[0].address
         print(f"{options.agents} agents from {first} on, master {master}", flush=True)
         begun = running.time()
