@@ -244,7 +244,7 @@ def golden_state(prefix: str = "v1_") -> AgentState:
         TaskId(item["task_id"]["value"]): task_of(item)
         for item in document["get_tasks"]["launched_tasks"]
     }
-    framework.executors[executor.executor_id] = executor
+    framework.add_executor(executor)
     state.frameworks[framework.framework_id] = framework
     return state
 
@@ -277,7 +277,7 @@ def small_state(phase: ExecutorPhase = ExecutorPhase.RUNNING) -> AgentState:
     """Make a state with the executor E of the framework F and nothing else."""
     state = agent_state(pb.SlaveInfo(hostname="h"), "S0", start_time=1.0)
     framework = Framework(pb.FrameworkInfo(user="root", name="n", id=pb.FrameworkID(value="F")))
-    framework.executors[EXECUTOR] = Executor(
+    executor = Executor(
         info=pb.ExecutorInfo(executor_id=pb.ExecutorID(value="E")),
         framework_id=FRAMEWORK,
         container_id=ContainerId("c"),
@@ -286,5 +286,6 @@ def small_state(phase: ExecutorPhase = ExecutorPhase.RUNNING) -> AgentState:
         generated=False,
         phase=phase,
     )
+    framework.add_executor(executor)
     state.frameworks[FRAMEWORK] = framework
     return state

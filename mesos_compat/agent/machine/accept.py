@@ -212,6 +212,7 @@ def _run(turn: Turn, request: Request) -> None:
         _decorate(turn, framework, executor, task)
         task_id = TaskId(task.task_id.value)
         queued = executor.queued[task_id] = Task(task, TaskPlace.QUEUED, pb.TASK_STAGING, group)
+        framework.homes[task_id] = executor
         checkpoints.task(turn, framework, executor, queued)
     turn.info(f"Queued {request.subject} for executor '{request.executor_id}'")
     status.advance(turn, framework, executor)

@@ -93,7 +93,7 @@ def add(turn: Turn, framework: Framework, info: pb.ExecutorInfo, generated: bool
         generated=generated,
         created_at=turn.now,
     )
-    framework.executors[executor_id] = executor
+    framework.add_executor(executor)
     writes = checkpoints.executor(state, framework, executor)
     if not framework.stored:
         framework.stored = True
@@ -437,7 +437,7 @@ def _live_task(
 def _refuse_all(turn: Turn, framework: Framework, executor: Executor, cause: Cause) -> None:
     """Undo a run that has no sandbox."""
     turn.warn(f"Container {executor.container_id} is not launched: {cause.message}")
-    del framework.executors[executor.executor_id]
+    framework.drop_executor(executor)
     cancel_timers(turn, executor)
     if framework.info.checkpoint:
         # Its tasks are on disk, and may be launched elsewhere.

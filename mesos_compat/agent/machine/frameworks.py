@@ -79,7 +79,7 @@ def remove_executor(turn: Turn, framework: Framework, executor: Executor) -> Non
     """Move a run to the completed ones, and its framework too if it was the last."""
     config, agent_id = turn.state.config, turn.state.agent_id
     assert agent_id is not None
-    del framework.executors[executor.executor_id]
+    framework.drop_executor(executor)
     executors.cancel_timers(turn, executor)
     framework.completed_executors.append(executor)
     if config.decorators is not None:

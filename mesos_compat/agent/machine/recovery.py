@@ -206,7 +206,7 @@ def _take_up_executor(turn: Turn, framework: Framework, found: ExecutorFound) ->
         runs = tuple(paths.sandbox(home, run.container_id) for home in homes)
         turn.do(CollectGarbage((*runs, *homes), aged=True))
         return
-    framework.executors[found.executor_id] = executor
+    framework.add_executor(executor)
 
 
 def _take_up_task(turn: Turn, executor: Executor, run: RunFound, found: TaskFound) -> None:

@@ -369,6 +369,10 @@ class Executor:
         """Whether any task is queued, launched or waits for its terminal acknowledgement."""
         return bool(self.queued or self.launched or self.terminated)
 
+    def incomplete_tasks(self) -> list[TaskId]:
+        """Return their ids."""
+        return [*self.queued, *self.launched, *self.terminated]
+
     @property
     def ever_sent_a_task(self) -> bool:
         """Whether any task was delivered to this run."""
@@ -406,6 +410,8 @@ class Framework:
     #: Whether the framework is written down; never, unless it wants that.
     stored: bool = False
     executors: dict[ExecutorId, Executor] = field(default_factory=dict)
+    #: The executor of each incomplete task.
+    homes: dict[TaskId, Executor] = field(default_factory=dict, repr=False)
     #: Oldest first; the last ``--max_completed_executors_per_framework``.
     completed_executors: deque[Executor] = field(default_factory=deque)
 
@@ -430,10 +436,19 @@ class Framework:
 
     def executor_of(self, task_id: TaskId) -> Executor | None:
         """Return the executor that has ``task_id`` among its incomplete tasks."""
-        for executor in self.executors.values():
-            if executor.task(task_id) is not None:
-                return executor
-        return None
+        return self.homes.get(task_id)
+
+    def add_executor(self, executor: Executor) -> None:
+        """File an executor and the tasks that it has."""
+        self.executors[executor.executor_id] = executor
+        for task_id in executor.incomplete_tasks():
+            self.homes[task_id] = executor
+
+    def drop_executor(self, executor: Executor) -> None:
+        """Forget an executor and its tasks."""
+        del self.executors[executor.executor_id]
+        for task_id in executor.incomplete_tasks():
+            del self.homes[task_id]
 
 
 @dataclass(slots=True)
@@ -596,9 +611,11 @@ def _check(state: AgentState) -> None:
             _require(executor.container_id not in containers, f"{where}: container id is its own")
             containers.add(executor.container_id)
             _check_executor(executor, where)
-            for task_id in (*executor.queued, *executor.launched, *executor.terminated):
+            for task_id in executor.incomplete_tasks():
                 _require(task_id not in owners, f"task {task_id} of {framework_id} is in one list")
                 owners[task_id] = executor_id
+        homes = {task_id: home.executor_id for task_id, home in framework.homes.items()}
+        _require(homes == owners, f"each task of {framework_id} is known to be where it is")
     for (framework_id, task_id), stream in state.streams.items():
         where = f"stream of {task_id} of {framework_id}"
         waiting = {update.uuid for update in stream.queue}

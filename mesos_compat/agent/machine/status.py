@@ -314,6 +314,7 @@ def acknowledged(turn: Turn, event: UpdateAcknowledged) -> None:
     if executor is None or event.task_id not in executor.terminated:
         return
     task = executor.terminated.pop(event.task_id)
+    del framework.homes[event.task_id]
     task.place = TaskPlace.COMPLETED
     executor.completed.append(task)
     if executor.phase is ExecutorPhase.TERMINATED and not executor.incomplete:
