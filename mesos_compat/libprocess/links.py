@@ -163,6 +163,7 @@ class _Outgoing(asyncio.Protocol):
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
         self._transport: asyncio.Transport | None = None
+        self._flush_due = False
         self._finishing = False
         self._dropped = 0
         self._linger: asyncio.TimerHandle | None = None
@@ -195,7 +196,7 @@ class _Outgoing(asyncio.Protocol):
         """Write or queue a message, or drop it if too much waits."""
         waiting = self._queued_bytes
         if self._transport is not None:
-            waiting = self._transport.get_write_buffer_size()
+            waiting += self._transport.get_write_buffer_size()
         if waiting and waiting + len(data) > self._links.limits.queue_bytes:
             self._dropped += 1
             if self._dropped == 1:
@@ -206,16 +207,18 @@ class _Outgoing(asyncio.Protocol):
         if self._dropped:
             log.warning("Sending to %s again, %d message(s) dropped", self.address, self._dropped)
             self._dropped = 0
-        if self._transport is not None:
-            self._transport.write(data)
-            return
         self._queue.append(data)
         self._queued_bytes += len(data)
+        if self._transport is not None and not self._flush_due:
+            # One system call for all that is sent in this turn of the event loop.
+            self._flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
 
     def finish(self) -> None:
         """Close when all was written."""
         self._finishing = True
         if self._transport is not None:
+            self._flush()
             self._transport.close()
 
     def abort(self) -> None:
@@ -231,14 +234,10 @@ class _Outgoing(asyncio.Protocol):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # resume_writing shall mean: all is written
         self._transport.set_write_buffer_limits(high=0)
-        for data in self._queue:
-            self._transport.write(data)
-        self._queue.clear()
-        self._queued_bytes = 0
-        if self._finishing:
+        ending = self._finishing
+        self._flush()
+        if ending:
             self._transport.close()
-        elif self._transport.get_write_buffer_size() == 0:
-            self._written()
 
     def data_received(self, data: bytes) -> None:
         """Throw away the answers."""
@@ -251,13 +250,25 @@ class _Outgoing(asyncio.Protocol):
             log.info("The connection to %s ended%s", self.address, f": {exc}" if exc else "")
         self._end()
 
+    def _flush(self) -> None:
+        """Write what waits; a temporary connection that has written all ends."""
+        self._flush_due = False
+        if self._transport is None:
+            return
+        if self._queue:
+            self._transport.write(b"".join(self._queue))
+            self._queue.clear()
+            self._queued_bytes = 0
+        if self._transport.get_write_buffer_size() == 0:
+            self._written()
+
     def _written(self) -> None:
         """End a temporary connection once all was written.
 
         Our side only: closing while the peer's answers are on their way would reset the
         connection, maybe before the peer has read everything.
         """
-        if self.linked or self._finishing or self._transport is None:
+        if self.linked or self._finishing or self._transport is None or self._queue:
             return
         self._finishing = True
         self._links.retire(self)

@@ -18,9 +18,11 @@ Source: spec ``agent-master`` 2.4 to 2.6 and pitfalls 2, 3, 6, 8 to 10.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import resource
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -367,6 +369,8 @@ class _Connection(asyncio.Protocol):
         self._peer_ip: str | None = None
         self._held = server.messages.open(self._drop)
         self._paused = False
+        #: Answers to be written with one system call.
+        self._answers: list[bytes] = []
         limits = server.limits
         self._reader = wire.RequestReader(
             max_head_bytes=limits.head_bytes, max_body_bytes=limits.body_bytes
@@ -390,6 +394,7 @@ class _Connection(asyncio.Protocol):
             return
         for request in self._reader.feed(data):
             self._answer(request)
+        self._flush()
         if self._reader.error is not None:
             self._refuse(self._reader.error)
         elif self._reader.foreign:
@@ -431,7 +436,7 @@ class _Connection(asyncio.Protocol):
             status, text = HTTPStatus.INTERNAL_SERVER_ERROR, str(error)
         if text:
             self._server.complaints.warn("Refused a message from %s: %s", self._peer_ip, text)
-        self._write(_response(status, text))
+        self._answers.append(_response(status, text))
         if self._transport is not None:
             self._server.used(self._transport)
 
@@ -439,6 +444,7 @@ class _Connection(asyncio.Protocol):
         self._refuse(wire.RefusedBody("Too many bytes of messages are under way"))
 
     def _refuse(self, error: WireError) -> None:
+        self._flush()
         self._server.complaints.warn("Dropping the connection of %s: %s", self._peer_ip, error)
         large = isinstance(error, wire.RefusedBody)
         status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if large else HTTPStatus.BAD_REQUEST
@@ -464,6 +470,12 @@ class _Connection(asyncio.Protocol):
         self._held.resize(0)
         self._server.discard(self)
         self._transport = None
+
+    def _flush(self) -> None:
+        if self._answers:
+            answers = b"".join(self._answers)
+            self._answers.clear()
+            self._write(answers)
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -491,11 +503,16 @@ def _reason(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+@functools.lru_cache(maxsize=1)
+def _date(now: int) -> str:
+    return formatdate(now, usegmt=True)
+
+
 def _response(status: HTTPStatus, text: str, *, close: bool = False) -> bytes:
     body = text.encode()
     lines: list[Any] = [
         f"HTTP/1.1 {status.value} {status.phrase}",
-        f"Date: {formatdate(usegmt=True)}",
+        f"Date: {_date(int(time.time()))}",
     ]
     if body:
         lines.append("Content-Type: text/plain; charset=utf-8")
