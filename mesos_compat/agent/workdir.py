@@ -5,11 +5,15 @@ finds there it would take for leftovers, and destroy.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import logging
 import os
 
 from mesos_compat.base import checkpoint
 from mesos_compat.base.errors import CheckpointError, FlagError
+
+log = logging.getLogger(__name__)
 
 #: File of the runtime directory with ``<ip>:<port>``; only true as long as the lock is held.
 _ADDRESS = "address"
@@ -42,8 +46,18 @@ class DirectoryLock:
 
 
 def publish(runtime_dir: str, address: str) -> None:
-    """Write down where the agent listens that holds the lock of ``runtime_dir``."""
-    checkpoint.write_text(os.path.join(runtime_dir, _ADDRESS), address)
+    """Write down where the agent listens that holds the lock of ``runtime_dir``.
+
+    A full disk keeps nobody from running: then what an earlier agent wrote is at least not left.
+    """
+    path = os.path.join(runtime_dir, _ADDRESS)
+    try:
+        if not os.path.exists(path) or checkpoint.read_text(path) != address:
+            checkpoint.write_text(path, address)
+    except CheckpointError as error:
+        log.warning("Commands on this host will not find this agent: %s", error)
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 def listening(runtime_dir: str) -> str | None:

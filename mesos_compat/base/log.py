@@ -9,6 +9,8 @@ Source: spec ``agent-flags.tsv`` (quiet, logging_level, log_dir, GLOG_v), ``oper
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import getpass
 import logging
 import os
@@ -104,6 +106,19 @@ class GlogFormatter(logging.Formatter):
         )
 
 
+class _LogFile(logging.FileHandler):
+    """On a full disk lines are lost here, and nobody is told so for each of them."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 name of logging
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        """Close the file; what does not fit any more is lost."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 class Logging:
     """The running logging of a program; made by ``start``."""
 
@@ -196,12 +211,17 @@ def _log_file(program: str, level: str, log_dir: str) -> tuple[logging.Handler, 
     link = os.path.join(log_dir, f"{program}.{level}")
     try:
         os.makedirs(log_dir, exist_ok=True)
-        handler = logging.FileHandler(os.path.join(log_dir, name), encoding="utf-8")
+        handler = _LogFile(os.path.join(log_dir, name), encoding="utf-8")
+    except OSError as error:
+        raise FlagError(f"Could not initialize logging: {log_dir}: {error.strerror}") from error
+    try:
         temporary = f"{link}.{os.getpid()}"
         os.symlink(name, temporary)
         os.rename(temporary, link)
     except OSError as error:
-        raise FlagError(f"Could not initialize logging: {log_dir}: {error.strerror}") from error
+        if error.errno != errno.ENOSPC:
+            handler.close()
+            raise FlagError(f"Could not initialize logging: {log_dir}: {error.strerror}") from error
     return handler, link
 
 

@@ -301,7 +301,8 @@ def _disks(facts: Facts, values: Mapping[str, Any]) -> Iterator[Finding]:
     for flag, disk in facts.disks.items():
         text = f"{disk.directory} ({disk.fstype}, {_gib(disk.free)} of {_gib(disk.size)} free)"
         if not disk.writable:
-            yield Finding(Level.MISSING, f"--{flag}", f"{text} is not writable", needed=True)
+            needed = flag != "docker_store_dir" or bool(values["image_providers"])
+            yield Finding(Level.MISSING, f"--{flag}", f"{text} is not writable", needed=needed)
         elif flag == "runtime_dir":
             yield from _runtime_dir(disk, text)
         elif disk.free < _GIB:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -94,6 +95,27 @@ def test_files_by_severity_with_stable_links(tmp_path: Path) -> None:
     assert (folder / "mesos-x.WARNING").read_text().count("\n") == 1
     assert (folder / "mesos-x.ERROR").read_text() == ""
     assert stream.getvalue().count("\n") == 3
+
+
+def test_a_full_disk_costs_lines_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*paths: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "symlink", full)
+    with started(log_dir=str(tmp_path)) as (running, stream):
+        [path] = tmp_path.glob("*.log.INFO.*")
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.FileHandler) and handler.baseFilename == str(path):
+                real = handler.setStream(open("/dev/full", "w", encoding="utf-8"))  # noqa: SIM115
+                assert real is not None
+                real.close()
+        for _ in range(3):
+            LOG.info("lost in the file, %s", "x" * 5000)
+        assert running.files["INFO"] == str(tmp_path / "mesos-x.INFO")
+    assert stream.getvalue().count("lost in the file") == 3
+    assert capsys.readouterr().err == ""
 
 
 def test_bad_level_and_directory(tmp_path: Path) -> None:
