@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reservations and persistent volumes with real masters, which have to survive all of it."""
 
+import asyncio
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from integration.agent import OurAgent
+from integration.frameworks.volumes import Operation, VolumeFramework, scalar
+from integration.frameworks.volumes import volume as attached
 from integration.master import SUPPORTED, RealMaster
 from integration.processes import eventually
 from integration.reservations import operate, reserved, volume
 from integration.scene import Scene
+from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 
 pytestmark = pytest.mark.integration
 
@@ -74,4 +79,57 @@ def test_operators(scene: Scene, version: str) -> None:
     assert reserved_disk(agent) == 0
     operations = Path(agent.work_dir, "meta", "slaves", "latest", "operations")
     eventually(lambda: not operations.exists() or not any(operations.iterdir()), 10.0, "the end")
+    assert master.running
+
+
+async def tell_a_story(agent: OurAgent, master: RealMaster, feedback: bool) -> VolumeFramework:
+    """A volume is made, written to, read after a restart of the agent, and removed."""
+    mounted = agent.flags["isolation"] == "filesystem/linux"
+    async with aiohttp.ClientSession() as session:
+        framework = VolumeFramework(session, master.address, feedback=feedback)
+        await framework.subscribe()
+        reserve = Operation(type=Operation.RESERVE)
+        reserve.reserve.resources.append(scalar("disk", 32, reserved=True))
+        await framework.operate(reserve, "reserve")
+        create = Operation(type=Operation.CREATE)
+        create.create.volumes.append(attached())
+        await framework.operate(create, "create")
+        assert await framework.run("write", "echo yes > data/kept", attached()) == "TASK_FINISHED"
+        if not mounted:
+            await asyncio.to_thread(restart, agent)
+        read = "test $(cat data/kept) = yes"
+        assert await framework.run("read", read, attached()) == "TASK_FINISHED"
+        if mounted:
+            try_to_write = "test $(cat data/kept) = yes && ! touch data/new && ! test -e data/new"
+            state = await framework.run("ro", try_to_write, attached(v1.Volume.RO))
+            assert state == "TASK_FINISHED"
+        destroy = Operation(type=Operation.DESTROY)
+        destroy.destroy.volumes.append(attached())
+        await framework.operate(destroy, "destroy")
+        unreserve = Operation(type=Operation.UNRESERVE)
+        unreserve.unreserve.resources.append(scalar("disk", 32, reserved=True))
+        await framework.operate(unreserve, "unreserve")
+        await asyncio.to_thread(until_reserved, agent, 0)
+        await framework.close()
+        return framework
+
+
+@pytest.mark.parametrize(
+    ("version", "isolation"),
+    [
+        ("1.4.3", "filesystem/posix"),
+        pytest.param("1.7.3", "filesystem/linux", marks=pytest.mark.root),
+        ("1.10.0", "filesystem/posix"),
+        pytest.param("1.11.0", "filesystem/linux", marks=pytest.mark.root),
+    ],
+)
+async def test_a_framework_with_a_volume(scene: Scene, version: str, isolation: str) -> None:
+    master = scene.master(version)
+    agent = scene.agent(master, isolation=isolation)
+    feedback = version in ("1.10.0", "1.11.0")
+    framework = await tell_a_story(agent, master, feedback)
+    if feedback:
+        names = ("reserve", "create", "destroy", "unreserve")
+        assert framework.operations == {name: ["OPERATION_FINISHED"] for name in names}
+    assert not Path(agent.work_dir, "volumes", "roles", "db", "v1").exists()
     assert master.running

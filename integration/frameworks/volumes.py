@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A v1 framework that reserves, makes a volume, uses it in tasks, and gives all of it back."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+
+import aiohttp
+
+from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
+from mesos_compat.pb.mesos.v1.scheduler import scheduler_pb2 as api
+from mesos_compat.v1.scheduler_client import SchedulerClient
+
+ROLE = "db"
+Operation = v1.Offer.Operation
+
+
+def scalar(name: str, amount: float, *, reserved: bool = False) -> v1.Resource:
+    """Return a resource for our role."""
+    made = v1.Resource(name=name, type=v1.Value.SCALAR)
+    made.scalar.value = amount
+    made.allocation_info.role = ROLE
+    if reserved:
+        made.reservations.add(type="DYNAMIC", role=ROLE)
+    return made
+
+
+def volume(mode: v1.Volume.Mode = v1.Volume.RW, *, shared: bool = False) -> v1.Resource:
+    """Return a persistent volume."""
+    made = scalar("disk", 32.0, reserved=True)
+    made.disk.persistence.id = "v1"
+    made.disk.volume.container_path = "data"
+    made.disk.volume.mode = mode
+    if shared:
+        made.shared.SetInParent()
+    return made
+
+
+class VolumeFramework:
+    """One step after the other; each waits for an offer that has what it needs."""
+
+    def __init__(self, session: aiohttp.ClientSession, master: str, *, feedback: bool) -> None:
+        self._client = SchedulerClient(session, master)
+        self._events: AsyncGenerator[api.Event, None] | None = None
+        self._id = v1.FrameworkID()
+        self._feedback = feedback
+        #: States that were told, by operation id and by task id.
+        self.operations: dict[str, list[str]] = {}
+        self.tasks: dict[str, list[str]] = {}
+
+    async def subscribe(self) -> None:
+        """Begin."""
+        framework = v1.FrameworkInfo(user="root", name="volumes", checkpoint=True)
+        framework.roles.append(ROLE)
+        for kind in ("MULTI_ROLE", "RESERVATION_REFINEMENT", "SHARED_RESOURCES"):
+            framework.capabilities.add(type=kind)
+        self._events = self._client.subscribe(framework)
+        await self._until(lambda event: event.type == api.Event.SUBSCRIBED)
+
+    async def close(self) -> None:
+        """Leave for good."""
+        await self._call(api.Call(type=api.Call.TEARDOWN))
+        if self._events is not None:
+            await self._events.aclose()
+
+    async def operate(self, operation: Operation, name: str) -> None:
+        """Accept an offer for one operation; wait for its end if the master tells it."""
+        offer = await self._offer()
+        if self._feedback:
+            operation.id.value = name
+        await self._accept(offer, operation)
+        if self._feedback:
+            await self._until(lambda _: "OPERATION_FINISHED" in self.operations.get(name, ()))
+
+    async def run(self, name: str, command: str, *resources: v1.Resource) -> str:
+        """Run a task to its end; return its last state."""
+        offer = await self._offer()
+        operation = Operation(type=Operation.LAUNCH)
+        task = operation.launch.task_infos.add(name=name)
+        task.task_id.value = name
+        task.agent_id.CopyFrom(offer.agent_id)
+        task.command.value = command
+        task.resources.extend([scalar("cpus", 0.1), scalar("mem", 32.0), *resources])
+        await self._accept(offer, operation)
+        ends = ("FINISHED", "FAILED", "ERROR", "LOST", "KILLED", "GONE", "DROPPED")
+        await self._until(
+            lambda _: any(s.removeprefix("TASK_") in ends for s in self.tasks.get(name, ()))
+        )
+        return self.tasks[name][-1]
+
+    async def _offer(self) -> v1.Offer:
+        event = await self._until(lambda event: event.type == api.Event.OFFERS)
+        return event.offers.offers[0]
+
+    async def _accept(self, offer: v1.Offer, operation: Operation) -> None:
+        call = api.Call(type=api.Call.ACCEPT)
+        call.accept.offer_ids.append(offer.id)
+        call.accept.operations.append(operation)
+        call.accept.filters.refuse_seconds = 0.0
+        await self._call(call)
+
+    async def _until(self, wanted: Callable[[api.Event], bool]) -> api.Event:
+        assert self._events is not None
+        async with asyncio.timeout(30):
+            async for event in self._events:
+                await self._note(event)
+                if wanted(event):
+                    return event
+        raise AssertionError("the master ended the stream")
+
+    async def _note(self, event: api.Event) -> None:
+        if event.type == api.Event.SUBSCRIBED:
+            self._id.CopyFrom(event.subscribed.framework_id)
+        elif event.type == api.Event.UPDATE:
+            status = event.update.status
+            self.tasks.setdefault(status.task_id.value, []).append(v1.TaskState.Name(status.state))
+            if status.HasField("uuid"):
+                call = api.Call(type=api.Call.ACKNOWLEDGE)
+                call.acknowledge.agent_id.CopyFrom(status.agent_id)
+                call.acknowledge.task_id.CopyFrom(status.task_id)
+                call.acknowledge.uuid = status.uuid
+                await self._call(call)
+        elif event.type == api.Event.UPDATE_OPERATION_STATUS:
+            told = event.update_operation_status.status
+            states = self.operations.setdefault(told.operation_id.value, [])
+            states.append(v1.OperationState.Name(told.state))
+            if told.HasField("uuid"):
+                call = api.Call(type=api.Call.ACKNOWLEDGE_OPERATION_STATUS)
+                acknowledged = call.acknowledge_operation_status
+                acknowledged.agent_id.CopyFrom(told.agent_id)
+                acknowledged.operation_id.CopyFrom(told.operation_id)
+                acknowledged.uuid = told.uuid.value
+                await self._call(call)
+
+    async def _call(self, call: api.Call) -> None:
+        call.framework_id.CopyFrom(self._id)
+        await self._client.call(call)
