@@ -4,6 +4,10 @@
 An image is fetched and unpacked in a directory of its own in ``staging``, checked there, and gets
 its final name by one rename.
 
+Deviation: a dependency, and an image that a site named, has to be what was asked for; upstream
+takes what it finds. Of the images only the one that was asked for says how its app is run; upstream
+looks at the bottom one. A whitelist of paths counts.
+
 Source: spec ``images`` 10; upstream ``provisioner/appc/{store,cache,fetcher}.cpp``.
 """
 
@@ -118,6 +122,8 @@ def create(config: ProvisionerConfig, scope: Scope, metrics: Metrics) -> Store:
             f"Failed to create image fetcher: Invalid simple discovery uri prefix: {prefix}"
         )
     keys = config.appc_trusted_keys
+    if keys is None and config.appc_trust_discovered_keys:
+        raise FlagError("Keys of sites are trusted only besides a directory of trusted keys")
     if keys is not None:
         if not os.path.isdir(keys):
             raise FlagError(f"The directory of trusted keys '{keys}' does not exist")

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import bz2
+import lzma
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from backports import zstd
 
 from containerizer.provisioner.base import Store
 from containerizer.provisioner.config import ProvisionerConfig
@@ -103,6 +107,13 @@ async def test_layout(tmp_path: Path, compress: bool) -> None:
     assert info.layers == (str(root / "rootfs"),)
     assert sorted(os.listdir(root)) == ["manifest", "origin.json", "rootfs"]
     assert info.appc_manifest.app.exec == ["/a"]
+
+
+@pytest.mark.parametrize("compress", [bz2.compress, lzma.compress, zstd.compress])
+async def test_compressions(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+    image_id, data = aci(appc_document("img"), {"f": b"1"}, compress=False)
+    write(str(tmp_path / "aci" / "img-latest-linux-amd64.aci"), compress(data))
+    assert image_id in (await get(tmp_path, appc("img"))).layers[0]
 
 
 async def test_labels_that_are_not_asked_for_miss_the_cache(tmp_path: Path) -> None:
@@ -326,6 +337,7 @@ async def test_details(tmp_path: Path) -> None:
     ("flags", "why"),
     [
         ({"appc_trusted_keys": "/does/not/exist"}, "does not exist"),
+        ({"appc_trust_discovered_keys": True}, "only besides a directory"),
         ({"appc_extensions": frozenset({"magic"})}, "Unknown AppC extension 'magic'"),
     ],
 )
