@@ -28,14 +28,27 @@ COMMANDS = {
 }
 
 
+#: First command → its heading; the others follow.
+_HEADINGS = {
+    "agent": "Agents and tasks",
+    "master": "Clusters to try things with",
+    "run": "Containers and images without a master",
+    "pymesos": "Frameworks",
+}
+
+
 def usage() -> str:
     """Return the help text."""
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {purpose}" for name, (_, purpose) in COMMANDS.items()]
+    lines = []
+    for name, (_, purpose) in COMMANDS.items():
+        if name in _HEADINGS:
+            lines += ["", f"{_HEADINGS[name]}:"]
+        lines.append(f"  {name:<{width}}  {purpose}")
     return (
         "usage: mesos-compat COMMAND [argument ...]\n"
         "       mesos-compat --version\n\n"
-        "An Apache Mesos agent and its executors in Python, and tools to try them.\n\n"
+        "An Apache Mesos agent and its executors in Python, and tools to try them.\n"
         + "\n".join(lines)
         + "\n\n`mesos-compat COMMAND --help` tells more."
     )

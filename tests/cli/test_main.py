@@ -10,7 +10,8 @@ from mesos_compat.cli.main import COMMANDS, main
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert all(f"  {name} " in text for name in COMMANDS)
+    assert all(f"\n  {name} " in text for name in COMMANDS)
+    assert text.count(":\n  ") == 4
 
 
 def test_nothing_and_nonsense_end_with_2(capsys: pytest.CaptureFixture[str]) -> None:
