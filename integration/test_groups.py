@@ -19,8 +19,9 @@ PROJECT = Path(__file__).parent.parent
 
 
 @pytest.mark.timeout(180)
-def test_groups_on_an_executor_of_the_framework(master_version: str, scene: Scene) -> None:
-    master = scene.master(master_version)
+@pytest.mark.parametrize("version", ["1.4.3", "1.11.0"])
+def test_groups_on_an_executor_of_the_framework(version: str, scene: Scene) -> None:
+    master = scene.master(version)
     agent = scene.agent(master)
     done = subprocess.run(
         [sys.executable, "-m", "integration.frameworks.group", "scheduler", master.address],

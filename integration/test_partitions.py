@@ -134,8 +134,9 @@ def check_unregistered(master: RealMaster) -> None:
     eventually(lambda: master.state()["slaves"] == [], 10, "the master to forget the agent")
 
 
-def test_unregistered_by_a_signal(master_version: str, scene: Scene) -> None:
-    master = scene.master(master_version)
+@pytest.mark.parametrize("version", ["1.4.3", "1.11.0"])
+def test_unregistered_by_a_signal(version: str, scene: Scene) -> None:
+    master = scene.master(version)
     agent = scene.agent(master, executor_shutdown_grace_period="1secs")
     command = f"--command={UNTIL_TOLD}"
     with executing(scene, agent, "task", "--partition_aware=false", command) as execution:
