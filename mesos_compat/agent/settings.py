@@ -29,7 +29,7 @@ MESOS_VERSION = "1.12.0"
 ACTOR_ID = "slave(1)"
 #: What this agent can do: masters make offers and send messages accordingly. RESOURCE_PROVIDER is
 #: what masters call operations; there are no providers.
-_CAPABILITIES = (
+CAPABILITIES = (
     pb.SlaveInfo.Capability.MULTI_ROLE,
     pb.SlaveInfo.Capability.HIERARCHICAL_ROLE,
     pb.SlaveInfo.Capability.RESERVATION_REFINEMENT,
@@ -58,7 +58,7 @@ def agent_config(
         work_dir=work_dir,
         info=_agent_info(flags, address, work_dir),
         version=MESOS_VERSION,
-        capabilities=_CAPABILITIES,
+        capabilities=CAPABILITIES,
         launcher_dir=flags.launcher_dir,
         command_executor=command_executor,
         command_executor_error=command_executor_error,

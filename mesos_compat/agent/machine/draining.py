@@ -79,6 +79,9 @@ def finish(turn: Turn) -> bool:
     state = turn.state
     if state.drain is None or state.leaving or not _is_done(state):
         return False
+    if state.phase is AgentPhase.RECOVERING:
+        # More may come to light.
+        return False
     turn.info("Draining is complete: the agent has neither frameworks nor operations")
     state.drain = None
     turn.do(Checkpoint((RemovedFile(layout.drain_config(checkpoints.agent_dir(state))),)))

@@ -14,6 +14,7 @@ from mesos_compat.agent.machine.effects import Effect
 from mesos_compat.agent.machine.events import Event
 from mesos_compat.agent.machine.state import AgentConfig, AgentState, Executor
 from mesos_compat.agent.machine.step import step
+from mesos_compat.agent.settings import CAPABILITIES
 from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId
 from mesos_compat.model.resources import parse_resources
 from mesos_compat.pb.mesos import mesos_pb2 as pb
@@ -45,14 +46,7 @@ def config(**changes: Any) -> AgentConfig:
         work_dir="/work",
         info=info,
         version="1.12.0",
-        capabilities=(
-            pb.SlaveInfo.Capability.MULTI_ROLE,
-            pb.SlaveInfo.Capability.HIERARCHICAL_ROLE,
-            pb.SlaveInfo.Capability.RESERVATION_REFINEMENT,
-            pb.SlaveInfo.Capability.RESOURCE_PROVIDER,
-            pb.SlaveInfo.Capability.RESIZE_VOLUME,
-            pb.SlaveInfo.Capability.AGENT_OPERATION_FEEDBACK,
-        ),
+        capabilities=CAPABILITIES,
         launcher_dir="/launcher",
         command_executor="/launcher/mesos-executor",
         command_executor_error="",

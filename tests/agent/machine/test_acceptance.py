@@ -136,7 +136,7 @@ def ping(sender: str) -> Event:
     ("event", "phases"),
     [
         (registered, {DISCONNECTED, RUNNING}),
-        (reregistered, {DISCONNECTED}),
+        (reregistered, {DISCONNECTED, RUNNING}),
         (one_task, {DISCONNECTED, RUNNING}),
         (one_group, {DISCONNECTED, RUNNING}),
         (kill, {DISCONNECTED, RUNNING}),

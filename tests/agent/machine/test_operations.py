@@ -462,3 +462,16 @@ def test_nothing_is_taken_before_recovery_is_over(tmp_path: Path) -> None:
     driver.operation(reserve(disk), 1)
     assert driver.sent(Message) == sent
     assert not driver.state.checkpointed_resources
+
+
+def test_draining_waits_for_what_has_not_been_acknowledged(agent: Agent, tmp_path: Path) -> None:
+    """In the next process, too."""
+    agent.operation(reserve(reserved("disk", 64.0, "db")), 1)
+    agent.feed(events.DrainAgent(pb.DrainConfig()))
+    (config,) = Path(agent.state.config.work_dir, "meta").rglob("drain.config")
+    next_one = again(tmp_path)
+    assert config.exists()
+    (update,) = next_one.sent(Update)
+    next_one.acknowledge_operation(update)
+    assert next_one.state.drain is None
+    assert not config.exists()
