@@ -125,11 +125,12 @@ async def test_outages_and_lost_sessions(own_server: ZooKeeper, path: str, scope
     await _threaded(client.create, f"{path}/json.info_1", _json("10.0.0.1"), makepath=True)
     dead = f"127.0.0.1:1,{own_server.address}"
     url = f"zk://{dead}{path}"
-    watcher = _Watcher(detect(url, scope, RealClock(), zk_session_timeout_s=2.0))
+    watcher = _Watcher(detect(url, scope, RealClock(), zk_session_timeout_s=4.0))
     assert await watcher.news() == "master@10.0.0.1:5050"
     # a short one
     await _threaded(own_server.kill)
     await _threaded(own_server.start)
+    client = await _threaded(own_server.client)
     await _threaded(client.create, f"{path}/json.info_0", _json("10.0.0.2"))
     assert await watcher.news() == "master@10.0.0.2:5050"
     # and one that outlasts the session

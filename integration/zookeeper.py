@@ -73,7 +73,7 @@ class ZooKeeper(Program):
     def client(self, credentials: str = "") -> Any:
         """Return a connected client; it is closed with the server."""
         auth = [("digest", credentials)] if credentials else None
-        client = KazooClient(self.address, timeout=10.0, auth_data=auth)
+        client = KazooClient(self.address, timeout=60.0, auth_data=auth)
         self._clients.append(client)
         client.start()
         return client

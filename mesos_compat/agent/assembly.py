@@ -25,6 +25,7 @@ from mesos_compat.base.clock import Clock
 from mesos_compat.base.errors import InvariantError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.scope import Scope
+from mesos_compat.base.tls import Tls
 from mesos_compat.libprocess.links import Links
 from mesos_compat.libprocess.upid import UPID, Address
 from mesos_compat.master.detected import DetectedMaster, Detector
@@ -55,6 +56,8 @@ class Parts:
     disk: running.Disk = running.DISK
     #: Address that outgoing connections come from; the system's choice if there is none.
     source_ip: str | None = None
+    #: How to connect to peers; in plain if there is none.
+    tls: Tls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +90,11 @@ def assemble(parts: Parts) -> Assembly:
         inbox,
         lambda upid: loop.submit(events.LinkExited(str(upid))),
         source_ip=parts.source_ip,
+        tls=parts.tls,
     )
     around = Surroundings(
         _Peers(links, own),
-        _Leaders(parts.detector, parts.clock).next,
+        _Leaders(parts.detector, parts.clock, links).next,
         parts.containerizer,
         parts.executors,
         parts.gc,
@@ -135,9 +139,10 @@ class _Leaders:
     What a master is told depends on its version, so one that is not reachable is none yet.
     """
 
-    def __init__(self, detector: Detector, clock: Clock) -> None:
+    def __init__(self, detector: Detector, clock: Clock, links: Links) -> None:
         self._detector = detector
         self._clock = clock
+        self._links = links
         self._last: DetectedMaster | None = None
 
     async def next(self, previous: str) -> Leader:
@@ -147,5 +152,9 @@ class _Leaders:
         self._last = found
         if found is None:
             return Leader("")
-        told = found.version or await version(found.upid, self._clock)
+        links = self._links
+        links.names.clear()
+        if found.name:
+            links.names[found.upid.address] = found.name
+        told = found.version or await version(found.upid, self._clock, links.tls, found.name)
         return Leader(found.pid, found.hostname, found.capabilities, told)

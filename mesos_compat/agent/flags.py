@@ -599,11 +599,8 @@ def usage(environ: Mapping[str, str]) -> str:
 def listen_options(flags: AgentFlags, environ: Mapping[str, str]) -> ListenOptions:
     """Say where to listen and what to advertise; runs ``--ip_discovery_command``.
 
-    Raises FlagError for unusable addresses, a failing command, or TLS, which is not there yet.
+    Raises FlagError for unusable addresses or a failing command.
     """
-    for name in ("LIBPROCESS_SSL_ENABLED", "SSL_ENABLED"):
-        if environ.get(name, "").lower() in ("1", "true"):
-            raise FlagError(f"{name} is set, but TLS is not implemented yet")
     ip = flags.ip
     if flags.ip_discovery_command is not None:
         if ip is not None:

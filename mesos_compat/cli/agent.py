@@ -57,6 +57,8 @@ from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.plugins import Parameters
 from mesos_compat.base.procs import raise_open_files
 from mesos_compat.base.scope import Scope
+from mesos_compat.base.tls import Tls
+from mesos_compat.base.tls_options import TlsOptions
 from mesos_compat.http.app import create_app
 from mesos_compat.libprocess.address import Bound, bind
 from mesos_compat.libprocess.server import Server
@@ -71,6 +73,7 @@ log = logging.getLogger(__name__)
 #: Programs that the spawner runs without an exec, by their name in our own ``launcher_dir``.
 _PROGRAMS = {"mesos-executor": "mesos_compat.executor.command:main"}
 _REHEARSALS = ("mesos_compat.executor.rehearsal:rehearse",)
+_TLS_REHEARSAL = "mesos_compat.executor.rehearsal:load_tls"
 #: End of the program by these is left to their default action, after things are put in order.
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: Seconds that messages already sent get to leave the process at its end.
@@ -154,12 +157,13 @@ async def _run(
     """
     ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().set_exception_handler(partial(_broken, ended))
+    tls = _tls()
     bound = bind(listen_options(flags, os.environ))
     async with AsyncExitStack() as stack:
         try:
             work_dir, runtime_dir = _lock_directories(flags, stack)
             agent = await _Agent.create(
-                flags, logs, bound, work_dir, runtime_dir, open_files, stack, ended
+                flags, logs, bound, tls, work_dir, runtime_dir, open_files, stack, ended
             )
         except BaseException:
             bound.socket.close()
@@ -172,6 +176,16 @@ async def _run(
             return await ended
         finally:
             manager.stopping()
+
+
+def _tls() -> Tls | None:
+    """Read ``LIBPROCESS_SSL_*``. Raises FlagError."""
+    options = TlsOptions.of(os.environ)
+    if options is None:
+        return None
+    for warning in options.warnings:
+        log.warning("%s", warning)
+    return Tls(options)
 
 
 def _broken(
@@ -219,6 +233,7 @@ class _Agent:
         flags: AgentFlags,
         logs: Logging,
         bound: Bound,
+        tls: Tls | None,
         work_dir: str,
         runtime_dir: str,
         open_files: tuple[int, int],
@@ -243,7 +258,7 @@ class _Agent:
             gc if flags.gc_non_executor_container_sandboxes else None,
             PullTable(),
         )
-        spawner = _spawner(open_files)
+        spawner = _spawner(open_files, tls is not None)
         containerizer = await _containerizer(
             flags, work_dir, runtime_dir, spawner, metrics, doors, stack
         )
@@ -251,6 +266,7 @@ class _Agent:
         config = replace(
             agent_config(flags, bound.address, work_dir, os.environ),
             authentication=authentication_config(flags, parameters),
+            tls=tls is not None,
         )
         if hooks:
             config = replace(config, info=hooks.agent_info(config.info), decorators=hooks)
@@ -287,13 +303,14 @@ class _Agent:
                 exit=exit_with,
                 failed=failed,
                 removed=hooks.remove_executor,
+                tls=tls,
             )
         )
         loop, links, runner = made.loop, made.links, made.runner
         app = create_app(
             loop, executors, scope, logs=logs, clock=clock, pulls=doors.pulls.documents
         )
-        server = Server(bound, made.inbox, app)
+        server = Server(bound, made.inbox, app, tls=tls)
         stack.push_async_callback(scope.close)
         stack.push_async_callback(links.close, _FLUSH_S)
         stack.push_async_callback(server.close, 0.5)
@@ -476,13 +493,14 @@ def _containerizer_config(
     )
 
 
-def _spawner(open_files: tuple[int, int]) -> Spawner:
+def _spawner(open_files: tuple[int, int], tls: bool) -> Spawner:
     scripts = sysconfig.get_path("scripts")
     programs = {
         os.path.realpath(os.path.join(scripts, name)): function
         for name, function in _PROGRAMS.items()
     }
-    return Spawner(SpawnerConfig(programs, open_files=open_files, rehearsals=_REHEARSALS))
+    rehearsals = (*_REHEARSALS, _TLS_REHEARSAL) if tls else _REHEARSALS
+    return Spawner(SpawnerConfig(programs, open_files=open_files, rehearsals=rehearsals))
 
 
 def _launcher(

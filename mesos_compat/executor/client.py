@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError
 from mesos_compat.base import http1
 from mesos_compat.base.errors import FlagError, WireError
 from mesos_compat.base.recordio import Decoder
+from mesos_compat.base.tls_options import AGENT_TLS
 from mesos_compat.executor.connection import Connection, Endpoint
 from mesos_compat.executor.log import SandboxLog
 from mesos_compat.executor.loop import Loop, Timer
@@ -78,7 +79,7 @@ class ClientSettings:
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the part of ``environ`` that programs started by the executor may see."""
-    return {name: value for name, value in environ.items() if name != _TOKEN}
+    return {name: value for name, value in environ.items() if name not in (_TOKEN, AGENT_TLS)}
 
 
 def _required(environ: Mapping[str, str], name: str) -> str:

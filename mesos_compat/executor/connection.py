@@ -9,10 +9,15 @@ import select
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mesos_compat.base.errors import FlagError, WireError
 from mesos_compat.base.http1 import MessageReader, Part
+from mesos_compat.base.tls_options import AGENT_TLS, TlsOptions
 from mesos_compat.executor.loop import READ, WRITE, Loop
+
+if TYPE_CHECKING:
+    from mesos_compat.base.tls import Tls
 
 #: Longest path of a Unix socket, its final NUL not counted.
 _MAX_SOCKET_PATH = 107
@@ -27,11 +32,13 @@ class Endpoint:
     address: tuple[str, int] | str
     host: str
     path: str
+    #: How to speak TLS, if the agent does.
+    tls: Tls | None = None
 
     def __str__(self) -> str:
         if self.family == socket.AF_UNIX:
             return f"unix:{self.address} {self.path}"
-        return f"http://{self.host}{self.path}"
+        return f"http{'s' if self.tls is not None else ''}://{self.host}{self.path}"
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Endpoint:
@@ -49,7 +56,19 @@ class Endpoint:
             return cls(socket.AF_UNIX, _socket_path(unix), host, "/slave(1)/api/v1/executor")
         ip = ip.strip("[]")
         family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-        return cls(family, (ip, int(port)), host, path)
+        return cls(family, (ip, int(port)), host, path, _tls(environ))
+
+
+def _tls(environ: Mapping[str, str]) -> Tls | None:
+    """Only who needs OpenSSL loads it. Raises FlagError."""
+    if environ.get(AGENT_TLS) == "1":
+        environ = {**environ, "LIBPROCESS_SSL_ENABLED": "1"}
+    options = TlsOptions.of(environ, need_key=False)
+    if options is None:
+        return None
+    from mesos_compat.base.tls import Tls
+
+    return Tls(options)
 
 
 def _socket_path(path: str) -> str:
@@ -81,6 +100,9 @@ class Connection:
         self._closed = closed
         self._out = bytearray()
         self._reader = MessageReader(responses=True)
+        self._tls = endpoint.tls
+        self._again: tuple[type[OSError], ...] = (BlockingIOError,)
+        self._ip = str(endpoint.address[0])
         self.is_open = False
         self._socket: socket.socket | None = socket.socket(endpoint.family, socket.SOCK_STREAM)
         self._socket.setblocking(False)
@@ -119,7 +141,44 @@ class Connection:
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code != 0:
             self._fail(os.strerror(code))
+        elif self._tls is None:
+            self._open()
+        else:
+            self._begin_tls(self._tls)
+
+    def _begin_tls(self, tls: Tls) -> None:
+        import ssl
+
+        assert self._socket is not None
+        self._again = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+        self._loop.unwatch(self._socket.fileno())
+        try:
+            name = tls.server_name(self._ip, "")
+            secure = tls.client.wrap_socket(
+                self._socket, do_handshake_on_connect=False, server_hostname=name
+            )
+        except (OSError, WireError) as error:
+            self._fail(str(error))
             return
+        self._socket = secure
+        want_read = ssl.SSLWantReadError
+
+        def shake(events: int) -> None:
+            try:
+                secure.do_handshake()
+                tls.check_server(secure, self._ip)
+            except self._again as error:
+                wanted = READ if isinstance(error, want_read) else WRITE
+                self._loop.watch(secure.fileno(), wanted, shake)
+            except (OSError, WireError) as error:
+                self._fail(str(error))
+            else:
+                self._open()
+
+        shake(WRITE)
+
+    def _open(self) -> None:
+        assert self._socket is not None
         self.is_open = True
         self._loop.watch(self._socket.fileno(), READ, self._on_ready)
         self._opened()
@@ -130,6 +189,10 @@ class Connection:
         if events & (READ | select.POLLHUP | select.POLLERR):
             self._read()
 
+    def _pending(self) -> int:
+        """Bytes that were decrypted and not read."""
+        return 0 if self._tls is None else int(getattr(self._socket, "pending", int)())
+
     def _flush(self) -> None:
         if self._socket is None or not self.is_open:
             return
@@ -137,7 +200,7 @@ class Connection:
             while self._out:
                 sent = self._socket.send(self._out)
                 del self._out[:sent]
-        except BlockingIOError:
+        except self._again:
             pass
         except OSError:
             # The reading side finds out, after what the peer still had to say.
@@ -149,8 +212,11 @@ class Connection:
             return
         try:
             data = self._socket.recv(_READ_BYTES)
+            while pending := self._pending():
+                # The kernel has none of it any more, so nothing else would tell of it.
+                data += self._socket.recv(pending)
             parts = self._reader.feed(data) if data else []
-        except BlockingIOError:
+        except self._again:
             return
         except (OSError, WireError) as error:
             self._fail(str(error))

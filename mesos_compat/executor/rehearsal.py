@@ -12,6 +12,7 @@ import socket
 
 from containerizer.init.pid1 import Init
 from mesos_compat.base import recordio
+from mesos_compat.base.tls_options import TlsOptions
 from mesos_compat.executor.client import ClientSettings
 from mesos_compat.executor.command import CommandExecutor
 from mesos_compat.executor.flags import parse_flags
@@ -54,6 +55,13 @@ def rehearse() -> None:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def load_tls() -> None:
+    """Have OpenSSL loaded and set up, for executors whose agent is reached by TLS."""
+    from mesos_compat.base.tls import Tls
+
+    Tls(TlsOptions())
 
 
 def _play(init: Init) -> None:

@@ -6,7 +6,10 @@ delivery is fire-and-forget. A connection that was linked stays open while idle;
 failure to make it, is one exited event per linked UPID. Other connections close when all was
 written.
 
-Source: spec ``agent-master`` 2.3, 2.5 and 2.6.
+With TLS every connection begins with a handshake. Where downgrade is allowed one that fails is
+followed by a plain connection (Deviation: not if the certificate is wrong).
+
+Source: spec ``agent-master`` 2.3, 2.5, 2.6 and 2.8.
 """
 
 from __future__ import annotations
@@ -14,13 +17,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, cast
 
+from mesos_compat.base.errors import WireError
 from mesos_compat.base.scope import Scope
-from mesos_compat.libprocess import wire
+from mesos_compat.base.tls import Tls
+from mesos_compat.libprocess import secure, wire
 from mesos_compat.libprocess.server import Inbox
 from mesos_compat.libprocess.upid import UPID, Address
 
@@ -59,11 +65,15 @@ class Links:
         *,
         host_header: bool = True,
         source_ip: str | None = None,
+        tls: Tls | None = None,
         limits: LinkLimits | None = None,
     ) -> None:
         self.own = own
         self.limits = limits if limits is not None else LinkLimits()
         self.source_ip = source_ip
+        self.tls = tls
+        #: Names that addresses were given by, for the check of certificates.
+        self.names: dict[Address, str] = {}
         self._scope = scope
         self._deliver = deliver
         self._exited = exited
@@ -170,27 +180,47 @@ class _Outgoing(asyncio.Protocol):
 
     async def connect(self) -> None:
         """Make the connection; the outcome is told by ``connection_made`` or the end."""
-        limits = self._links.limits
-        source = self._links.source_ip
+        tls = self._links.tls
         try:
-            async with asyncio.timeout(limits.connect_timeout_s):
-                await asyncio.get_running_loop().create_connection(
-                    lambda: self,
-                    self.address.ip,
-                    self.address.port,
-                    family=socket.AF_INET,
-                    local_addr=None if source is None else (source, 0),
-                )
-        except OSError as error:  # TimeoutError is one
+            try:
+                await self._connect(tls)
+            except OSError as error:
+                if tls is None or not tls.options.support_downgrade or _distrusted(error):
+                    raise
+                log.info("No TLS with %s (%s), going on in plain", self.address, _reason(error))
+                await self._connect(None)
+        except (OSError, WireError) as error:
             log.warning(
                 "Failed to connect to %s, dropping %d message(s): %s",
                 self.address,
                 len(self._queue),
-                error.strerror or "timed out",
+                _reason(error),
             )
         finally:
             if self._transport is None:
                 self._end()
+
+    async def _connect(self, tls: Tls | None) -> None:
+        """Raises OSError, of which TimeoutError is one, and WireError for the wrong peer."""
+        links, address = self._links, self.address
+        source = None if links.source_ip is None else (links.source_ip, 0)
+        async with asyncio.timeout(links.limits.connect_timeout_s):
+            if tls is None:
+                await asyncio.get_running_loop().create_connection(
+                    lambda: self,
+                    address.ip,
+                    address.port,
+                    family=socket.AF_INET,
+                    local_addr=source,
+                )
+                return
+            name = links.names.get(address, "")
+            transport, held = await secure.connect(tls, address.ip, address.port, name, source)
+        held.release(transport, lambda _: self._begin(transport))
+
+    def _begin(self, transport: asyncio.Transport) -> None:
+        transport.set_protocol(self)
+        self.connection_made(transport)
 
     def send(self, data: bytes, name: str) -> None:
         """Write or queue a message, or drop it if too much waits."""
@@ -272,7 +302,8 @@ class _Outgoing(asyncio.Protocol):
             return
         self._finishing = True
         self._links.retire(self)
-        self._transport.write_eof()
+        if self._transport.can_write_eof():  # not with TLS
+            self._transport.write_eof()
         self._linger = asyncio.get_running_loop().call_later(_LINGER_S, self.abort)
 
     def _end(self) -> None:
@@ -284,3 +315,16 @@ class _Outgoing(asyncio.Protocol):
             self._queued_bytes = 0
             self.lost.set()
             self._links.ended(self)
+
+
+def _distrusted(error: OSError) -> bool:
+    return isinstance(error, ssl.SSLCertVerificationError)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return str(getattr(error, "verify_message", "") or error.reason or error)
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    told = error.strerror if isinstance(error, OSError) else ""
+    return told or str(error) or type(error).__name__

@@ -39,8 +39,10 @@ from aiohttp.web_protocol import RequestHandler
 from mesos_compat.base.budget import Budget
 from mesos_compat.base.errors import InvariantError, WireError
 from mesos_compat.base.log import Complaints
+from mesos_compat.base.tls import Tls
 from mesos_compat.libprocess import wire
 from mesos_compat.libprocess.address import Bound
+from mesos_compat.libprocess.secure import Door
 from mesos_compat.libprocess.upid import UPID, Address
 
 log = logging.getLogger(__name__)
@@ -104,7 +106,12 @@ class Server:
     """Serve a bound socket from ``start`` to ``close``."""
 
     def __init__(
-        self, bound: Bound, inbox: Inbox, handler: Handler, limits: ServerLimits | None = None
+        self,
+        bound: Bound,
+        inbox: Inbox,
+        handler: Handler,
+        limits: ServerLimits | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self.limits = limits if limits is not None else ServerLimits()
         self._bound = bound
@@ -120,6 +127,7 @@ class Server:
         #: Lines about peers that misbehave.
         self.complaints = Complaints(log)
         self._filter = _PeerFaults(self.complaints)
+        self._door = Door(tls, self) if tls is not None else None
 
     @property
     def address(self) -> Address:
@@ -129,8 +137,10 @@ class Server:
     async def start(self) -> None:
         """Accept connections from now on."""
         self.open()
+        door = self._door
         self._listening = await asyncio.get_running_loop().create_server(
-            lambda: _Connection(self), sock=self._bound.socket
+            door.greeter if door is not None else lambda: _Connection(self),
+            sock=self._bound.socket,
         )
 
     def open(self) -> None:
@@ -150,11 +160,13 @@ class Server:
             max_field_size=limits.head_bytes,
         )
 
-    def adopt(self, transport: asyncio.Transport) -> None:
-        """Serve a connection on which nothing was read yet."""
+    def adopt(self, transport: asyncio.Transport, data: bytes = b"") -> None:
+        """Serve a connection from which nothing but ``data`` was read yet."""
         connection = _Connection(self)
         transport.set_protocol(connection)
         connection.connection_made(transport)
+        if data:
+            connection.data_received(data)
 
     def abort_connections(self) -> None:
         """Close all connections at once, whatever they carry."""
@@ -169,6 +181,8 @@ class Server:
             return
         if self._listening is not None:
             self._listening.close()
+        if self._door is not None:
+            await self._door.close()
         for connection in list(self._connections):
             connection.close()
         await self._http.shutdown(grace_s)
@@ -191,6 +205,13 @@ class Server:
 
     def add(self, connection: _Connection, transport: asyncio.Transport) -> bool:
         """Remember a connection that reads messages; ``False`` if there is no place for it."""
+        if not self.admit(transport):
+            return False
+        self._connections.add(connection)
+        return True
+
+    def admit(self, transport: asyncio.Transport) -> bool:
+        """Count a connection; ``False`` if there is no place for it."""
         if len(self._slots) >= self.limits.connections:
             idle = self._slots.least_used()
             if idle is None:
@@ -200,7 +221,6 @@ class Server:
                 "Too many connections: closing an unused one of %s", peer[0] if peer else None
             )
             idle.abort()
-        self._connections.add(connection)
         self._slots.add(transport)
         return True
 

@@ -7,12 +7,14 @@ Source: spec ``agent-master`` 6.12.
 from __future__ import annotations
 
 import logging
+import ssl
 from typing import Final
 
 import aiohttp
 
 from mesos_compat.base.clock import Clock
 from mesos_compat.base.errors import WireError
+from mesos_compat.base.tls import Tls
 from mesos_compat.libprocess.upid import UPID
 from mesos_compat.model import jsonpb
 
@@ -24,13 +26,16 @@ _RETRY_S: Final = 1.0
 _MAX_BYTES: Final = 64 << 10
 
 
-async def version(master: UPID, clock: Clock) -> str:
-    """Return what the master says; empty if it does not say it. Waits until it can be reached."""
+async def version(master: UPID, clock: Clock, tls: Tls | None = None, name: str = "") -> str:
+    """Return what the master says; empty if it does not say it. Waits until it can be reached.
+
+    ``name`` is what it was called by who named it, for the check of its certificate.
+    """
     complained = False
     while True:
         try:
-            found = await _ask(f"http://{master.ip}:{master.port}/version")
-        except aiohttp.ClientConnectorError as error:
+            found = await _answer(master, tls, name)
+        except (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError) as error:
             if not complained:
                 log.warning("Master %s cannot be reached: %s", master, error)
                 complained = True
@@ -44,9 +49,26 @@ async def version(master: UPID, clock: Clock) -> str:
         return found
 
 
-async def _ask(url: str) -> str:
+async def _answer(master: UPID, tls: Tls | None, name: str) -> str:
+    place = f"{master.ip}:{master.port}/version"
+    if tls is None:
+        return await _ask(f"http://{place}")
+    try:
+        return await _ask(f"https://{place}", tls.client, tls.server_name(master.ip, name))
+    except aiohttp.ClientConnectorCertificateError:
+        raise
+    except aiohttp.ClientConnectionError:
+        if not tls.options.support_downgrade:
+            raise
+    return await _ask(f"http://{place}")
+
+
+async def _ask(url: str, context: ssl.SSLContext | bool = True, name: str | None = None) -> str:
     timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
-    async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+    async with (
+        aiohttp.ClientSession(timeout=timeout) as session,
+        session.get(url, ssl=context, server_hostname=name) as response,
+    ):
         if response.status != 200:
             raise WireError(f"it answers {response.status}")
         body = await response.content.read(_MAX_BYTES)

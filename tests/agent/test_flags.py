@@ -415,8 +415,6 @@ class TestListening:
             (["--ip_discovery_command=exit 1"], {}, "Failed to run --ip_discovery_command"),
             (["--ip_discovery_command=echo x"], {}, "no IPv4 address"),
             (["--advertise_port=0"], {}, "not a valid port"),
-            ([], {"LIBPROCESS_SSL_ENABLED": "true"}, "TLS is not implemented yet"),
-            ([], {"SSL_ENABLED": "1"}, "TLS is not implemented yet"),
         ],
     )
     def test_refusals(self, argv: list[str], environ: dict[str, Any], error: str) -> None:

@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import socket
+import ssl
 import time
 import traceback
 from collections import deque
@@ -53,6 +54,9 @@ class FakeAgent:
         self.requests: deque[Request] = deque()
         self.stream: Peer | None = None
         self.refuse: dict[int, deque[tuple[int, str]]] = {}
+        #: How to speak TLS, if so, and how often an executor broke that off.
+        self.tls: ssl.SSLContext | None = None
+        self.broken_handshakes = 0
 
     @property
     def upid(self) -> str:
@@ -99,13 +103,27 @@ class FakeAgent:
             fds: list[socket.socket] = [self.listener, *(peer.socket for peer in self.peers)]
             for ready in select.select(fds, [], [], min(left, 0.005))[0]:
                 if ready is self.listener:
-                    self.peers.append(Peer(self.listener.accept()[0]))
+                    self._accept()
                 else:
                     self._read(next(p for p in self.peers if p.socket is ready))
+
+    def _accept(self) -> None:
+        accepted = self.listener.accept()[0]
+        if self.tls is not None:
+            accepted.settimeout(WAIT_S)
+            try:
+                accepted = self.tls.wrap_socket(accepted, server_side=True)
+            except OSError:
+                accepted.close()
+                self.broken_handshakes += 1
+                return
+        self.peers.append(Peer(accepted))
 
     def _read(self, peer: Peer) -> None:
         try:
             data = peer.socket.recv(1 << 16)
+            while isinstance(peer.socket, ssl.SSLSocket) and (more := peer.socket.pending()):
+                data += peer.socket.recv(more)
         except ConnectionResetError:
             data = b""
         if not data:

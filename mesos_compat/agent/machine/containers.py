@@ -24,6 +24,7 @@ from mesos_compat.agent.machine.state import (
     Waiting,
 )
 from mesos_compat.agent.machine.turn import Turn
+from mesos_compat.base.tls_options import AGENT_TLS
 from mesos_compat.model import reasons
 from mesos_compat.model.evolve import evolve
 from mesos_compat.model.quantity import SECOND_NS, format_duration
@@ -83,6 +84,9 @@ def environment(state: AgentState, framework: Framework, executor: Executor) -> 
     if checkpoint:
         made["MESOS_RECOVERY_TIMEOUT"] = _duration(config.recovery_timeout_s)
         made["MESOS_SUBSCRIPTION_BACKOFF_MAX"] = _duration(config.executor_reregistration_timeout_s)
+    if config.tls and executor.generated:
+        # Others are configured by --executor_environment_variables, as with upstream.
+        made[AGENT_TLS] = "1"
     if config.decorators is not None:
         made.update(config.decorators.executor_environment(executor.info))
     return made

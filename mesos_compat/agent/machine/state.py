@@ -207,6 +207,8 @@ class AgentConfig:
     decorators: Decorators | None = None
     #: ``None``: the agent registers without authentication.
     authentication: AuthenticationConfig | None = None
+    #: Whether executors reach the agent by TLS.
+    tls: bool = False
     #: ``--recover=cleanup``: what an earlier process left is ended, and then the agent ends.
     clean_up: bool = False
 
