@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 
 from integration.agent import OurAgent
+from integration.api import Api, container_id
 from integration.images import PATH, Member, busybox_members, layer
+from integration.processes import eventually
 from integration.scene import Scene
 from tests.suites.openpgp import Signer, needs_gpg
 from tests.suites.tls import certificate, needs_openssl
@@ -54,6 +56,12 @@ APP = {
         {"name": "resource/cpu", "value": {"limit": "100m"}},
     ],
 }
+
+
+RESOURCES = [
+    {"name": name, "type": "SCALAR", "scalar": {"value": value}}
+    for name, value in (("cpus", 0.1), ("mem", 32))
+]
 
 
 def image(name: str, members: list[Member], **manifest: Any) -> bytes:
@@ -119,6 +127,36 @@ def run(scene: Scene, agent: OurAgent, task: str, name: str, *flags: str) -> str
     return agent.stdout(task)
 
 
+def _standalone_and_nested(agent: OurAgent) -> None:
+    """Have the app run by its own command, and with arguments instead of all but its first word."""
+    api = Api(agent.address)
+    labels = [{"key": each["name"], "value": each["value"]} for each in LABELS]
+    appc = {"name": "app", "labels": {"labels": labels}}
+    container = {"type": "MESOS", "mesos": {"image": {"type": "APPC", "appc": appc}}}
+    alone, inner = container_id("alone"), container_id("alone", "in")
+    arguments = ["-c", "id -u; touch /data/y; ls /data; exec sleep 1000"]
+    launched = api.call(
+        "LAUNCH_CONTAINER",
+        container_id=alone,
+        resources=RESOURCES,
+        container=container,
+        command={"shell": False, "arguments": arguments},
+    )
+    assert launched.shown == (200, "")
+    sandbox = Path(agent.work_dir, "containers", "alone")
+    output = sandbox / "stdout"
+    eventually(lambda: output.exists() and "y\n" in output.read_text(), 20, "the container")
+    assert output.read_text() == "4711\ny\n"
+    command = {"shell": False}
+    nested = api.call("LAUNCH_CONTAINER", container_id=inner, container=container, command=command)
+    assert nested.shown == (200, "")
+    assert '"exit_status":0' in api.call("WAIT_CONTAINER", container_id=inner).text
+    said = (sandbox / "containers" / "in" / "stdout").read_text()
+    assert said.startswith("4711\n4713\n/work\nof the image app mesos\ncut down\nx\n")
+    api.call("KILL_CONTAINER", container_id=alone)
+    api.call("WAIT_CONTAINER", container_id=alone)
+
+
 def test_all_that_an_image_can_say(scene: Scene, signer: Signer) -> None:
     here, keys, www = (Path(scene.path(name)) for name in ("aci", "keys", "www"))
     for each in (here, keys, www):
@@ -155,6 +193,7 @@ def test_all_that_an_image_can_say(scene: Scene, signer: Signer) -> None:
         assert "found by a site\n" in run(
             scene, agent, "found", f"{host}/found", "--command=echo found by a site"
         )
+        _standalone_and_nested(agent)
         done = scene.execute(agent.master, "--name=none", "--appc_image=unsigned", "--command=true")
         assert done.states == ["TASK_FAILED"]
         assert "is not trusted" in done.stdout
