@@ -141,3 +141,19 @@ def test_the_age_of_what_an_earlier_process_left(scene: Scene) -> None:
     assert sandboxes["new"].is_dir()
     assert metric(agent, "gc/path_removals_pending") >= 1
     assert metric(agent, "gc/path_removals_succeeded") >= 1
+
+
+def test_the_first_start_on_a_full_disk(scene: Scene, full: tuple[OurAgent, SmallDisk]) -> None:
+    """It has no id that it could keep; as soon as it can, it takes tasks."""
+    agent, disk = full
+    disk.fill()
+    agent.spawn()
+    agent.wait_for_log("No space left on device")
+    assert agent.running
+    disk.free()
+    agent.wait_until_registered()
+    done = scene.execute(agent.master, "--name=later", "--checkpoint", "--command=true")
+    done.check("TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED")
+    before = agent.state()["id"]
+    restart(agent)
+    assert agent.state()["id"] == before
