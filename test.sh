@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# usage: ./test.sh [fast|root|integration|crash|qemu|lint|all] [pytest argument ...]   (default: all)
+# usage: ./test.sh [fast|root|integration|conformance|chaos|crash|qemu|lint|all] [argument ...]
+#        (default: all; arguments are pytest's, but for chaos)
 #
 #   lint          ruff, mypy, import contracts
 #   fast          tests without root and network
 #   root          tests that need root and real kernel features
 #   integration   tests with real masters, downloaded once
+#   conformance   every scenario with every master; --masters 1.4.3,1.11.0 for some (root; minutes)
+#   chaos         random faults while tasks run; --seconds N --seed S --master V (root; 10 minutes)
 #   crash         agents and spawners killed at each step of a launch or a destroy (root; minutes)
 #   qemu          tests of hosts with cgroups version 2 only, in an emulated one (root; slow)
-#   all           lint, then every test but those of crash and qemu in one run
+#   all           lint, then every test but those of crash and qemu in one run; of conformance each
+#                 scenario with one of the masters, of chaos half a minute
 #
 # Installs into .venv and the user's cache; as root also Debian packages that are missing.
 # The exit code is 0 only if all that was asked for passes.
@@ -20,8 +24,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 what=${1:-all}
 [ $# -gt 0 ] && shift
 case $what in
-    lint | fast | root | integration | crash | qemu | all) ;;
-    *) fail "unknown: $what (usage: ./test.sh [fast|root|integration|crash|qemu|lint|all] [argument ...])" ;;
+    lint | fast | root | integration | conformance | chaos | crash | qemu | all) ;;
+    *) fail "unknown: $what (usage: ./test.sh [fast|root|integration|conformance|chaos|crash|qemu|lint|all] [argument ...])" ;;
 esac
 
 make_venv test
@@ -54,6 +58,8 @@ prepare_integration() {
         need_debian "PATH=\$PATH:/usr/sbin command -v ss" iproute2
         need_debian "command -v java" default-jre-headless
         need_debian "test -e /usr/share/java/zookeeper.jar" libzookeeper-java
+        # Networks that are cut.
+        need_debian "PATH=\$PATH:/sbin:/usr/sbin command -v nft" nftables
     fi
     say "pymesos, a framework library that the tests use"
     "$bin/mesos-compat" pymesos install || exit 1
@@ -97,6 +103,15 @@ case $what in
     integration)
         prepare_integration
         selection=(-m "integration and not qemu" integration)
+        ;;
+    conformance)
+        prepare_integration
+        selection=(--matrix integration/conformance)
+        ;;
+    chaos)
+        prepare_integration
+        "$bin/python" -m integration.chaos "$@" </dev/null
+        exit
         ;;
     qemu)
         prepare_integration

@@ -19,8 +19,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options."""
     parser.addoption(
         "--master-versions",
+        "--masters",
         default=",".join(SUPPORTED),
         help="comma-separated Mesos versions to test with (default: %(default)s)",
+    )
+    parser.addoption(
+        "--matrix",
+        action="store_true",
+        help="run each scenario of conformance with all masters, not with one of them in turn",
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from integration.agent import OurAgent
 from integration.master import LATEST, RealMaster
+from integration.network import DistantAgent, Network
 from integration.processes import command, environment
 
 _UPDATE = re.compile(r"^Received status update (TASK_\w+) for task '([^']*)'$", re.MULTILINE)
@@ -48,6 +49,7 @@ class Scene:
         self.folder = folder
         self._masters: list[RealMaster] = []
         self._agents: list[OurAgent] = []
+        self._networks: list[Network] = []
 
     def path(self, *names: str) -> str:
         """A path below the folder of this test."""
@@ -71,6 +73,22 @@ class Scene:
         folder = self.path(f"agent-{len(self._agents)}")
         agent = OurAgent(master, folder, **flags)  # type: ignore[arg-type]
         self._agents.append(agent)
+        return agent
+
+    def network(self) -> Network:
+        """Make a network for one distant agent; needs root."""
+        network = Network()
+        self._networks.append(network)
+        return network.make()
+
+    def distant_agent(
+        self, master: RealMaster | str, network: Network, **flags: object
+    ) -> DistantAgent:
+        """Start an agent on the other end of ``network`` and wait until it is registered."""
+        address = master if isinstance(master, str) else master.address
+        agent = DistantAgent(address, self.path(f"agent-{len(self._agents)}"), network, **flags)
+        self._agents.append(agent)
+        agent.spawn().wait_until_registered()
         return agent
 
     def execute(
@@ -103,6 +121,8 @@ class Scene:
         for master in self._masters:
             if master.running:
                 master.stop()
+        for network in self._networks:
+            network.remove()
         return "\n".join(left)
 
     def describe(self) -> str:

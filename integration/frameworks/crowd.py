@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pymesos framework that keeps many short tasks going until it is told to stop.
+
+usage: python -m integration.frameworks.crowd MASTER [--seed N] [--flock N] [--old]
+
+Tasks end well, end badly, die, or run until they are killed. Who is quiet for long is reconciled.
+Told ``stop`` on stdin it launches no more, kills what runs, and prints one JSON document with all
+updates as soon as every task has ended, or when it is told once more. Then it waits for the end
+of stdin and leaves. With ``--old`` it is not partition-aware.
+"""
+
+import argparse
+import contextlib
+import getpass
+import json
+import random
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pymesos
+
+from integration.frameworks.director import TERMINAL
+
+#: Kind → command, and how it ends if nobody interferes.
+KINDS = {
+    "finishes": ("true", "TASK_FINISHED"),
+    "works": ("sleep {seconds}", "TASK_FINISHED"),
+    "fails": ("sleep {seconds}; exit 3", "TASK_FAILED"),
+    "dies": ("kill -KILL $$", "TASK_FAILED"),
+    "is killed": ("sleep 1000", "TASK_KILLED"),
+}
+_CPUS, _MEM_MB = 0.05, 16.0
+#: Seconds without an update after which a task is asked for, between two such questions, between
+#: two kills of one task.
+_QUIET_S = 6.0
+_RECONCILE_S = 3.0
+_KILL_AGAIN_S = 3.0
+_TICK_S = 0.25
+
+
+@dataclass
+class Update:
+    """What came about a task."""
+
+    state: str
+    source: str
+    reason: str
+    message: str
+    #: Seconds since the start.
+    at_s: float
+
+
+@dataclass
+class Story:
+    """All of one task."""
+
+    kind: str
+    #: When it was launched, and when it is to be killed.
+    launched_s: float
+    kill_s: float | None
+    updates: list[Update] = field(default_factory=list)
+    agent_id: Any = None
+
+    @property
+    def ends(self) -> list[str]:
+        """Each terminal state that somebody who knows told, in order."""
+        found: list[str] = []
+        for update in self.updates:
+            known = update.state in TERMINAL and not _given_up(update)
+            if known and update.state not in found:
+                found.append(update.state)
+        return found
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is expected of it."""
+        if self.ends:
+            return True
+        # Given up by the master for good, unless the agent comes back with it.
+        return bool(self.updates) and self.updates[-1].state in TERMINAL
+
+    @property
+    def last_s(self) -> float:
+        """When it was heard of; that nobody knows it is no news."""
+        known = [update.at_s for update in self.updates if update.state != "TASK_UNKNOWN"]
+        return known[-1] if known else self.launched_s
+
+
+def _given_up(update: Update) -> bool:
+    """Whether the master only gave its agent up, which may come back with the task."""
+    return update.source == "SOURCE_MASTER" and update.state == "TASK_LOST"
+
+
+class Crowd(pymesos.Scheduler):  # type: ignore[misc]
+    """The scheduler; its callbacks run in the driver's thread, one at a time."""
+
+    def __init__(self, prefix: str, seed: int, flock: int) -> None:
+        self._prefix = prefix
+        self._random = random.Random(seed)
+        self._flock = flock
+        self._start = time.monotonic()
+        self.lock = threading.Lock()
+        self.stories: dict[str, Story] = {}
+        self.stopping = False
+        self.registrations = 0
+        self.errors: list[str] = []
+
+    def now(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._start
+
+    def unfinished(self) -> dict[str, Story]:
+        """Tasks that have not ended."""
+        with self.lock:
+            return {name: story for name, story in self.stories.items() if not story.ended}
+
+    def registered(self, driver: Any, framework_id: Any, master_info: Any) -> None:
+        """First registration."""
+        self.registrations += 1
+
+    def reregistered(self, driver: Any, master_info: Any) -> None:
+        """Registration after the master was lost."""
+        self.registrations += 1
+
+    def resourceOffers(self, driver: Any, offers: Any) -> None:  # noqa: N802
+        """Launch some if there are too few."""
+        for offer in offers:
+            tasks = [] if self.stopping else list(self._tasks(offer))
+            with _unlucky():
+                if tasks:
+                    driver.launchTasks(offer["id"], tasks, {"refuse_seconds": 0.2})
+                else:
+                    driver.declineOffer(offer["id"], {"refuse_seconds": 0.5})
+
+    def statusUpdate(self, driver: Any, update: Any) -> None:  # noqa: N802
+        """Keep book, acknowledge."""
+        with self.lock:
+            story = self.stories[update["task_id"]["value"]]
+            story.updates.append(
+                Update(
+                    update["state"],
+                    update.get("source", ""),
+                    update.get("reason", ""),
+                    update.get("message", ""),
+                    round(self.now(), 3),
+                )
+            )
+            story.agent_id = update.get("agent_id", story.agent_id)
+        if update.get("uuid"):
+            with _unlucky():
+                driver.acknowledgeStatusUpdate(update)
+
+    def error(self, driver: Any, message: str) -> None:
+        """The framework was refused."""
+        self.errors.append(message)
+
+    def processHeartBeat(self, driver: Any) -> None:  # noqa: N802
+        """Nothing to do."""
+
+    def tick(self, driver: Any) -> None:
+        """Kill whose time has come, ask for those who are quiet."""
+        now = self.now()
+        quiet = []
+        for name, story in self.unfinished().items():
+            due = now if self.stopping and story.kill_s is None else story.kill_s
+            if due is not None and due <= now:
+                story.kill_s = now + _KILL_AGAIN_S
+                with _unlucky():
+                    driver.killTask({"value": name})
+            if now - max(story.last_s, story.launched_s) > _QUIET_S:
+                quiet.append((name, story))
+        if quiet and now - self._asked_s > _RECONCILE_S:
+            self._asked_s = now
+            statuses = [
+                {"task_id": {"value": name}}
+                | ({"agent_id": story.agent_id} if story.agent_id else {})
+                for name, story in quiet
+            ]
+            # Not by the driver's own method, which leaves out the agent: about a task that neither
+            # of them knows the master then says nothing final.
+            call = {"type": "RECONCILE", "framework_id": {"value": driver.framework_id}}
+            with _unlucky():
+                driver._send(call | {"reconcile": {"tasks": statuses}})
+
+    _asked_s = 0.0
+
+    def report(self) -> dict[str, Any]:
+        """Return all that is known."""
+        with self.lock:
+            stories = dict(self.stories)
+        return {
+            "registrations": self.registrations,
+            "errors": self.errors,
+            "tasks": {
+                name: {
+                    "kind": story.kind,
+                    "ends": story.ends,
+                    "updates": [vars(update) for update in story.updates],
+                }
+                for name, story in stories.items()
+            },
+        }
+
+    def _tasks(self, offer: Any) -> Iterator[dict[str, object]]:
+        amounts = {
+            resource["name"]: resource["scalar"]["value"]
+            for resource in offer["resources"]
+            if resource["type"] == "SCALAR"
+        }
+        room = int(min(amounts.get("cpus", 0) / _CPUS, amounts.get("mem", 0) / _MEM_MB))
+        room = min(room, self._flock - len(self.unfinished()))
+        for _ in range(max(0, room)):
+            kind = self._random.choice(list(KINDS))
+            seconds = round(self._random.uniform(0.2, 6.0), 2)
+            name = f"{self._prefix}-{len(self.stories):05}"
+            now = self.now()
+            kill_s = now + seconds if kind == "is killed" else None
+            with self.lock:
+                self.stories[name] = Story(kind, now, kill_s, agent_id=offer["agent_id"])
+            yield {
+                "name": name,
+                "task_id": {"value": name},
+                "agent_id": offer["agent_id"],
+                "command": {"value": KINDS[kind][0].format(seconds=seconds)},
+                "resources": [
+                    {"name": "cpus", "type": "SCALAR", "scalar": {"value": _CPUS}},
+                    {"name": "mem", "type": "SCALAR", "scalar": {"value": _MEM_MB}},
+                ],
+            }
+
+
+@contextlib.contextmanager
+def _unlucky() -> Iterator[None]:
+    """A call that meets no master is lost, and the driver ends with an exception of a callback."""
+    try:
+        yield
+    except Exception as error:  # pymesos raises what its HTTP connection does, and RuntimeError
+        print(f"lost call: {error!r}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Run the framework; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Many short tasks.")
+    parser.add_argument("master", help="host:port")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--flock", type=int, default=10, help="tasks at a time")
+    parser.add_argument("--old", action="store_true")
+    options = parser.parse_args()
+    crowd = Crowd("old" if options.old else "new", options.seed, options.flock)
+    framework = {
+        "user": getpass.getuser(),
+        "name": "crowd",
+        "failover_timeout": 3600.0,
+        "checkpoint": True,
+        "capabilities": [] if options.old else [{"type": "PARTITION_AWARE"}],
+    }
+    driver = pymesos.MesosSchedulerDriver(
+        crowd, framework, options.master, implicit_acknowledgements=False
+    )
+    told = threading.Event()
+    pressed = threading.Event()
+    left = threading.Event()
+
+    def listen() -> None:
+        for _ in sys.stdin:
+            (pressed if told.is_set() else told).set()
+        left.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    driver.start()
+    try:
+        while not left.is_set() and not driver.aborted:
+            crowd.stopping = told.is_set()
+            crowd.tick(driver)
+            if crowd.stopping and (pressed.is_set() or not crowd.unfinished()):
+                break
+            time.sleep(_TICK_S)
+        print(json.dumps(crowd.report()), flush=True)
+        left.wait()
+    finally:
+        driver.stop()
+        driver.join()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
