@@ -6,11 +6,14 @@ Source: spec ``agent-master`` 2.1.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
+#: Characters of a text whose meaning is kept.
+_MAX_REMEMBERED = 256
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -39,14 +42,8 @@ class UPID:
     @classmethod
     def parse(cls, text: str) -> UPID:
         """Read ``id@ip:port``; anything else, host names included, gives the empty UPID."""
-        split = split_upid(text)
-        if split is None:
-            return EMPTY
-        ident, host, port = split
-        try:
-            return cls(ident, str(ipaddress.IPv4Address(host)), port)
-        except ValueError:
-            return EMPTY
+        # The same few are read again and again; a long one is somebody's mischief.
+        return _parse(text) if len(text) > _MAX_REMEMBERED else _remembered(text)
 
     @property
     def address(self) -> Address:
@@ -59,6 +56,19 @@ class UPID:
     def __str__(self) -> str:
         return f"{self.id}@{self.ip}:{self.port}"
 
+
+def _parse(text: str) -> UPID:
+    split = split_upid(text)
+    if split is None:
+        return EMPTY
+    ident, host, port = split
+    try:
+        return UPID(ident, str(ipaddress.IPv4Address(host)), port)
+    except ValueError:
+        return EMPTY
+
+
+_remembered = functools.lru_cache(maxsize=1024)(_parse)
 
 #: What unparseable text means; masters print it for frameworks that use HTTP.
 EMPTY = UPID("", "0.0.0.0", 0)

@@ -9,6 +9,7 @@ Source: spec ``operator-api`` 3.2, upstream ``common/validation.cpp``.
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import dataclass
 from typing import NewType
@@ -24,6 +25,7 @@ TaskId = NewType("TaskId", str)
 
 #: Longest id in characters that upstream accepts (the name of a directory).
 MAX_ID_LENGTH = 255
+_UNUSABLE = re.compile(r"[/\x00-\x1f\x7f]")
 
 
 def id_error(value: str) -> str | None:
@@ -34,7 +36,7 @@ def id_error(value: str) -> str | None:
         return f"ID must not be greater than {MAX_ID_LENGTH} characters"
     if value in (".", ".."):
         return f"'{value}' is disallowed"
-    if any(c == "/" or ord(c) < 32 or ord(c) == 127 for c in value):
+    if _UNUSABLE.search(value):
         return f"'{value}' contains invalid characters"
     return None
 
