@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Agents with TLS, beside real masters without it."""
+"""Agents with TLS, beside real masters with it and without."""
 
 import json
 import ssl
 import subprocess
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from integration.agent import OurAgent
+from integration.master import LATEST
 from integration.processes import eventually
 from integration.scene import Scene
+from integration.tls_master import TlsMaster, fetch
 from tests.certificates import Authority
 
 
@@ -52,6 +55,27 @@ def test_with_downgrade_beside_a_plain_master(
     agent.state()
 
 
+@pytest.mark.root
+def test_an_executor_in_an_image(scene: Scene, authority: Authority, docker_images: str) -> None:
+    master = scene.master()
+    agent = scene.agent(
+        master,
+        variables=_variables(authority, SUPPORT_DOWNGRADE="true"),
+        isolation="filesystem/linux,docker/runtime",
+        image_providers="docker",
+        docker_registry=docker_images,
+    )
+    done = scene.execute(
+        master,
+        "--command=env",
+        "--name=t",
+        "--docker_image=busybox:latest",
+        "--containerizer=mesos",
+    )
+    done.check("TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED")
+    assert "TLS" not in agent.stdout("t").upper()
+
+
 def test_without_downgrade_a_plain_master_is_not_reached(
     scene: Scene, authority: Authority
 ) -> None:
@@ -86,3 +110,65 @@ def test_openssls_own_tools_agree(scene: Scene, authority: Authority) -> None:
     )
     assert "Verification: OK" in done.stderr
     assert "Protocol version: TLSv1.2" in done.stderr
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """OpenSSL 1.0."""
+    try:
+        return fetch(str(tmp_path_factory.mktemp("openssl")))
+    except OSError as error:
+        pytest.skip(str(error))
+
+
+class TestMastersWithTls:
+    """Both sides show certificates, which the other one verifies."""
+
+    @pytest.fixture(params=["1.10.0", LATEST])
+    def master(
+        self,
+        request: pytest.FixtureRequest,
+        libraries: str,
+        authority: Authority,
+        tmp_path: Path,
+    ) -> Iterator[TlsMaster]:
+        """One that demands certificates. Those before 1.10 need another libevent, too."""
+        variables = _variables(
+            authority,
+            VERIFY_CERT="true",
+            REQUIRE_CERT="true",
+            VERIFY_SERVER_CERT="true",
+            REQUIRE_CLIENT_CERT="true",
+            VERIFY_IPADD="true",
+        )
+        made = TlsMaster(request.param, str(tmp_path / "master"), libraries, variables).start()
+        yield made
+        made.stop()
+
+    @pytest.mark.parametrize("scheme", ["legacy", "openssl"])
+    def test_an_agent_registers(
+        self, scene: Scene, master: TlsMaster, authority: Authority, scheme: str
+    ) -> None:
+        agent = scene.prepare_agent(
+            master.address,
+            variables=_variables(
+                authority,
+                REQUIRE_CLIENT_CERT="true",
+                VERIFY_IPADD="true",
+                HOSTNAME_VALIDATION_SCHEME=scheme,
+            ),
+        ).spawn()
+        (found,) = master.wait_for_agents(1)
+        assert found["pid"] == f"slave(1)@{agent.address}"
+        agent.wait_for_log("Registered with master")
+
+    def test_one_with_another_authority_does_not(
+        self, scene: Scene, master: TlsMaster, tmp_path: Path
+    ) -> None:
+        other = Authority(tmp_path, "other")
+        agent = scene.prepare_agent(
+            master.address, variables=_variables(other, REQUIRE_CLIENT_CERT="true")
+        ).spawn()
+        agent.wait_for_log("ertificate")
+        assert master.agents() == []
+        assert agent.running
