@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Schedulers that speak libprocess messages: data goes to them without the master, fail over."""
 
+import asyncio
 import getpass
 import sys
 from pathlib import Path
@@ -111,4 +112,10 @@ async def test_a_scheduler_fails_over(version: str, scene: Scene) -> None:
             await talk(second, pid, repeated.update)
             assert kept_pid(agent) == str(second.upid)
             second.send(messages.UnregisterFrameworkMessage(framework_id=framework_id))
-            eventually(lambda: agent.state()["frameworks"] == [], 10, "the framework to be gone")
+            # In a thread: the message has not left yet.
+            await asyncio.to_thread(
+                eventually,
+                lambda: agent.state()["frameworks"] == [],
+                20,
+                "the framework to be gone",
+            )
