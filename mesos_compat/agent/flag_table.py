@@ -44,14 +44,10 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     Flag("domain", JSON_OBJECT, "Fault domain of this agent.", check=_domain),
     Flag("memory_profiling", BOOL, "Offer the memory profiler's endpoints.", False),
     Flag("agent_features", JSON_OBJECT, "Capabilities to advertise instead of all."),
-    # resource providers, oversubscription
+    # resource providers
     Flag("resource_provider_config_dir", PATH, "Directory of resource provider configurations."),
     Flag("csi_plugin_config_dir", PATH, "Directory of CSI plug-in configurations."),
     Flag("disk_profile_adaptor", STRING, "Plug-in for profiles of storage providers."),
-    Flag("resource_estimator", STRING, "Plug-in that estimates resources to oversubscribe."),
-    Flag("qos_controller", STRING, "Plug-in that corrects oversubscription."),
-    Flag("qos_correction_interval_min", DURATION, "Least time between two corrections.", 0.0),
-    Flag("oversubscribed_resources_interval", DURATION, "Time between two estimates.", 15.0),
     # authentication, authorization
     Flag("authenticate_http_readonly", BOOL, "Authenticate requests that only read.", False),
     Flag("authenticate_http_readwrite", BOOL, "Authenticate all operator requests.", False),

@@ -67,6 +67,8 @@ _GROUPS: Final[Mapping[str, str]] = {
     "secret_resolver": "mesos_compat.secret_resolvers",
     "master_detector": "mesos_compat.master_detectors",
     "authenticatee": "mesos_compat.authenticatees",
+    "resource_estimator": "mesos_compat.resource_estimators",
+    "qos_controller": "mesos_compat.qos_controllers",
 }
 
 #: Seconds that an ``--ip_discovery_command`` may take.
@@ -244,6 +246,18 @@ class AgentFlags:
     )
     default_role: str = flag(STRING, "Role of resources that name none.", default="*")
     attributes: str | None = optional(PAIRS, "Attributes as name:value;...")
+
+    # --- oversubscription ---
+    resource_estimator: str | None = optional(
+        STRING, "Plug-in that estimates resources to oversubscribe."
+    )
+    oversubscribed_resources_interval: float = flag(
+        DURATION, "Time between two estimates.", default=15.0
+    )
+    qos_controller: str | None = optional(STRING, "Plug-in that corrects oversubscription.")
+    qos_correction_interval_min: float = flag(
+        DURATION, "Least time between two corrections.", default=0.0
+    )
 
     # --- directories ---
     work_dir: str = flag(

@@ -88,9 +88,23 @@ def _register_scalar(metrics: Metrics, state: AgentState, name: str) -> None:
     metrics.gauge(f"slave/{name}_total", total)
     metrics.gauge(f"slave/{name}_used", used)
     metrics.gauge(f"slave/{name}_percent", percent)
-    # Without an estimate of what could be oversubscribed nothing is revocable.
-    for kind in ("total", "used", "percent"):
-        metrics.gauge(f"slave/{name}_revocable_{kind}", lambda: 0.0)
+    _register_revocable(metrics, state, name)
+
+
+def _register_revocable(metrics: Metrics, state: AgentState, name: str) -> None:
+    def total() -> float:
+        return Resources.of(state.oversubscribed or ()).scalar(name) or 0.0
+
+    def used() -> float:
+        return Resources.of(state.allocated_resources()).revocable().scalar(name) or 0.0
+
+    def percent() -> float:
+        whole = total()
+        return used() / whole if whole else 0.0
+
+    metrics.gauge(f"slave/{name}_revocable_total", total)
+    metrics.gauge(f"slave/{name}_revocable_used", used)
+    metrics.gauge(f"slave/{name}_revocable_percent", percent)
 
 
 def _counter(state: AgentState, name: str) -> Callable[[], float]:

@@ -44,6 +44,11 @@ from mesos_compat.agent.loop import AgentLoop
 from mesos_compat.agent.machine import events
 from mesos_compat.agent.machine.state import AgentState
 from mesos_compat.agent.modules import module_parameters
+from mesos_compat.agent.oversubscription import (
+    Oversubscription,
+    load_controller,
+    load_estimator,
+)
 from mesos_compat.agent.recover import Recovery
 from mesos_compat.agent.runner import Runner
 from mesos_compat.agent.service import ServiceManager
@@ -219,8 +224,10 @@ class _Agent:
         runtime_dir: str,
         recover: Callable[[], Recovery],
         scope: Scope,
+        begin_asking: Callable[[], None],
     ) -> None:
         self.loop = loop
+        self._begin_asking = begin_asking
         self.scope = scope
         self._recover = recover
         self._runtime_dir = runtime_dir
@@ -263,6 +270,7 @@ class _Agent:
             flags, work_dir, runtime_dir, spawner, metrics, doors, stack
         )
         detector = _detector(flags, parameters, scope, clock)
+        begin_asking = _oversubscription(flags, parameters)
         config = replace(
             agent_config(flags, bound.address, work_dir, os.environ),
             authentication=authentication_config(flags, parameters),
@@ -307,6 +315,7 @@ class _Agent:
             )
         )
         loop, links, runner = made.loop, made.links, made.runner
+        asking = Oversubscription(state, containerizer, scope, clock, loop.submit)
         app = create_app(
             loop, executors, scope, logs=logs, clock=clock, pulls=doors.pulls.documents
         )
@@ -324,7 +333,8 @@ class _Agent:
             policy=flags.reconfiguration_policy,
             strict=flags.strict,
         )
-        return cls(loop, server, runner, runtime_dir, recover, scope)
+        begin = partial(begin_asking, asking)
+        return cls(loop, server, runner, runtime_dir, recover, scope, begin)
 
     async def start(self) -> None:
         """Listen, take over what an earlier process left, and begin. Raises RecoveryError."""
@@ -340,6 +350,26 @@ class _Agent:
         self.loop.submit(
             events.Recovered(found.found, found.agent_ids, found.boot_id, found.changed)
         )
+        self._begin_asking()
+
+
+def _oversubscription(
+    flags: AgentFlags, parameters: Mapping[str, Parameters]
+) -> Callable[[Oversubscription], None]:
+    """Load the plug-ins; return what begins to ask them. Raises FlagError."""
+    estimator = controller = None
+    if flags.resource_estimator is not None:
+        estimator = load_estimator(flags.resource_estimator, parameters)
+    if flags.qos_controller is not None:
+        controller = load_controller(flags.qos_controller, parameters)
+
+    def begin(oversubscription: Oversubscription) -> None:
+        if estimator is not None:
+            oversubscription.watch_estimator(estimator, flags.oversubscribed_resources_interval)
+        if controller is not None:
+            oversubscription.watch_controller(controller, flags.qos_correction_interval_min)
+
+    return begin
 
 
 def _detector(

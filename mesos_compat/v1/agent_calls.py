@@ -235,6 +235,8 @@ class AgentCalls:
     async def _get_operations(self, _: Call) -> Response:
         response = agent_pb2.Response(type=agent_pb2.Response.GET_OPERATIONS)
         response.get_operations.SetInParent()
+        for operation in self._port.state.operations.values():
+            response.get_operations.operations.append(evolve(operation, v1.Operation))
         return response
 
     async def _get_resource_providers(self, _: Call) -> Response:
