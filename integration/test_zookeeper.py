@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from integration import zookeeper
-from integration.master import RealMaster
 from integration.processes import eventually, get_json
 from integration.scene import Scene
-from integration.zookeeper import ZooKeeper
+from integration.zookeeper import Contender, ZooKeeper
 from mesos_compat.base.clock import RealClock
 from mesos_compat.base.scope import Scope
 from mesos_compat.master.detected import DetectedMaster, DetectionError, Detector
@@ -164,38 +163,11 @@ class TestCredentials:
         assert "guessed" not in log
 
 
-class _Contender:
-    """Stands in for the part of a master that our real ones lack: to contend in ZooKeeper."""
-
-    def __init__(self, server: ZooKeeper, path: str, master: RealMaster) -> None:
-        self.client = server.client(CREDENTIALS)
-        self.master = master
-        state = master.state()
-        capabilities = [{"type": name} for name in state.get("capabilities", ())]
-        info = {
-            "id": state["id"],
-            "ip": int.from_bytes(bytes(map(int, master.ip.split("."))), "little"),
-            "port": master.port,
-            "pid": state["pid"],
-            "hostname": master.ip,
-            "version": state["version"],
-            "capabilities": capabilities,
-        }
-        data = json.dumps(info).encode()
-        self.client.create(f"{path}/json.info_", data, ephemeral=True, sequence=True, makepath=True)
-
-    def die(self) -> None:
-        """End the master and its session."""
-        self.client.stop()
-        self.client.close()
-        self.master.kill()
-
-
 @pytest.mark.parametrize("credentials", ["", CREDENTIALS])
 def test_agents_follow_the_leader(
     server: ZooKeeper, path: str, scene: Scene, credentials: str
 ) -> None:
-    contenders = [_Contender(server, path, scene.master()) for _ in range(3)]
+    contenders = [Contender(server, path, scene.master(), CREDENTIALS) for _ in range(3)]
     url = _url(server, path, credentials)
     # The content of a file, with a newline as editors leave it.
     with open(scene.path("zk"), "w", encoding="utf-8") as file:

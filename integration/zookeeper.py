@@ -2,6 +2,7 @@
 """A real ZooKeeper server under test, and a client of the tests' own."""
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -9,6 +10,7 @@ from typing import Any
 
 from kazoo.client import KazooClient
 
+from integration.master import RealMaster
 from integration.processes import Program, eventually, free_port
 
 #: Where Debian's package ``libzookeeper-java`` puts its files.
@@ -95,3 +97,32 @@ class ZooKeeper(Program):
                 return asked.recv(4) == b"imok"
         except OSError:
             return False
+
+
+class Contender:
+    """Stands in for the part of a master that our real ones lack: to contend in ZooKeeper."""
+
+    def __init__(
+        self, server: ZooKeeper, path: str, master: RealMaster, credentials: str = ""
+    ) -> None:
+        self.client = server.client(credentials)
+        self.master = master
+        state = master.state()
+        capabilities = [{"type": name} for name in state.get("capabilities", ())]
+        info = {
+            "id": state["id"],
+            "ip": int.from_bytes(bytes(map(int, master.ip.split("."))), "little"),
+            "port": master.port,
+            "pid": state["pid"],
+            "hostname": master.ip,
+            "version": state["version"],
+            "capabilities": capabilities,
+        }
+        data = json.dumps(info).encode()
+        self.client.create(f"{path}/json.info_", data, ephemeral=True, sequence=True, makepath=True)
+
+    def die(self) -> None:
+        """End the master and its session."""
+        self.client.stop()
+        self.client.close()
+        self.master.kill()

@@ -16,9 +16,11 @@ from integration.observer import Observer
 from integration.processes import eventually
 from integration.scene import Scene
 from integration.subscription import Record, post
+from integration.zookeeper import Contender, ZooKeeper
 
 #: Runs until somebody makes a file in its sandbox.
 UNTIL_END = "while [ ! -e end ]; do sleep 0.1; done"
+_PATH = "/mesos"
 RESOURCES = "cpus:4;mem:2048;disk:4096;ports:[31000-31999]"
 
 
@@ -32,6 +34,7 @@ class Stage:
         self.agent: OurAgent
         self.observer: Observer
         self.network: Network | None = None
+        self._contender: Contender
         #: Whether nothing may run in the end.
         self.idle = True
         self._directors: list[Director] = []
@@ -51,8 +54,11 @@ class Stage:
         if name not in self.observer.wait_for_agent(active=True).get("capabilities", ()):
             pytest.skip(f"the agent does not announce {name} to this master")
 
-    def up(self, *, distant: bool = False, **flags: Any) -> "Stage":
-        """Start master, observer and agent; flags with ``master_`` in front are the master's."""
+    def up(self, *, elect: ZooKeeper | None = None, distant: bool = False, **flags: Any) -> "Stage":
+        """Start master, observer and agent; flags with ``master_`` in front are the master's.
+
+        With ``elect`` the agent asks there for the master, else it is told the address.
+        """
         own = {k.removeprefix("master_"): v for k, v in flags.items() if k.startswith("master_")}
         rest = {k: v for k, v in flags.items() if not k.startswith("master_")}
         rest.setdefault("resources", RESOURCES)
@@ -61,11 +67,24 @@ class Stage:
             own["ip"] = self.network.host_ip
         self.master = self.scene.master(self.version, **own)
         self.observer = Observer(self.master).start()
-        if self.network is None:
+        if elect is not None:
+            self._contender = Contender(elect, _PATH, self.master)
+            self.agent = self.scene.prepare_agent(f"zk://{elect.address}{_PATH}", **rest).spawn()
+            self.observer.wait_for_agent(active=True)
+        elif self.network is None:
             self.agent = self.scene.agent(self.master, **rest)
         else:
             self.agent = self.scene.distant_agent(self.master, self.network, **rest)
         return self
+
+    def elect_another(self, server: ZooKeeper) -> None:
+        """End the master; the next one takes its place and is watched."""
+        self.observer.close()
+        self._contender.die()
+        self.master = self.scene.master(self.version)
+        self.observer = Observer(self.master).start()
+        self._contender = Contender(server, _PATH, self.master)
+        self.observer.wait_for_agent(active=True)
 
     def framework(self, **fields: Any) -> Director:
         """Start a framework."""

@@ -23,11 +23,12 @@ def test_drain(stage: Stage) -> None:
     stage.up()
     stage.needs_capability("AGENT_DRAINING")
     director = stage.running(stage.framework())
-    drain(stage, stage.agent_id())
+    agent_id = stage.agent_id()
+    drain(stage, agent_id)
     status = director.until("on", "TASK_KILLED")
     assert status["reason"] in ("REASON_SLAVE_DRAINING", "REASON_AGENT_DRAINING")
     eventually(lambda: drained(stage), 30, "the agent to be drained")
-    stage.post("REACTIVATE_AGENT", reactivate_agent={"agent_id": {"value": stage.agent_id()}})
+    stage.post("REACTIVATE_AGENT", reactivate_agent={"agent_id": {"value": agent_id}})
     stage.finish(stage.running(director, "again"), "again")
 
 

@@ -121,7 +121,7 @@ def test_feedback(stage: Stage) -> None:
             "ACKNOWLEDGE_OPERATION_STATUS",
             acknowledge_operation_status={
                 "agent_id": status["agent_id"],
-                "uuid": status["uuid"],
+                "uuid": status["uuid"]["value"],
                 "operation_id": status["operation_id"],
             },
         )

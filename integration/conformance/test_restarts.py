@@ -3,8 +3,13 @@
 
 from typing import Any
 
+import pytest
+
+from integration import zookeeper
 from integration.conformance.stage import UNTIL_END, Stage
 from integration.frameworks.director import shell
+from integration.processes import eventually
+from integration.zookeeper import ZooKeeper
 
 #: An agent notices that its master is another one when no ping came for the product of these.
 PINGS: dict[str, Any] = {"master_agent_ping_timeout": "1secs", "master_max_agent_ping_timeouts": 5}
@@ -33,6 +38,25 @@ def test_master(stage: Stage) -> None:
         "slave_reregistrations": 1.0,
         "recovery_slave_removals": 0.0,
     }
+
+
+@pytest.mark.skipif(bool(zookeeper.missing()), reason=f"needs {zookeeper.missing()}")
+def test_another_master(stage: Stage) -> None:
+    """ZooKeeper elects another one when the first ends; the agent and its tasks go there."""
+    server = ZooKeeper(stage.scene.path("zookeeper")).start()
+    try:
+        stage.up(elect=server)
+        director = stage.running(stage.framework())
+        agent_id = stage.agent_id()
+        director.close()
+        stage.elect_another(server)
+        assert stage.agent_id() == agent_id
+        eventually(lambda: stage.tasks("tasks", "TASK_RUNNING") == {"on"}, 30, "its task")
+        back = stage.framework(framework_id=director.framework_id)
+        stage.finish(back)
+        stage.agent.stop()
+    finally:
+        server.close()
 
 
 def test_agent(stage: Stage) -> None:

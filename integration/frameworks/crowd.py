@@ -80,8 +80,12 @@ class Story:
         """Whether nothing more is expected of it."""
         if self.ends:
             return True
-        # Given up by the master for good, unless the agent comes back with it.
-        return bool(self.updates) and self.updates[-1].state in TERMINAL
+        if not self.updates:
+            return False
+        # Given up by the master for good, unless the agent comes back with it; or never seen by
+        # an agent that is there, in the words of old masters.
+        last = self.updates[-1]
+        return last.state in TERMINAL or last.message.endswith("unknown to the agent")
 
     @property
     def last_s(self) -> float:
