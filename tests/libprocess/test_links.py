@@ -223,3 +223,30 @@ async def test_cancelled_while_connecting() -> None:
 
 async def test_own_address_is_an_address() -> None:
     assert Address("10.0.0.1", 5051) == OWN.address
+
+
+async def test_a_broken_network_tells_nobody_until_it_is_back() -> None:
+    async with bench() as b:
+        b.links.link(b.master)
+        b.send("one")
+        await until(lambda: b.remote.connections == [["one"]])
+        b.links.cut = True
+        b.send("lost")
+        b.links.link(b.observer)
+        assert b.exited == []
+        b.links.cut = False
+        b.links.abort_connections()
+        await until(lambda: b.exited == [b.master])
+        b.send("two")
+        await until(lambda: b.remote.connections == [["one"], ["two"]])
+
+
+async def test_messages_of_one_turn_leave_in_their_order() -> None:
+    async with bench() as b:
+        b.links.link(b.master)
+        for turn in range(3):
+            for number in range(50):
+                b.send(f"{turn}-{number}")
+            await asyncio.sleep(0)
+        expected = [f"{turn}-{number}" for turn in range(3) for number in range(50)]
+        await until(lambda: b.remote.connections == [expected])
