@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import threading
 from pathlib import Path
@@ -26,7 +27,9 @@ async def unpack(path: str, target: Path, limits: UnpackLimits | None = None) ->
 async def test_answers_and_errors(tmp_path: Path) -> None:
     image_id, data = aci(appc_document("x"), {"f": b"1"})
     path = write(str(tmp_path / "a.aci"), data)
-    assert await unpack(path, tmp_path / "1") == {"id": image_id, "warnings": []}
+    sizes = [len(data), len(gzip.decompress(data))]
+    answer = {"id": image_id, "sizes": sizes, "warnings": []}
+    assert await unpack(path, tmp_path / "1") == answer
     with pytest.raises(UnpackError, match="larger than the limit of 1000 bytes"):
         await unpack(path, tmp_path / "2", UnpackLimits(size_bytes=1000))
     with pytest.raises(UnpackError, match="Not a regular file"):
