@@ -108,6 +108,7 @@ def _status(state: AgentState) -> str:
         case AgentPhase.TERMINATING:
             return "Ending: waiting for executors"
         case AgentPhase.RUNNING:
-            return f"Agent {state.agent_id}, registered with {state.master}"
+            draining = "" if state.drain is None else ", draining"
+            return f"Agent {state.agent_id}, registered with {state.master}{draining}"
         case AgentPhase.DISCONNECTED:
             return f"Registering with {state.master}" if state.master else "Looking for a master"

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from mesos_compat.agent.machine.state import AgentPhase, AgentState
+from mesos_compat.agent.machine.state import AgentPhase, AgentState, Drain
 from mesos_compat.agent.service import ServiceManager
 from mesos_compat.base.clock import FakeClock
 from mesos_compat.base.scope import Scope
 from mesos_compat.model.ids import AgentId
+from mesos_compat.pb.mesos import mesos_pb2 as pb
 from tests.agent.machine.driver import config
 
 
@@ -77,6 +78,10 @@ def test_what_is_told_and_when(listener: Listener) -> None:
     state.phase, state.agent_id = AgentPhase.RUNNING, AgentId("A1")
     manager.look(state)
     assert listener.heard() == ["STATUS=Agent A1, registered with master@10.0.0.1:5050"]
+    state.drain = Drain(pb.DrainConfig(), 0.0)
+    manager.look(state)
+    told = "STATUS=Agent A1, registered with master@10.0.0.1:5050, draining"
+    assert listener.heard() == [told]
     manager.stopping()
     assert listener.heard() == ["STOPPING=1", "STATUS=Ending"]
     manager.look(state)
