@@ -3,6 +3,7 @@
 
 import pytest
 
+from integration.master import LATEST
 from integration.processes import get_json
 from integration.scene import FAST_PINGS, Scene
 
@@ -15,7 +16,7 @@ def test_addresses(scene: Scene, form: str) -> None:
 
 
 def test_a_file_with_a_newline_that_is_changed(scene: Scene) -> None:
-    masters = [scene.master(**FAST_PINGS) for _ in range(2)]
+    masters = [scene.master(LATEST, **FAST_PINGS) for _ in range(2)]
     path = scene.path("where")
     with open(path, "w", encoding="utf-8") as file:
         file.write(f"{masters[0].address}\n")
