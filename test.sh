@@ -31,6 +31,7 @@ esac
 make_venv test
 
 [ "$what" = lint ] || need_library libseccomp.so.2 libseccomp2
+[ "$what" = lint ] || need_debian "command -v openssl" openssl
 
 lint() {
     local failed=0
