@@ -51,3 +51,6 @@ async def copy_to_local(
         )
     if not os.path.isfile(target):
         raise FetchError(f"HDFS copyToLocal failed: the client made no file of '{uri}'")
+    # a small one may be there before the limit is
+    if os.path.getsize(target) > most_bytes:
+        raise FetchError(f"'{uri}' has more than {most_bytes} bytes")

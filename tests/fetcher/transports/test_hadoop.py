@@ -48,7 +48,8 @@ async def test_failures(tmp_path: Path) -> None:
 async def test_large_files(tmp_path: Path) -> None:
     hadoop = fake_hadoop(tmp_path / "bin", tmp_path / "hdfs")
     (tmp_path / "hdfs" / "f").write_bytes(os.urandom(200_000))
-    with pytest.raises(FetchError, match="Unexpected result"):
+    # killed by the kernel, or refused when it is there
+    with pytest.raises(FetchError, match=r"Unexpected result|has more than 100000 bytes"):
         await copy(hadoop.client, "hdfs://h/f", tmp_path / "target", 100_000)
 
 
