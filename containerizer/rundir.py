@@ -28,13 +28,14 @@ import os
 from collections.abc import Iterator
 from typing import TypeVar
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from mesos_compat.base import checkpoint
 from mesos_compat.base.beneath import Root
 from mesos_compat.base.errors import CheckpointError, WireError
 from mesos_compat.model import resources
 from mesos_compat.model.ids import ContainerId
+from mesos_compat.model.stored import parse_stored
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
 log = logging.getLogger(__name__)
@@ -230,11 +231,7 @@ class RuntimeDirectory:
         record = checkpoint.read_record(path)
         if record is None:
             return None
-        message = kind()
-        try:
-            message.ParseFromString(record)
-        except DecodeError as error:
-            raise CheckpointError(path, f"is no {kind.DESCRIPTOR.name}: {error}") from error
+        message = parse_stored(path, record, kind)
         resources.upgrade_all(message)
         return message
 

@@ -17,8 +17,6 @@ import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from google.protobuf.message import DecodeError
-
 from containerizer.provisioner.appc_details import AppcApp
 from containerizer.provisioner.base import Backend, ImageInfo, ProvisionInfo, Store
 from containerizer.provisioner.layout import ProvisionerLayout
@@ -30,6 +28,7 @@ from mesos_compat.base.keyed import ReadWriteLock
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.scope import Scope
 from mesos_compat.model.ids import ContainerId
+from mesos_compat.model.stored import parse_stored
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
@@ -332,8 +331,8 @@ class ImageProvisioner:
             path = self._layout.layers(container_id)
             try:
                 data = checkpoint.read_record(path)
-                record = slave.ContainerLayers.FromString(data or b"")
-            except (CheckpointError, DecodeError) as error:
+                record = parse_stored(path, data or b"", slave.ContainerLayers)
+            except CheckpointError as error:
                 log.warning("Container %s: its record of layers is lost: %s", container_id, error)
                 record = slave.ContainerLayers()
                 entry.lost = True

@@ -16,14 +16,13 @@ import os
 import re
 from collections.abc import Callable, Mapping
 
-from google.protobuf.message import DecodeError
-
 from containerizer.provisioner.documents import check_layer_id
 from containerizer.provisioner.layout import DockerLayout
 from containerizer.provisioner.reference import Reference
 from containerizer.provisioner.trees import discard_tree
 from mesos_compat.base import checkpoint
 from mesos_compat.base.errors import CheckpointError, ManifestError, ProvisionError
+from mesos_compat.model.stored import parse_stored
 from mesos_compat.pb.mesos.docker import spec_pb2 as spec
 from mesos_compat.pb.mesos.internal.slave.containerizer.mesos.provisioner.docker import (
     message_pb2 as stored,
@@ -55,8 +54,8 @@ class ImageRecord:
                 if os.path.exists(self._path):
                     log.warning("The record of images '%s' is empty", self._path)
                 return images
-            record = stored.Images.FromString(data)
-        except (CheckpointError, DecodeError) as error:
+            record = parse_stored(self._path, data, stored.Images)
+        except CheckpointError as error:
             if isinstance(error.__cause__, OSError):
                 raise ProvisionError(
                     f"Failed to read images from '{self._path}': {error}"

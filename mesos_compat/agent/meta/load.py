@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Iterator
 from typing import TypeVar
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from mesos_compat.agent import paths
 from mesos_compat.agent.meta import layout
@@ -39,6 +39,7 @@ from mesos_compat.base.errors import CheckpointError
 from mesos_compat.libprocess.upid import UPID
 from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId, id_error
 from mesos_compat.model.resources import upgrade_all
+from mesos_compat.model.stored import parse_stored
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from mesos_compat.pb.mesos.internal.slave import state_pb2
@@ -313,13 +314,7 @@ def _record(path: str, kind: type[_M]) -> _M | None:
 
 
 def _parse(path: str, content: bytes, kind: type[_M]) -> _M:
-    made = kind()
-    try:
-        made.ParseFromString(content)
-    except DecodeError as error:
-        raise CheckpointError(path, f"is no {kind.DESCRIPTOR.name}: {error}") from error
-    if not made.IsInitialized():
-        raise CheckpointError(path, f"is no {kind.DESCRIPTOR.name}: required fields are missing")
+    made = parse_stored(path, content, kind)
     upgrade_all(made)
     return made
 

@@ -9,6 +9,11 @@ import pytest
 from containerizer.provisioner.layout import DockerLayout
 from containerizer.provisioner.reference import Reference
 from containerizer.provisioner.stores.record import ImageRecord, Images, recorded, reference_of
+from mesos_compat.base.checkpoint import write_record
+from mesos_compat.pb.mesos.docker import spec_pb2 as spec
+from mesos_compat.pb.mesos.internal.slave.containerizer.mesos.provisioner.docker import (
+    message_pb2 as stored,
+)
 
 LAYER = "sha256:763a1bb483ea24cfdb530579702f1eccc631073e723bdcea4db4401860b0d3fa"
 CONFIG = "sha256:740a88679d2a9cb14d9cf4b6de7ccb5f5a4e585d8a948814d68c5849741d5ff5"
@@ -53,6 +58,39 @@ def test_changes_are_made_to_what_is_there(record: ImageRecord) -> None:
     record.update(lambda known: images("a"))
     again = record.update(lambda known: {**known, **images("b")})
     assert list(again) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        pytest.param(stored.Images(images=[stored.Image()]), id="no reference"),
+        pytest.param(
+            stored.Images(images=[stored.Image(reference=spec.ImageReference(tag="t"))]),
+            id="no repository",
+        ),
+    ],
+)
+def test_incomplete_records_are_empty_ones(
+    record: ImageRecord, tmp_path: Path, damaged: stored.Images
+) -> None:
+    write_record(str(tmp_path / "storedImages"), damaged.SerializePartialToString())
+    assert record.read() == {}
+    assert list(record.update(lambda known: {**known, **images("b")})) == ["b"]
+
+
+def test_any_damaged_byte(record: ImageRecord, tmp_path: Path) -> None:
+    """Also those by which a text is none any more; all other damages are found or harmless."""
+    path = tmp_path / "storedImages"
+    record.update(lambda known: images(*NAMES[1:]))
+    whole = path.read_bytes()
+    for number in range(4, len(whole)):
+        for value in (0x00, 0x0A, 0x2F, 0x7F, 0xFF):
+            path.write_bytes(whole[:number] + bytes((value,)) + whole[number + 1 :])
+            assert all(type(name) is str for name in record.read())
+    text = whole.index(b"busybox")
+    path.write_bytes(whole[:text] + b"\xff" + whole[text + 1 :])
+    assert record.read() == {}
+    assert list(record.update(lambda known: {**known, **images("b")})) == ["b"]
 
 
 def test_what_an_interrupted_update_left(record: ImageRecord, tmp_path: Path) -> None:
