@@ -230,6 +230,8 @@ class MesosContainerizer:
         pid_checkpoint_path: str | None = None,
     ) -> LaunchOutcome:
         """Launch a container; see ``api.Containerizer``."""
+        # Before all checks, which hold until the container is registered.
+        await self._sandbox_settled(container_id)
         if container_id in self._table:
             return LaunchOutcome.ALREADY_LAUNCHED
         if config.HasField("container_info") and (
@@ -605,6 +607,16 @@ class MesosContainerizer:
                 os.path.join(root_sandbox, sandbox.nested_path(container_id))
             )
 
+    async def _sandbox_settled(self, container_id: ContainerId) -> None:
+        """Wait for the end of a removal of a nested container's sandbox that has begun."""
+        root = self._table.get(container_id.root)
+        if container_id.parent is None or root is None or root.config is None:
+            return
+        if self._sandboxes is not None:
+            await self._sandboxes.settled(
+                os.path.join(root.config.directory, sandbox.nested_path(container_id))
+            )
+
     # The rest.
 
     async def update(
@@ -731,6 +743,7 @@ class MesosContainerizer:
         """
         try:
             self._rundir.remove(container_id)
+            await self._sandbox_settled(container_id)
             await asyncio.to_thread(sandbox.remove_nested, root_sandbox, container_id)
         except CheckpointError as error:
             return ContainerError(f"Failed to remove the runtime directory: {error}")

@@ -29,7 +29,10 @@ class SandboxCollector(Protocol):
         """
 
     def unschedule(self, path: str) -> None:
-        """Keep a folder after all."""
+        """Keep a folder after all, unless its removal has begun."""
+
+    async def settled(self, path: str) -> None:
+        """Return when a folder is not being removed; waits as long as that takes."""
 
 
 def nested_path(container_id: ContainerId) -> str:

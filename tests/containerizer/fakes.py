@@ -35,6 +35,7 @@ class Steps:
     def hold(self, name: str) -> None:
         """Let the step wait until it is released."""
         self._gates[name] = asyncio.Event()
+        self._reached[name] = asyncio.Event()
 
     def release(self, name: str) -> None:
         """Let a held step go on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import stat
 import threading
@@ -88,6 +89,9 @@ class World:
     def schedule_aged(self, root: str, relative: str) -> None:
         assert root == str(self.folder / "sandbox")
         self.collected.append(relative)
+
+    async def settled(self, path: str) -> None:
+        await self.steps.take(f"settled {os.path.relpath(path, self.folder / 'sandbox')}")
 
     def unschedule(self, path: str) -> None:
         self.collected.append(f"keep {os.path.relpath(path, self.folder / 'sandbox')}")
@@ -614,6 +618,39 @@ async def test_sandboxes_of_ended_nested_containers_are_let_go_of(world: World) 
     assert world.collected[2:] == ["keep containers/n"]
     await world.mesos.destroy(C)
     assert len(world.collected) == 3
+
+
+@pytest.mark.parametrize("call", ["launch", "remove"])
+async def test_a_sandbox_whose_removal_has_begun(world: World, call: str) -> None:
+    await world.launch()
+    await world.mesos.launch(N, world.nested(), {})
+    world.launcher.exit(N)
+    await world.mesos.wait(N)
+    sandbox = world.folder / "sandbox" / "containers" / "n"
+    world.steps.hold("settled containers/n")
+    again = world.mesos.launch(N, world.nested(), {}) if call == "launch" else world.mesos.remove(N)
+    waiting = asyncio.ensure_future(again)
+    await world.steps.reached("settled containers/n")
+    # the collector is in the middle of it, and done only later
+    assert not waiting.done()
+    assert sandbox.is_dir()
+    shutil.rmtree(sandbox)
+    world.steps.release("settled containers/n")
+    await waiting
+    assert sandbox.is_dir() is (call == "launch")
+    await world.mesos.destroy(C)
+
+
+async def test_a_launch_that_waited_finds_its_parent_gone(world: World) -> None:
+    await world.launch()
+    world.steps.hold("settled containers/n")
+    waiting = asyncio.ensure_future(world.mesos.launch(N, world.nested(), {}))
+    await world.steps.reached("settled containers/n")
+    await world.mesos.destroy(C)
+    world.steps.release("settled containers/n")
+    with pytest.raises(ContainerError, match=r"^Parent container c does not exist$"):
+        await waiting
+    assert not (world.folder / "sandbox" / "containers").exists()
 
 
 async def test_sandboxes_that_an_earlier_agent_kept_are_let_go_of(world: World) -> None:
