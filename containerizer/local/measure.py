@@ -71,19 +71,8 @@ def _unified(cgroup: str) -> Sample:
 
 
 def _tree(pid: int) -> Sample:
-    """Add up the processes that descend from ``pid`` or are in its session."""
-    stats = {entry.pid: entry for entry in proc.all_stats()}
-    found = {pid} & stats.keys()
-    while True:
-        more = {
-            entry.pid
-            for entry in stats.values()
-            if entry.pid not in found and (entry.parent in found or entry.session == pid)
-        }
-        if not more:
-            break
-        found |= more
-    own = [stats[each] for each in found]
+    """Add up ``pid`` and the processes that descend from it."""
+    own = proc.tree(pid)
     ticks = sum(entry.user_ticks + entry.system_ticks for entry in own)
     return Sample(
         cpu_s=ticks / os.sysconf("SC_CLK_TCK"),

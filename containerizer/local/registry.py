@@ -21,6 +21,7 @@ Nothing here starts or ends a container.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -43,6 +44,9 @@ _LOCK = "lock"
 _LOCK_S = 10.0
 _LOCK_DELAY_S = 0.02
 _ID_BYTES = 6
+#: How long the logger of a container that was killed may go on to write what it has.
+_REMOVAL_S = 5.0
+_REMOVAL_DELAY_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +233,7 @@ class Registry:
                 contextlib.suppress(FileNotFoundError),
                 Root(root) as held,
             ):
-                held.remove(relative)
+                _remove(held, relative)
 
     def runtime(self, container: str) -> RuntimeDirectory:
         """Return the runtime directory of a container's engine."""
@@ -298,6 +302,19 @@ def _check_name(name: str) -> None:
         why = f"'{name}' contains invalid characters"
     if why is not None:
         raise ContainerError(f"Unusable name: {why}")
+
+
+def _remove(root: Root, path: str) -> None:
+    """Remove a tree, also while a logger rotates its last files in it. Raises OSError."""
+    until = time.monotonic() + _REMOVAL_S
+    while True:
+        try:
+            root.remove(path)
+            return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or time.monotonic() > until:
+                raise
+        time.sleep(_REMOVAL_DELAY_S)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,3 +136,29 @@ def test_nothing_is_left_of_a_removed_one(registry: Registry, tmp_path: Path) ->
     assert not os.path.exists(registry.places.directory(record.id))
     assert not os.path.exists(registry.places.work_dir(record.id))
     assert tmp_path.is_dir()
+
+
+@pytest.mark.parametrize("patience_s", [60.0, 0.0])
+def test_a_logger_that_still_rotates(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, patience_s: float
+) -> None:
+    record = added(registry)
+    sandbox = Path(registry.places.sandbox(record.id))
+    sandbox.mkdir(parents=True)
+    rmdir, rotations = os.rmdir, iter(range(3 if patience_s else 1000))
+
+    def rotate(path: str, **options: Any) -> None:
+        if path == "sandbox" and next(rotations, None) is not None:
+            (sandbox / "stdout").touch()
+        rmdir(path, **options)
+
+    monkeypatch.setattr(os, "rmdir", rotate)
+    monkeypatch.setattr("containerizer.local.registry._REMOVAL_S", patience_s)
+    monkeypatch.setattr("containerizer.local.registry._REMOVAL_DELAY_S", 0.0)
+    if patience_s:
+        registry.remove(record.id)
+        assert next(rotations, None) is None
+        assert not os.path.exists(registry.places.work_dir(record.id))
+    else:
+        with pytest.raises(ContainerError, match="Directory not empty"):
+            registry.remove(record.id)
