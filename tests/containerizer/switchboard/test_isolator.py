@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,6 +88,57 @@ async def test_stdio_that_nobody_takes_is_closed(tmp_path: Path) -> None:
     switchboard.drop_io(C)
     await switchboard.prepare(C, slave.ContainerConfig())
     await switchboard.cleanup(C)
+    assert open_descriptors() == before
+
+
+class Nonsense:
+    """A plug-in that does not know what it was asked for."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    async def prepare(self, container_id: ContainerId, config: slave.ContainerConfig) -> Any:
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        7,
+        "12",
+        (),
+        (1, 2),
+        (0, 1),
+        (-1, -1),
+        (10**6, 10**6),
+        (2**70, 2**70),
+        (True, True),
+        (1.5, 2.5),
+        ("3", "4"),
+        (3, 4, 5),
+    ],
+    ids=repr,
+)
+async def test_a_logger_that_answers_nonsense(tmp_path: Path, answer: object) -> None:
+    before = open_descriptors()
+    switchboard = IOSwitchboard(SwitchboardConfig(), Nonsense(answer), str, Broken())
+    for config in (slave.ContainerConfig(), with_terminal()):
+        with pytest.raises(ContainerError, match="did not return open descriptors"):
+            await switchboard.prepare(C, config)
+        with pytest.raises(ContainerError, match="has no stdio"):
+            switchboard.take_io(C)
+    assert open_descriptors() == before
+
+
+async def test_a_logger_with_one_descriptor_for_both(tmp_path: Path) -> None:
+    before = open_descriptors()
+    both = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    switchboard = IOSwitchboard(SwitchboardConfig(), Nonsense([both, both]), str, Broken())
+    await switchboard.prepare(C, slave.ContainerConfig())
+    stdio = switchboard.take_io(C)
+    assert stdio.stdout != stdio.stderr
+    stdio.close()
     assert open_descriptors() == before
 
 
