@@ -6,6 +6,8 @@ names: numbered links in a directory of their own below the temporary directory.
 even so is given to the kernel layer by layer (since Linux 6.7).
 
 Source: spec ``images`` 4.1, 4.5; upstream ``provisioner/backends/overlay.cpp``.
+Deviation: ``scratch/<id>/links`` exists only where the paths are too long for the options; upstream
+makes such links for every root file system.
 """
 
 from __future__ import annotations
