@@ -2,6 +2,7 @@
 """Reservations and persistent volumes with real masters, which have to survive all of it."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import aiohttp
@@ -11,8 +12,8 @@ from integration.agent import OurAgent
 from integration.frameworks.volumes import Operation, VolumeFramework, scalar
 from integration.frameworks.volumes import volume as attached
 from integration.master import SUPPORTED, RealMaster
-from integration.processes import eventually
-from integration.reservations import operate, reserved, volume
+from integration.processes import eventually, post_json
+from integration.reservations import operate, reserved, stacked, volume
 from integration.scene import Scene
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 
@@ -80,6 +81,47 @@ def test_operators(scene: Scene, version: str) -> None:
     operations = Path(agent.work_dir, "meta", "slaves", "latest", "operations")
     eventually(lambda: not operations.exists() or not any(operations.iterdir()), 10.0, "the end")
     assert master.running
+
+
+@pytest.mark.parametrize("version", ["1.7.3", "1.11.0"])
+def test_volumes_of_other_sizes_and_disks(scene: Scene, version: str) -> None:
+    """On a PATH disk, by the v1 operator API."""
+    master = scene.master(version)
+    root = scene.path("disk")
+    source = {"type": "PATH", "path": {"root": root}}
+    disk = {"name": "disk", "type": "SCALAR", "scalar": {"value": 100}, "disk": {"source": source}}
+    cpus = {"name": "cpus", "type": "SCALAR", "scalar": {"value": 1}}
+    agent = scene.agent(master, resources=json.dumps([cpus, disk]))
+    on_disk = stacked(reserved("disk", 64)) | {"disk": {"source": source}}
+    made = stacked(volume(32, source=source))
+    agent_id = {"value": master.agents()[0]["id"]}
+
+    def call(kind: str, **fields: object) -> None:
+        document = {"type": kind, kind.lower(): {"agent_id": agent_id, **fields}}
+        post_json(master.address, "/api/v1", document)
+
+    call("RESERVE_RESOURCES", resources=[on_disk])
+    until_reserved(agent, 64)
+    call("CREATE_VOLUMES", volumes=[made])
+    directory = Path(root, "volumes", "roles", "db", "v1")
+    eventually(directory.is_dir, 10.0, "the volume to be made")
+    (directory / "file").write_text("kept")
+    addition = on_disk | {"scalar": {"value": 16}}
+    call("GROW_VOLUME", volume=made, addition=addition)
+    eventually(lambda: volume_sizes(agent) == [48.0], 10.0, "the volume to grow")
+    call("SHRINK_VOLUME", volume=made | {"scalar": {"value": 48}}, subtract={"value": 40})
+    eventually(lambda: volume_sizes(agent) == [8.0], 10.0, "the volume to shrink")
+    restart(agent)
+    assert volume_sizes(agent) == [8.0]
+    assert (directory / "file").read_text() == "kept"
+    call("DESTROY_VOLUMES", volumes=[made | {"scalar": {"value": 8}}])
+    eventually(lambda: not directory.exists(), 10.0, "the volume to be removed")
+    assert master.running
+
+
+def volume_sizes(agent: OurAgent) -> list[float]:
+    found = agent.state()["reserved_resources_full"].get("db", ())
+    return [each["scalar"]["value"] for each in found if "persistence" in each.get("disk", {})]
 
 
 async def tell_a_story(agent: OurAgent, master: RealMaster, feedback: bool) -> VolumeFramework:
