@@ -151,7 +151,10 @@ class Chaos:
         except AssertionError:
             self.problems += self._leaks()
         for sandbox in agent.sandboxes():
-            meta = sandbox.replace(agent.work_dir, os.path.join(agent.work_dir, "meta"), 1)
+            # An agent that is killed early in a launch leaves an executor without a run there; the
+            # next one has both places collected.
+            executor = os.path.dirname(os.path.dirname(sandbox))
+            meta = executor.replace(agent.work_dir, os.path.join(agent.work_dir, "meta"), 1)
             if not os.path.isdir(meta):
                 self.problems.append(f"no meta data of sandbox {sandbox}")
         self.figures["sandboxes"] = len(agent.sandboxes())
