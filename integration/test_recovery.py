@@ -163,6 +163,9 @@ def test_a_task_of_a_framework_that_does_not_checkpoint_ends(scene: Scene) -> No
         running.until("TASK_LOST")
         assert "Agent 127.0.0.1 disconnected" in running.text
         assert not agent.state()["frameworks"]
+        (sandbox,) = agent.sandboxes()
+        restart(agent, gc_delay="1secs")
+        eventually(lambda: not os.path.exists(sandbox), 20, "its sandbox to be collected")
 
 
 def test_after_a_reboot_the_tasks_have_failed(scene: Scene) -> None:

@@ -95,8 +95,12 @@ class Story:
 
 
 def _given_up(update: Update) -> bool:
-    """Whether the master only gave its agent up, which may come back with the task."""
-    return update.source == "SOURCE_MASTER" and update.state == "TASK_LOST"
+    """Whether only the master says so, and the agent may come back with the task.
+
+    It takes back an agent whose list of tasks was made before a launch of its own arrived there,
+    says that the task is gone, and then hears of it.
+    """
+    return update.source == "SOURCE_MASTER" and update.state in ("TASK_LOST", "TASK_GONE")
 
 
 class Crowd(pymesos.Scheduler):  # type: ignore[misc]

@@ -39,16 +39,26 @@ def agent(work_dir: str, agent_id: AgentId) -> str:
     return f"{agents(work_dir)}/{agent_id}"
 
 
+def frameworks(work_dir: str, agent_id: AgentId) -> str:
+    """The parent of what was made for each framework."""
+    return f"{agent(work_dir, agent_id)}/frameworks"
+
+
 def framework(work_dir: str, agent_id: AgentId, framework_id: FrameworkId) -> str:
     """All sandboxes of a framework."""
-    return f"{agent(work_dir, agent_id)}/frameworks/{framework_id}"
+    return f"{frameworks(work_dir, agent_id)}/{framework_id}"
+
+
+def executors(framework_dir: str) -> str:
+    """The parent of what was made for each executor of a framework."""
+    return f"{framework_dir}/executors"
 
 
 def executor(
     work_dir: str, agent_id: AgentId, framework_id: FrameworkId, executor_id: ExecutorId
 ) -> str:
     """All runs of an executor."""
-    return f"{framework(work_dir, agent_id, framework_id)}/executors/{executor_id}"
+    return f"{executors(framework(work_dir, agent_id, framework_id))}/{executor_id}"
 
 
 def runs(executor_dir: str) -> str:

@@ -51,6 +51,8 @@ class Recovery:
     containers: tuple[slave.ContainerState, ...]
     #: Whether the agent goes on, but is another one than it was.
     changed: bool = False
+    #: Directories of runs, executors and frameworks that no checkpoint tells of.
+    strays: tuple[str, ...] = ()
 
 
 def read(work_dir: str, info: pb.SlaveInfo, *, policy: str, strict: bool) -> Recovery:
@@ -76,7 +78,42 @@ def read(work_dir: str, info: pb.SlaveInfo, *, policy: str, strict: bool) -> Rec
         boot_id,
         tuple(containers(found, work_dir)),
         changed=found.agent is not None and not _equal(found.agent.info, info),
+        strays=() if found.agent is None else tuple(strays(work_dir, found.agent)),
     )
+
+
+def strays(work_dir: str, agent: AgentFound) -> Iterator[str]:
+    """Return directories of runs, executors and frameworks that no checkpoint tells of.
+
+    They are those of frameworks that do not checkpoint, and of launches that had just begun when
+    the agent ended. Blocks.
+    """
+    known = set()
+    for framework in agent.frameworks:
+        known.add(paths.framework(work_dir, agent.agent_id, framework.framework_id))
+        for executor in framework.executors:
+            home = paths.executor(
+                work_dir, agent.agent_id, framework.framework_id, executor.executor_id
+            )
+            known.add(home)
+            known |= {f"{paths.runs(home)}/{name}" for name in executor.old_runs}
+            if executor.latest is not None:
+                known.add(paths.sandbox(home, executor.latest.container_id))
+    for framework_dir in _directories(paths.frameworks(work_dir, agent.agent_id)):
+        for executor_dir in _directories(paths.executors(framework_dir)):
+            yield from (run for run in _directories(paths.runs(executor_dir)) if run not in known)
+            if executor_dir not in known:
+                yield executor_dir
+        if framework_dir not in known:
+            yield framework_dir
+
+
+def _directories(path: str) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return sorted(each.path for each in entries if each.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
 
 
 def containers(found: Found, work_dir: str) -> Iterator[slave.ContainerState]:

@@ -348,7 +348,9 @@ class _Agent:
         found = await asyncio.to_thread(self._recover)
         await self.loop.containerizer.recover(found.containers)
         self.loop.submit(
-            events.Recovered(found.found, found.agent_ids, found.boot_id, found.changed)
+            events.Recovered(
+                found.found, found.agent_ids, found.boot_id, found.changed, found.strays
+            )
         )
         self._begin_asking()
 

@@ -44,6 +44,8 @@ class Recovered:
     boot_id: str | None = None
     #: Whether the agent goes on with other resources, attributes or domain than before.
     changed: bool = False
+    #: Directories of this agent's sandboxes that ``found`` does not tell of, innermost first.
+    strays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

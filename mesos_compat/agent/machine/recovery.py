@@ -65,6 +65,8 @@ def recovered(turn: Turn, event: Recovered) -> None:
     for _ in range(event.found.errors):
         turn.count("slave/recovery_errors")
     _collect_other_agents(turn, event)
+    if event.strays:
+        turn.do(CollectGarbage(event.strays, aged=True))
     agent = event.found.agent
     if agent is not None:
         state.agent_id = agent.agent_id

@@ -292,6 +292,27 @@ def test_old_agents_are_collected(driver: Writer) -> None:
     assert not collected.aged
 
 
+def test_sandboxes_without_checkpoints_are_collected(driver: Writer) -> None:
+    """Those of frameworks that do not checkpoint, and of launches that had just begun."""
+    work_dir, info = driver.state.config.work_dir, driver.state.config.info
+    directory = driver.executor().directory
+    home = os.path.dirname(os.path.dirname(directory))
+    other = os.path.join(paths.frameworks(work_dir, AGENT), "other")
+    run = os.path.join(paths.runs(os.path.join(paths.executors(other), "e")), "c")
+    early = os.path.join(paths.runs(home), "early")
+    for each in (directory, run, early):
+        os.makedirs(each, exist_ok=True)
+    os.symlink(directory, os.path.join(os.path.dirname(run), "latest"))
+    found = recover.read(work_dir, info, policy="equal", strict=True)
+    parents = os.path.dirname(os.path.dirname(run)), other
+    assert set(found.strays) == {early, run, *parents}
+    assert found.strays.index(run) < found.strays.index(parents[0]) < found.strays.index(other)
+    again = Writer(work_dir)
+    again.feed(events.Recovered(found.found, found.agent_ids, "b", strays=found.strays))
+    collected = again.every(effects.CollectGarbage)[0]
+    assert (collected.paths, collected.aged) == (found.strays, True)
+
+
 def test_cleaning_up(driver: Writer) -> None:
     again = restarted(driver, clean_up=True)
     assert again.state.phase is AgentPhase.TERMINATING
