@@ -152,7 +152,8 @@ class DockerStore:
         self._table = table
         self._scope = scope
         self._timer = timer
-        self._pulls: SingleFlight[str, stored.Image] = SingleFlight(scope)
+        #: By reference and tree: who wants another tree is not helped by this one.
+        self._pulls: SingleFlight[tuple[str, str], stored.Image] = SingleFlight(scope)
         self._under_way = 0
         #: One at a time rewrites the record.
         self._recording = asyncio.Lock()
@@ -203,7 +204,9 @@ class DockerStore:
             if found is not None:
                 return found
         pulled = await self._pulls.run(
-            key, lambda: self._pull(reference, image, backend), f"pull docker image {key}"
+            (key, tree_name(backend)),
+            lambda: self._pull(reference, image, backend),
+            f"pull docker image {key}",
         )
         found = await self._info(pulled, backend)
         if found is None:

@@ -74,7 +74,7 @@ class StoreLock:
             yield
             return
         async with self._turn:
-            await self._wait(fcntl.LOCK_EX)
+            await self._wait(fcntl.LOCK_EX, users=0)
             try:
                 yield
             finally:
@@ -99,9 +99,13 @@ class StoreLock:
             os.close(self._fd)
             self._fd = -1
 
-    async def _wait(self, kind: int) -> None:
+    async def _wait(self, kind: int, users: int | None = None) -> None:
+        """Wait for others, and until ``users`` of this process are left.
+
+        To those the kernel gives whatever they ask for: they have one lock together.
+        """
         until = time.monotonic() + self._patience_s
-        while not self._take(kind):
+        while users not in (None, self._users) or not self._take(kind):
             if time.monotonic() > until:
                 raise ProvisionError(self._busy())
             await asyncio.sleep(_POLL_S)

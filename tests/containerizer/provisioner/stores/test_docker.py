@@ -122,6 +122,19 @@ async def test_second_backend_adds_its_tree(tmp_path: Path) -> None:
     assert os.listdir(overlay.layers[1]) == ["base"]
 
 
+async def test_two_backends_at_the_same_time(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    put(tmp_path, "a", legacy([BASE, tar([Entry(".wh.base")])], name="a"))
+    async with Scope("test") as scope:
+        store = store_of(tmp_path, scope)
+        plain, overlay = await asyncio.gather(
+            store.get(docker("a"), "copy"), store.get(docker("a"), "overlay")
+        )
+    assert os.listdir(plain.layers[1]) == [".wh.base"]
+    assert os.listdir(overlay.layers[1]) == ["base"]
+
+
 @pytest.mark.parametrize("lost", ["rootfs", "json", ""])
 async def test_lost_parts_are_pulled_again(tmp_path: Path, lost: str) -> None:
     put(tmp_path, "a", legacy([BASE, tar([Entry("f", b"1")])], name="a"))

@@ -64,6 +64,27 @@ async def test_many_use_it_and_one_has_it_alone(tmp_path: Path) -> None:
     one.close()
 
 
+async def test_alone_among_tasks_of_one_process(tmp_path: Path) -> None:
+    ours, other = (StoreLock(str(tmp_path), shared=True) for _ in range(2))
+    order: list[str] = []
+
+    async def alone() -> None:
+        async with ours.alone():
+            order.append("alone")
+
+    async with ours.using():
+        waiting = asyncio.ensure_future(alone())
+        await asyncio.sleep(0)
+        order.append("used")
+        # and what one of them waits for, the others do not lose
+        with other.if_alone() as mine:
+            assert not mine
+    await waiting
+    assert order == ["used", "alone"]
+    ours.close()
+    other.close()
+
+
 async def test_patience_ends(tmp_path: Path) -> None:
     owner = StoreLock(str(tmp_path), shared=False)
     async with owner.using(), owner.alone():
