@@ -58,6 +58,8 @@ _IMAGE_ID = re.compile(r"sha512-[0-9a-f]{128}")
 
 #: Most images, with repetitions, that one image may consist of.
 MAX_IMAGES = 500
+#: How far an image may be from the one that a container asks for.
+MAX_DEPTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +255,10 @@ class AppcStore:
         self, request: _Request, cached: bool, above: tuple[str, ...], count: list[int]
     ) -> _Resolved:
         """Have an image and all that it depends on; ``count`` is how many there are so far."""
+        # before any of them is fetched: a chain that has no end is never complete
+        count[0] += 1
+        if count[0] > MAX_IMAGES or len(above) >= MAX_DEPTH:
+            raise ManifestError(f"The image '{request.name}' consists of too many images")
         image_id = await self._one(request, cached, dependency=bool(above))
         if image_id in above:
             raise ManifestError(f"The image '{request.name}' depends on itself")
@@ -260,9 +266,6 @@ class AppcStore:
         for dependency in self._manifests[image_id].dependencies:
             inner = _Request.needed(dependency)
             needed.append(await self._resolve(inner, cached, (*above, image_id), count))
-        count[0] += 1
-        if count[0] > MAX_IMAGES:
-            raise ManifestError(f"The image '{request.name}' consists of too many images")
         return _Resolved(image_id, tuple(needed))
 
     async def _trees(self, image: _Resolved) -> tuple[str, ...]:

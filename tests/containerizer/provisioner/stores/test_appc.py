@@ -219,6 +219,19 @@ async def test_dependencies_in_a_circle(tmp_path: Path) -> None:
         await get(tmp_path, appc("a"))
 
 
+async def test_dependencies_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("containerizer.provisioner.stores.appc.MAX_DEPTH", 3)
+    for number in range(3):
+        document = appc_document(f"i{number}", dependencies=needs(f"i{number + 1}"))
+        put(tmp_path, f"i{number}", document, {})
+    # what is too far away is not even fetched
+    with pytest.raises(ProvisionError, match="'i3' consists of too many images"):
+        await get(tmp_path, appc("i0"))
+    monkeypatch.setattr("containerizer.provisioner.stores.appc.MAX_DEPTH", 4)
+    put(tmp_path, "i3", appc_document("i3"), {})
+    assert len((await get(tmp_path, appc("i0"))).layers) == 4
+
+
 async def test_dependencies_that_explode(tmp_path: Path) -> None:
     for number in range(12):
         dependencies = needs(*[f"i{number - 1}"] * 2) if number else []
