@@ -149,8 +149,11 @@ class ComposingContainerizer:
         return entry is not None and await entry.containerizer.kill(container_id, signal)
 
     def containers(self) -> frozenset[ContainerId]:
-        """Return the ids of all containers of all containerizers."""
-        return frozenset().union(*(each.containers() for each in self._containerizers))
+        """Return the ids of all containers of all containerizers, and of failed launches.
+
+        Whoever looks for something to destroy shall find those, too.
+        """
+        return frozenset(self._entries).union(*(c.containers() for c in self._containerizers))
 
     def pending(self) -> Sequence[tuple[str, ContainerId | None]]:
         """Return what is under way anywhere."""

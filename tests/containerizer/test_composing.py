@@ -201,6 +201,8 @@ async def test_a_failed_launch_is_destroyed_by_its_caller(world: World) -> None:
     with pytest.raises(ContainerError, match=r"^no$"):
         await world.launch("docker")
     assert await world.launch("docker") is LaunchOutcome.ALREADY_LAUNCHED
+    # by which the caller sees that there is something to destroy
+    assert world.all.containers() == {C}
     why = slave.ContainerTermination(message="why")
     assert await world.all.destroy(C, why) == why
     world.docker.failure = None
