@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether this agent is the one that an earlier process was, and which containers it vouches for.
 
-Pure but for ``read``.
+Pure but for ``read`` and ``strays``.
 
 Source: spec ``state-and-recovery`` 8, 9, 10.1, 10.5.
+Deviation: sandboxes that no checkpoint tells of are garbage collected; upstream keeps them as long
+as the agent keeps its id.
 """
 
 from __future__ import annotations
