@@ -16,7 +16,7 @@ import binascii
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from containerizer.provisioner.offload import in_thread
 from mesos_compat.base import procs
@@ -32,10 +32,10 @@ _MAX_KEYS = 100
 
 _TIMEOUT_S = 300.0
 
-_ARMOUR = re.compile(
-    rb"-----BEGIN PGP PUBLIC KEY BLOCK-----[ \t]*\r?\n(?:[^\r\n]+\r?\n)*[ \t]*\r?\n"
-    rb"([A-Za-z0-9+/=\s]+?)(?:\r?\n=[A-Za-z0-9+/]{4})?\s*-----END PGP PUBLIC KEY BLOCK-----"
-)
+_BEGIN = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
+_END = b"-----END PGP PUBLIC KEY BLOCK-----"
+#: Characters of the line with a checksum.
+_CHECKSUM = 5
 _VALID = re.compile(r"^\[GNUPG:\] VALIDSIG ([0-9A-F]{40,64})( .*)?$", re.MULTILINE)
 _GOOD = re.compile(r"^\[GNUPG:\] GOODSIG ", re.MULTILINE)
 
@@ -64,13 +64,29 @@ def dearmoured(key: bytes) -> bytes:
         return key
     made = b""
     try:
-        for block in _ARMOUR.findall(key):
-            made += base64.b64decode(b"".join(block.split()), validate=True)
+        for block in _blocks(key):
+            made += base64.b64decode(block, validate=True)
     except binascii.Error as error:
         raise ProvisionError(f"A key is damaged: {error}") from error
     if not made:
         raise ProvisionError("A key is damaged: there is no block of public keys in it")
     return made
+
+
+def _blocks(key: bytes) -> Iterator[bytes]:
+    """Yield what is in base64 between headers and checksum.
+
+    Keys come from sites, too, so this takes no longer than they are large.
+    """
+    for part in key.split(_BEGIN)[1:]:
+        inside, end, _ = part.partition(_END)
+        lines = [line.strip() for line in inside.splitlines()]
+        if not end or b"" not in lines[1:]:
+            continue
+        content = [line for line in lines[lines.index(b"", 1) :] if line]
+        if content and len(content[-1]) == _CHECKSUM and content[-1].startswith(b"="):
+            content.pop()
+        yield b"".join(content)
 
 
 async def verify(image: str, signature: str, keys: Sequence[bytes], scratch: str) -> str:
@@ -83,7 +99,7 @@ async def verify(image: str, signature: str, keys: Sequence[bytes], scratch: str
     arguments = ["gpgv", "--homedir", scratch, "--status-fd", "1", "--weak-digest", "SHA1"]
     for number, key in enumerate(keys):
         path = os.path.join(scratch, f"key-{number}.gpg")
-        await in_thread(_write, path, dearmoured(key))
+        await in_thread(_write_key, path, key)
         arguments += ["--keyring", path]
     try:
         ended = await procs.run(
@@ -135,6 +151,6 @@ def _keys_in(folder: str) -> list[bytes]:
     return found
 
 
-def _write(path: str, data: bytes) -> None:
+def _write_key(path: str, key: bytes) -> None:
     with open(path, "xb") as file:
-        file.write(data)
+        file.write(dearmoured(key))

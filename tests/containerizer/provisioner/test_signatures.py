@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from containerizer.provisioner.signatures import dearmoured, trusted_keys, verify
+from containerizer.provisioner.signatures import MAX_BYTES, dearmoured, trusted_keys, verify
 from mesos_compat.base.errors import ProvisionError
 from tests.suites.openpgp import Signer, needs_gpg
 
@@ -73,6 +73,24 @@ def test_damaged_keys(signers: tuple[Signer, Signer]) -> None:
     for broken in (key[:100], key.replace(b"END PGP", b"END XXX"), key[:200] + b"!" + key[200:]):
         with pytest.raises(ProvisionError, match="A key is damaged"):
             dearmoured(broken)
+
+
+@pytest.mark.parametrize("filling", [b"\n", b" ", b"a\n", b"=\n", b"-----BEGIN PGP "])
+def test_large_keys_without_an_end(filling: bytes) -> None:
+    """Nothing is looked at again and again: that would take the rest of the day."""
+    begin = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n"
+    with pytest.raises(ProvisionError, match="there is no block"):
+        dearmoured(begin + filling * (MAX_BYTES // len(filling)) + b"!")
+
+
+def test_headers_and_checksum_are_left_out() -> None:
+    begin, end = (f"-----{each} PGP PUBLIC KEY BLOCK-----" for each in ("BEGIN", "END"))
+    for middle in (
+        "\n\nYWJj\nZA==\n=abcd\n",
+        "\r\nVersion: 1\r\n\r\nYWJjZA==\r\n",
+        "\n \nYWJjZA==\n",
+    ):
+        assert dearmoured(f"x\n{begin}{middle}{end}\n".encode()) == b"abcd"
 
 
 def test_directories(tmp_path: Path) -> None:
