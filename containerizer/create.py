@@ -15,7 +15,7 @@ from containerizer.api import Containerizer
 from containerizer.composing import ComposingContainerizer
 from containerizer.isolators.caller import close_isolators
 from containerizer.isolators.cgroups.ownership import CORE
-from containerizer.isolators.context import ContainerizerConfig, IsolatorContext, no_app
+from containerizer.isolators.context import ContainerizerConfig, IsolatorContext, no_app, no_images
 from containerizer.isolators.order import create_isolators, normalised, supported
 from containerizer.launcher.base import Launcher
 from containerizer.linux.cgroup1 import V2_MOUNT_POINT
@@ -154,6 +154,7 @@ def _create_ours(given: _Surroundings) -> Containerizer:
             launcher_hierarchies=_hierarchies(launcher),
             secrets=given.secrets or ValueSecretResolver(),
             appc_app=no_app if given.provisioner is None else given.provisioner.appc_app,
+            provision=no_images if given.provisioner is None else given.provisioner.provision,
         )
         isolators = create_isolators(context)
     except IsolatorError as error:

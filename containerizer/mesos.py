@@ -24,7 +24,7 @@ from containerizer.api import InputAnswer, LaunchOutcome, OutputStream
 from containerizer.init.seccomp import Filters
 from containerizer.isolators.base import is_command_task
 from containerizer.isolators.caller import IsolatorCaller, NamedIsolator
-from containerizer.isolators.context import ContainerizerConfig
+from containerizer.isolators.context import ContainerizerConfig, no_images
 from containerizer.isolators.linux_seccomp import filters_of
 from containerizer.launcher.base import ForkedInit, ForkRequest, Launcher, Stdio
 from containerizer.machine import DUTIES, Container, ContainerTable, Duties, State
@@ -340,11 +340,9 @@ class MesosContainerizer:
     async def _provision(self, handle: _Handle, config: slave.ContainerConfig) -> None:
         image = config.container_info.mesos.image
         container_id = handle.container.id
-        if self._provisioner is None:
-            kind = pb.Image.Type.Name(image.type)
-            raise ProvisionError(f"Unsupported container image type: {kind}")
+        provision = no_images if self._provisioner is None else self._provisioner.provision
         log.info("Container %s: provisioning image '%s'", container_id, _image_name(image))
-        info = await handle.interruptible(self._provisioner.provision(container_id, image))
+        info = await handle.interruptible(provision(container_id, image))
         handle.go_on("provisioning")
         if info.docker_manifest is not None and info.appc_manifest is not None:
             raise ProvisionError("Container cannot have both Docker and Appc manifests")

@@ -217,3 +217,66 @@ def test_what_is_used_stays(scene: Scene, images: str) -> None:
     )
     assert kept.returncode == 0, kept.stderr
     assert listed() == ["app"]
+
+
+def image_volume(path: str, name: str, mode: str) -> dict[str, object]:
+    return {
+        "container_path": path,
+        "mode": mode,
+        "image": {"type": "DOCKER", "docker": {"name": name}},
+    }
+
+
+def test_volumes_of_images(scene: Scene, images: str) -> None:
+    """With and without an image of the container's own, for tasks and standalone containers."""
+    master = scene.master()
+    agent = scene.agent(
+        master,
+        isolation=IMAGE_ISOLATION,
+        image_providers="docker",
+        docker_registry=images,
+    )
+    both = [image_volume("/vol/app", "app", "RO"), image_volume("sub/other", "other", "RW")]
+    within = container("app") | {"volumes": both}
+    script = "cat /vol/app/name sub/other/name; touch sub/other/new && cat sub/other/new"
+    script += "; touch /vol/app/new || echo ' refused'"
+    done = scene.execute(master, task("both", {"value": script}, within))
+    done.check("TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED")
+    assert "appother refused" in agent.stdout("both")
+    plain = {"type": "MESOS", "volumes": [image_volume("data", "other", "RO")]}
+    done = scene.execute(master, task("plain", {"value": "cat data/name; echo"}, plain))
+    done.check("TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED")
+    assert "other" in agent.stdout("plain").splitlines()
+    api = Api(agent.address)
+    alone = container_id("alone")
+    launch = {"container_id": alone, "resources": RESOURCES, "container": plain}
+    launch["command"] = {"value": "cat data/name; sleep 1000"}
+    assert api.call("LAUNCH_CONTAINER", **launch).status == 200
+    output = Path(agent.work_dir, "containers", "alone", "stdout")
+    eventually(lambda: output.read_text() == "other", 10, "what is in the volume")
+    inner = container_id("alone", "in")
+    nested = {"container_id": inner, "container": plain, "command": {"value": "cat data/name"}}
+    assert api.call("LAUNCH_CONTAINER", **nested).status == 200
+    inside = Path(agent.work_dir, "containers", "alone", "containers", "in", "stdout")
+    eventually(lambda: inside.read_text() == "other", 10, "what is in the volume")
+    missing = {"type": "MESOS", "volumes": [image_volume("/no/such/place", "other", "RO")]}
+    answer = api.call(
+        "LAUNCH_CONTAINER",
+        container_id=container_id("bad"),
+        resources=RESOURCES,
+        container=missing,
+        command={"value": "true"},
+    )
+    assert "Absolute container path '/no/such/place' does not exist" in answer.text
+    unknown = [image_volume("a", "none-1", "RO"), image_volume("b", "none-2", "RO")]
+    answer = api.call(
+        "LAUNCH_CONTAINER",
+        container_id=container_id("bad"),
+        resources=RESOURCES,
+        container={"type": "MESOS", "volumes": unknown},
+        command={"value": "true"},
+    )
+    first, second = answer.text.splitlines()
+    assert "'none-1'" in first
+    assert "'none-2'" in second
+    assert api.call("KILL_CONTAINER", container_id=alone).status == 200

@@ -6,11 +6,13 @@ Source: spec ``containerizer`` 1.5, ``isolators-resources`` 2, ``isolators-fs-ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from containerizer.provisioner.appc_details import AppcApp
+from containerizer.provisioner.base import ProvisionInfo
 from containerizer.secrets import SecretResolver, ValueSecretResolver
+from mesos_compat.base.errors import ProvisionError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.plugins import Parameters
 from mesos_compat.model.ids import ContainerId
@@ -75,6 +77,16 @@ def no_app(container_id: ContainerId) -> AppcApp | None:
     return None
 
 
+#: Makes a root file system of an image for a container; ProvisionError.
+Provision = Callable[[ContainerId, pb.Image], Awaitable[ProvisionInfo]]
+
+
+async def no_images(container_id: ContainerId, image: pb.Image) -> ProvisionInfo:
+    """Refuse an image where nothing has one."""
+    kind = pb.Image.Type.Name(image.type)
+    raise ProvisionError(f"Unsupported container image type: {kind}")
+
+
 @dataclass(frozen=True, slots=True)
 class IsolatorContext:
     """Everything of the surroundings that an isolator may know."""
@@ -89,6 +101,8 @@ class IsolatorContext:
     container_config: Callable[[ContainerId], slave.ContainerConfig | None]
     #: What the AppC image of a container that is being launched says beyond its manifest.
     appc_app: Callable[[ContainerId], AppcApp | None] = no_app
+    #: Makes one more root file system for a container that is being launched; it goes with it.
+    provision: Provision = no_images
     #: Hierarchies (mount points) in which the launcher keeps a cgroup of every container.
     launcher_hierarchies: tuple[str, ...] = ()
     #: Turns references to secrets into their values.

@@ -31,6 +31,12 @@ _SOURCES = {
 }
 
 
+_MISSING = (
+    "Mount point '{}' is an absolute path. It must exist if the container shares the host"
+    " filesystem"
+)
+
+
 def volume_error(volume: pb.Volume) -> str | None:
     """Say in upstream's words why a volume is none."""
     given = [volume.HasField(name) for name in ("host_path", "image", "source")]
@@ -86,18 +92,17 @@ def mount_target(
     sandbox_directory: str,
     *,
     directory: bool,
+    missing: str = _MISSING,
 ) -> str:
     """Make the mount point of a volume; return where to mount, as the host sees it.
 
-    ``directory`` says what the source is. Raises IsolatorError.
+    ``directory`` says what the source is, ``missing`` what is said of a mount point that has to be
+    there. Raises IsolatorError.
     """
     rootfs = config.rootfs if config.HasField("rootfs") else None
     if os.path.isabs(path) and rootfs is None:
         if not os.path.lexists(path):
-            raise IsolatorError(
-                f"Mount point '{path}' is an absolute path. It must exist if the container shares"
-                " the host filesystem"
-            )
+            raise IsolatorError(missing.format(path))
         return path
     try:
         if rootfs is None:

@@ -24,6 +24,7 @@ from containerizer.isolators.posix_cpu import PosixCpuIsolator
 from containerizer.isolators.posix_mem import PosixMemIsolator
 from containerizer.isolators.posix_rlimits import PosixRlimitsIsolator
 from containerizer.isolators.volume_host_path import HostPathVolumeIsolator
+from containerizer.isolators.volume_image import ImageVolumeIsolator
 from containerizer.isolators.volume_sandbox_path import SandboxPathVolumeIsolator
 from mesos_compat.base.plugins import Group
 from tests.suites.isolators import IsolatorSuite, context
@@ -157,6 +158,14 @@ class TestHostPathVolume(IsolatorSuite):
     def make(self, folder: Path) -> Isolator:
         isolation = "filesystem/linux,volume/host_path"
         return HostPathVolumeIsolator.create(context(folder, isolation=isolation))
+
+
+class TestImageVolume(IsolatorSuite):
+    nesting = True
+    standalone = True
+
+    def make(self, folder: Path) -> Isolator:
+        return ImageVolumeIsolator.create(context(folder, isolation="filesystem/linux"))
 
 
 class TestCni(IsolatorSuite):

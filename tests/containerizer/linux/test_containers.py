@@ -380,10 +380,10 @@ async def test_an_image_without_room_for_mounts(linux: Host, name: str) -> None:
 async def test_unsupported_volumes_are_refused(linux: Host) -> None:
     config = linux.configured("true")
     config.container_info.type = pb.ContainerInfo.MESOS
-    config.container_info.volumes.add(
-        container_path="x", mode=pb.Volume.RW
-    ).image.type = pb.Image.DOCKER
-    with pytest.raises(ContainerError, match=r"^Volume 'x' cannot be mounted: 'volume/image' is"):
+    volume = config.container_info.volumes.add(container_path="x", mode=pb.Volume.RW)
+    volume.source.type = pb.Volume.Source.DOCKER_VOLUME
+    volume.source.docker_volume.name = "v"
+    with pytest.raises(ContainerError, match=r"^Volume 'x' cannot be mounted: 'docker/volume' is"):
         await linux.mesos.launch(C, config, {})
     await linux.mesos.destroy(C)
 
