@@ -280,3 +280,4 @@ def test_volumes_of_images(scene: Scene, images: str) -> None:
     assert "'none-1'" in first
     assert "'none-2'" in second
     assert api.call("KILL_CONTAINER", container_id=alone).status == 200
+    assert api.call("WAIT_CONTAINER", container_id=alone).status == 200
