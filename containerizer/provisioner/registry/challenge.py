@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from mesos_compat.base.errors import WireError
 
+# Registries write what these read: no two parts in a row match the same characters.
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_SCHEME = re.compile(rf"\s*,*\s*({_TOKEN})(?:[ \t]+|\s*(?=,)|\s*$)")
+_SCHEME = re.compile(rf"[\s,]*({_TOKEN})(?:[ \t]+|\s*(?=,)|\s*$)")
 _PARAMETER = re.compile(
-    rf"\s*,?\s*({_TOKEN})[ \t]*=[ \t]*(?:\"((?:[^\"\\]|\\.)*)\"|({_TOKEN}))[ \t]*(?=,|$)"
+    rf"\s*(?:,\s*)?({_TOKEN})[ \t]*=[ \t]*(?:\"((?:[^\"\\]|\\.)*)\"|({_TOKEN}))[ \t]*(?=,|$)"
 )
 _TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|$)")
 

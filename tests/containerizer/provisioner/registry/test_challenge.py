@@ -30,6 +30,7 @@ from mesos_compat.base.errors import WireError
             'Basic realm="x", Bearer realm="y",service="z"',
             [("basic", {"realm": "x"}), ("bearer", {"realm": "y", "service": "z"})],
         ),
+        (' ,, \t, Basic , realm="x"', [("basic", {"realm": "x"})]),
         ('Negotiate, Basic realm="x"', [("negotiate", {}), ("basic", {"realm": "x"})]),
         ('Negotiate abc==, Basic realm="x"', [("negotiate", {}), ("basic", {"realm": "x"})]),
     ],
@@ -39,7 +40,9 @@ def test_headers(header: str, found: list[tuple[str, dict[str, str]]]) -> None:
     assert parsed == found
 
 
-@pytest.mark.parametrize("header", ['"', "=", 'Bearer realm="', "\x01", "a" * 20_000])
+@pytest.mark.parametrize(
+    "header", ['"', "=", 'Bearer realm="', "\x01", "a" * 20_000, "\t" * 16_000 + "\x01"]
+)
 def test_damaged(header: str) -> None:
     with pytest.raises(WireError):
         parse_challenges([header])
