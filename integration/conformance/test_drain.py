@@ -4,6 +4,7 @@
 import pytest
 
 from integration.conformance.stage import Stage
+from integration.frameworks.director import OLD
 from integration.processes import eventually
 
 
@@ -34,11 +35,14 @@ def test_drain(stage: Stage) -> None:
 
 @pytest.mark.parametrize("restart", [False, True], ids=["on", "restart"])
 def test_drain_and_gone(stage: Stage, restart: bool) -> None:
-    """The agent leaves for good in the end; a restart meanwhile changes nothing."""
+    """The agent leaves for good in the end; a restart meanwhile changes nothing.
+
+    Without TASK_KILLING, which is told as the end already and is followed by another one.
+    """
     stage.needs(1, 9)
     stage.up()
     stage.needs_capability("AGENT_DRAINING")
-    director = stage.running(stage.framework())
+    director = stage.running(stage.framework(capabilities=[*OLD, "PARTITION_AWARE"]))
     agent_id = stage.agent_id()
     if restart:
         stage.agent.kill()

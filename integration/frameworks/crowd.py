@@ -40,6 +40,8 @@ _QUIET_S = 6.0
 _RECONCILE_S = 3.0
 _KILL_AGAIN_S = 3.0
 _TICK_S = 0.25
+#: Seconds in which a master may tell of tasks that run although they were given up.
+_LAST_WORDS_S = 7.0
 
 
 @dataclass
@@ -181,6 +183,12 @@ class Crowd(pymesos.Scheduler):  # type: ignore[misc]
                     driver.killTask({"value": name})
             if now - max(story.last_s, story.launched_s) > _QUIET_S:
                 quiet.append((name, story))
+        if self.stopping and now - self._asked_all_s > _RECONCILE_S:
+            # Old masters do not tell that they have a task again that they had called lost.
+            self._asked_all_s = now
+            call = {"type": "RECONCILE", "framework_id": {"value": driver.framework_id}}
+            with _unlucky():
+                driver._send(call | {"reconcile": {}})
         if quiet and now - self._asked_s > _RECONCILE_S:
             self._asked_s = now
             statuses = [
@@ -195,6 +203,7 @@ class Crowd(pymesos.Scheduler):  # type: ignore[misc]
                 driver._send(call | {"reconcile": {"tasks": statuses}})
 
     _asked_s = 0.0
+    _asked_all_s = 0.0
 
     def report(self) -> dict[str, Any]:
         """Return all that is known."""
@@ -281,10 +290,13 @@ def main() -> int:
     threading.Thread(target=listen, daemon=True).start()
     driver.start()
     try:
+        since_s = 0.0
         while not left.is_set() and not driver.aborted:
-            crowd.stopping = told.is_set()
+            if told.is_set() and not crowd.stopping:
+                crowd.stopping, since_s = True, crowd.now()
             crowd.tick(driver)
-            if crowd.stopping and (pressed.is_set() or not crowd.unfinished()):
+            quiet = not crowd.unfinished() and crowd.now() - since_s > _LAST_WORDS_S
+            if crowd.stopping and (pressed.is_set() or quiet):
                 break
             time.sleep(_TICK_S)
         print(json.dumps(crowd.report()), flush=True)
