@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -162,7 +163,9 @@ def test_volumes_and_limits(commands: Commands, tmp_path: Path) -> None:
 def test_too_much_memory_is_told(commands: Commands) -> None:
     done = commands("run", *IMAGE, "--memory", "32M", "--", "sh", "-c", "tail -c 200m /dev/zero")
     assert done.returncode == 128 + 9
-    assert "Memory limit exceeded: Requested: 32MB" in done.stderr
+    # version 2 does not tell how much was asked for, as upstream's does not
+    asked = "" if cgroup1.layout() is CgroupLayout.V2 else "Requested: 32MB"
+    assert f"Memory limit exceeded: {asked}" in done.stderr
 
 
 def test_signals_are_for_the_container(commands: Commands) -> None:
@@ -250,9 +253,12 @@ def test_commands_inside(commands: Commands) -> None:
     assert done.returncode == 6
     assert lines[:2] == ["2 3", "/tmp"]
     assert lines[3] == "typed"
-    hierarchy = "0::" if cgroup1.layout() is CgroupLayout.V2 else ":memory:"
-    (cgroup,) = [line for line in lines[4:] if hierarchy in line]
-    assert f"{hierarchy}/mesos-compat-{made}/{made}" in cgroup
+    if cgroup1.layout() is CgroupLayout.V2:
+        # seen from the cgroup namespace of the container: a session has a cgroup beside its own
+        assert re.fullmatch(r"0::/\.\./mesos/\w+/leaf", lines[4])
+    else:
+        (cgroup,) = [line for line in lines[4:] if ":memory:" in line]
+        assert f":memory:/mesos-compat-{made}/{made}" in cgroup
     stays = commands.start("exec", "web", "--", "sh", "-c", f"echo up; {FOREVER}")
     assert stays.stdout is not None
     until_text(stays.stdout, "up")
