@@ -435,6 +435,9 @@ def test_nothing_that_was_promised_is_lost(first: list[Move], then: list[Move]) 
         for key, stream in driver.state.streams.items():
             if not stream.path or driver.state.phase is AgentPhase.TERMINATING:
                 continue
+            framework = driver.state.frameworks.get(key[0])
+            if framework is None or framework.executor_of(key[1]) is None:
+                continue  # refused with its executor, which is over: nothing was promised
             recovered = again.state.streams[key]
             # a refusal of a task whose id is taken says nothing of the task that is kept
             kept = [update for update in stream.queue if update.uuid in driver.written]
