@@ -134,15 +134,7 @@ def _runs(config: SystemdConfig) -> bool:
         return False
     program = os.path.realpath(config.init)
     try:
-        done = subprocess.run(
-            [program, "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
+        done = _run(program, "--version")
     except (OSError, subprocess.SubprocessError) as error:
         log.warning("Failed to ask '%s' for its version: %s", program, error)
         return False
@@ -161,17 +153,22 @@ def _runs(config: SystemdConfig) -> bool:
 def _control(config: SystemdConfig, *arguments: str) -> None:
     command = " ".join((config.control, *arguments))
     try:
-        done = subprocess.run(
-            [config.control, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
+        done = _run(config.control, *arguments)
     except (OSError, subprocess.SubprocessError) as error:
         raise FlagError(f"{_FAILED}Failed to run '{command}': {error}") from error
     if done.returncode != 0:
         reason = done.stderr.strip() or f"exit status {done.returncode}"
         raise FlagError(f"{_FAILED}Failed to run '{command}': {reason}")
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of systemd to its end. Raises OSError, SubprocessError."""
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
