@@ -36,11 +36,7 @@ def image_user(rootfs: str, text: str) -> Identity:
     if uid is None:
         raise IsolatorError(f"The image has no user '{user}'")
     if colon:
-        found = _find(_lines(rootfs, "/etc/group", 4), group, 2)
-        gid = _number(group) if found is None else _number(found[2])
-        if gid is None:
-            raise IsolatorError(f"The image has no group '{group}'")
-        return Identity(uid, gid, ())
+        return Identity(uid, _group_id(rootfs, group), ())
     if entry is None:
         return Identity(uid, 0, ())
     own = _number(entry[3])
@@ -67,13 +63,19 @@ def appc_user(rootfs: str, user: str, group: str, gids: Sequence[int]) -> Identi
     if uid is None:
         raise IsolatorError(f"The image has no user '{user}'")
     if group.startswith("/"):
-        gid: int | None = _status(rootfs, group).st_gid
+        gid = _status(rootfs, group).st_gid
     else:
-        found = _find(_lines(rootfs, "/etc/group", 4), group, 2)
-        gid = _number(group) if found is None else _number(found[2])
+        gid = _group_id(rootfs, group)
+    return Identity(uid, gid, tuple(dict.fromkeys(gids))[:_MAX_GROUPS])
+
+
+def _group_id(rootfs: str, group: str) -> int:
+    """Return the id of a group by name or number. Raises IsolatorError for an unknown name."""
+    found = _find(_lines(rootfs, "/etc/group", 4), group, 2)
+    gid = _number(group) if found is None else _number(found[2])
     if gid is None:
         raise IsolatorError(f"The image has no group '{group}'")
-    return Identity(uid, gid, tuple(dict.fromkeys(gids))[:_MAX_GROUPS])
+    return gid
 
 
 def _status(rootfs: str, path: str) -> os.stat_result:
