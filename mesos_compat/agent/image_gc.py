@@ -65,6 +65,8 @@ def _full(watch: ImageWatch) -> list[str]:
     for store in watch.stores:
         try:
             usage = disk_usage(store)
+        except FileNotFoundError:
+            continue  # no image was ever there
         except OSError as error:
             log.error("Failed to get disk usage of '%s': %s", store, error)
             continue

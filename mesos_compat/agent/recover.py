@@ -74,12 +74,15 @@ def read(work_dir: str, info: pb.SlaveInfo, *, policy: str, strict: bool) -> Rec
             found = _same_agent(work_dir, found, found.agent, info, policy)
     except (CheckpointError, RecoveryError) as error:
         raise RecoveryError(_advice(work_dir, str(error))) from error
+    changed = found.agent is not None and not _equal(found.agent.info, info)
+    if changed:
+        log.warning("The agent has changed; its master must be able to take that")
     return Recovery(
         found,
         _agent_ids(work_dir),
         boot_id,
         tuple(containers(found, work_dir)),
-        changed=found.agent is not None and not _equal(found.agent.info, info),
+        changed=changed,
         strays=() if found.agent is None else tuple(strays(work_dir, found.agent)),
     )
 
@@ -179,8 +182,6 @@ def _same_agent(
 ) -> Found:
     why = difference(agent.info, info, policy)
     if not why:
-        if not _equal(agent.info, info):
-            log.warning("The agent has changed; its master must be able to take that")
         return found
     if not found.rebooted:
         raise RecoveryError(why)

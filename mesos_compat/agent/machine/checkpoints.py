@@ -120,7 +120,7 @@ def task(turn: Turn, framework: Framework, executor: Executor, task: Task) -> No
 def task_later(turn: Turn, event: TaskNotStored) -> None:
     """Try again to keep a task."""
     key = event.framework_id, event.executor_id, event.container_id, event.task_id
-    turn.do(StartTimer(("task", *_text(key)), RETRY_S, TaskStoreDue(*key)))
+    turn.do(StartTimer(("task", *map(str, key)), RETRY_S, TaskStoreDue(*key)))
 
 
 def forked_pid(state: AgentState, framework: Framework, executor: Executor) -> str | None:
@@ -169,7 +169,3 @@ def completed(turn: Turn, framework: Framework, executor: Executor) -> None:
     """Keep in mind that a run is over."""
     if framework.info.checkpoint:
         turn.do(Checkpoint((MarkFile(layout.sentinel(run_dir(turn.state, executor))),)))
-
-
-def _text(key: tuple[object, ...]) -> tuple[str, ...]:
-    return tuple(map(str, key))

@@ -317,11 +317,8 @@ def _answer_master(
     # Nobody but a provider can tell of its operations, and there is none.
     if asked.operation_uuid.value in state.operations or not asked.HasField("operation_uuid"):
         return None
-    made = messages.UpdateOperationStatusMessage(operation_uuid=asked.operation_uuid)
-    made.slave_id.value = made.status.slave_id.value = state.agent_id or ""
-    made.status.state = pb.OPERATION_DROPPED
-    if asked.HasField("resource_provider_id"):
-        made.status.resource_provider_id.CopyFrom(asked.resource_provider_id)
+    made = _not_known(state, asked, pb.OPERATION_DROPPED)
+    made.operation_uuid.CopyFrom(asked.operation_uuid)
     return made
 
 
@@ -337,12 +334,24 @@ def _answer_framework(
         return answer
     if not asked.HasField("resource_provider_id"):
         return None
-    made = messages.UpdateOperationStatusMessage(framework_id=framework_id)
-    made.slave_id.value = made.status.slave_id.value = state.agent_id or ""
-    made.status.state = pb.OPERATION_UNKNOWN
+    made = _not_known(state, asked, pb.OPERATION_UNKNOWN)
+    made.framework_id.CopyFrom(framework_id)
     if asked.HasField("operation_id"):
         made.status.operation_id.CopyFrom(asked.operation_id)
-    made.status.resource_provider_id.CopyFrom(asked.resource_provider_id)
+    return made
+
+
+def _not_known(
+    state: AgentState,
+    asked: messages.ReconcileOperationsMessage.Operation,
+    told: pb.OperationState,
+) -> messages.UpdateOperationStatusMessage:
+    """Begin the answer to a question after an operation that is not here."""
+    made = messages.UpdateOperationStatusMessage()
+    made.slave_id.value = made.status.slave_id.value = state.agent_id or ""
+    made.status.state = told
+    if asked.HasField("resource_provider_id"):
+        made.status.resource_provider_id.CopyFrom(asked.resource_provider_id)
     return made
 
 
