@@ -11,16 +11,17 @@ from mesos_compat.model.principal import Principal
 
 __all__ = ["Principal", "principal_of", "set_principal"]
 
-#: Where a request keeps it.
-_KEY: Final = "mesos_compat.principal"
+_KEY: Final = web.RequestKey("principal", Principal)
 
 
 def set_principal(request: web.BaseRequest, principal: Principal | None) -> None:
     """Say who sent a request; ``None`` if its realm has no authenticator."""
-    request[_KEY] = principal
+    if principal is not None:
+        request[_KEY] = principal
+    elif _KEY in request:
+        del request[_KEY]
 
 
 def principal_of(request: web.BaseRequest) -> Principal | None:
     """Return who sent a request, ``None`` without authentication."""
-    found = request.get(_KEY)
-    return found if isinstance(found, Principal) else None
+    return request.get(_KEY)
