@@ -268,6 +268,7 @@ def test_volumes_of_images(scene: Scene, images: str) -> None:
         command={"value": "true"},
     )
     assert "Absolute container path '/no/such/place' does not exist" in answer.text
+    # The id can be used again at once.
     unknown = [image_volume("a", "none-1", "RO"), image_volume("b", "none-2", "RO")]
     answer = api.call(
         "LAUNCH_CONTAINER",
@@ -276,6 +277,7 @@ def test_volumes_of_images(scene: Scene, images: str) -> None:
         container={"type": "MESOS", "volumes": unknown},
         command={"value": "true"},
     )
+    assert answer.status == 400, answer
     first, second = answer.text.splitlines()
     assert "'none-1'" in first
     assert "'none-2'" in second

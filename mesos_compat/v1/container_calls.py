@@ -7,7 +7,8 @@ disconnects stops waiting and nothing else, except for a launch, which ends with
 Source: spec ``operator-api`` 3.6, ``containerizer`` 7.6, 12, 13.
 
 Deviations: removing a top-level container is an error instead of the agent's end; a known id is
-answered before anything is done to its sandbox.
+answered before anything is done to its sandbox; a launch that failed is answered once its container
+is destroyed, so that the id can be used again.
 """
 
 from __future__ import annotations
@@ -105,7 +106,9 @@ class ContainerCalls:
             outcome = await self._containerizer.launch(container_id, config, {})
         except ContainerError as error:
             log.warning("Container %s cannot be launched: %s", container_id, error)
-            self.abandon(container_id)
+            destruction = self.abandon(container_id)
+            if destruction is not None:
+                await asyncio.wait([destruction])
             raise ApiError(400, str(error)) from error
         except asyncio.CancelledError:
             self.abandon(container_id)
@@ -118,14 +121,15 @@ class ContainerCalls:
             case LaunchOutcome.SUCCESS:
                 return _LAUNCHED
 
-    def abandon(self, container_id: ContainerId) -> None:
-        """Destroy a container that its client has no use for; returns at once."""
+    def abandon(self, container_id: ContainerId) -> asyncio.Task[None] | None:
+        """Destroy a container that its client has no use for; returns at once what does so."""
         if container_id not in self._containerizer.containers():
-            return
+            return None
         try:
-            self._scope.spawn(self._destroy(container_id), f"destroy {container_id}")
+            return self._scope.spawn(self._destroy(container_id), f"destroy {container_id}")
         except ScopeClosed:
             log.info("Container %s is left to the next agent", container_id)
+            return None
 
     async def _destroy(self, container_id: ContainerId) -> None:
         try:

@@ -82,6 +82,8 @@ class FakeContainerizer:
         self.signals: list[tuple[ContainerId, int]] = []
         self.removed: list[ContainerId] = []
         self.destroyed: list[ContainerId] = []
+        #: What a destroy waits for.
+        self.destroy_gate: asyncio.Event | None = None
         self.pruned: list[pb.Image] = []
         self.streams: dict[ContainerId, FakeStream] = {}
         self.received: list[bytes] = []
@@ -140,6 +142,8 @@ class FakeContainerizer:
         self, container_id: ContainerId, termination: slave.ContainerTermination | None = None
     ) -> slave.ContainerTermination | None:
         self.destroyed.append(container_id)
+        if self.destroy_gate is not None:
+            await self.destroy_gate.wait()
         self.known.discard(container_id)
         self._fail("destroy")
         return None

@@ -162,7 +162,23 @@ async def test_other_types_of_containers(scene: Scene, tmp_path: Path) -> None:
 async def test_a_failed_launch_is_cleaned_up(scene: Scene) -> None:
     scene.containers.failures["launch"] = ContainerError("Failed to fetch x")
     assert await scene.launch(NESTED) == (400, "Failed to fetch x")
+    assert scene.containers.destroyed == [NESTED]
+    # What was destroyed, as well as it could be, is nobody's any more.
+    scene.containers.failures["destroy"] = ContainerError("no")
+    assert await scene.launch(NESTED) == (400, "Failed to fetch x")
+
+
+async def test_a_failed_launch_is_answered_when_its_id_is_free_again(scene: Scene) -> None:
+    gate = scene.containers.destroy_gate = asyncio.Event()
+    scene.containers.failures["launch"] = ContainerError("Failed to fetch x")
+    first = asyncio.create_task(scene.launch(NESTED))
     await until(lambda: scene.containers.destroyed == [NESTED])
+    assert await scene.launch(NESTED) == (202, "")
+    assert not first.done()
+    gate.set()
+    assert await first == (400, "Failed to fetch x")
+    scene.containers.failures.clear()
+    assert await scene.launch(NESTED) == OK
 
 
 async def test_a_launch_ends_with_its_client(scene: Scene) -> None:
