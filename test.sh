@@ -14,6 +14,9 @@
 #   all           lint, then every test but those of crash and qemu in one run; of conformance each
 #                 scenario with one of the masters, of chaos half a minute
 #
+# Where CI is set to true, a test that is marked root or integration and fails is run once more; the
+# summary lists it, and what it said at first. Each of them is a finding to be mended.
+#
 # Installs into .venv and the user's cache; as root also Debian packages that are missing.
 # The exit code is 0 only if all that was asked for passes.
 set -uo pipefail
@@ -142,7 +145,10 @@ esac
 # A folder of its own: pytest would clear away those of runs that are still going on.
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/mesos-compat-test.XXXXXX") || exit 1
 say "pytest ${selection[*]} $*"
-"$bin/python" -m pytest -ra --basetemp="$scratch/run" "${selection[@]}" "$@" </dev/null
+reruns=()
+[ "${CI:-}" = true ] && reruns=(-p tests.reruns --max-suite-reruns=10)
+"$bin/python" -m pytest -raR --basetemp="$scratch/run" "${reruns[@]}" "${selection[@]}" "$@" \
+    </dev/null
 status=$?
 # After a failure its logs and sandboxes stay to be looked at.
 [ $status = 0 ] && { rm -rf --one-file-system "$scratch" || status=1; }
