@@ -123,9 +123,7 @@ async def test_containers(tmp_path: Path, tty: bool) -> None:
             assert path.stat().st_size <= 100 << 10
             assert path.stat().st_uid == entry.pw_uid
             assert path.stat().st_mode & 0o777 == 0o644
-        kept = b"".join(
-            (folder / name).read_bytes() for name in sorted(names - {"stderr"})[::-1]
-        )
+        kept = b"".join((folder / name).read_bytes() for name in sorted(names - {"stderr"})[::-1])
         # A line is cut where one file was full when only the line's beginning had come.
         numbers = kept.partition(b"\n")[2].split()
         last = [int(number) for number in numbers if number.isdigit()]
