@@ -8,7 +8,8 @@ import os
 import pwd
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from containerizer.launcher.spawn import Spawner, SpawnerConfig
 from containerizer.linux import proc
 from containerizer.loggers.sandbox import SandboxLogger
 from containerizer.rundir import RuntimeDirectory
-from containerizer.switchboard import records
+from containerizer.switchboard import isolator, records
 from containerizer.switchboard.client import AttachAnswer, attach_input, attach_output
 from containerizer.switchboard.isolator import IOSwitchboard, SwitchboardConfig
 from containerizer.switchboard.records import (
@@ -69,6 +70,11 @@ class Host:
             helpers=self.spawner,
         )
 
+    def never_impatient(self) -> None:
+        """Let no server be ended because time has passed."""
+        config = SwitchboardConfig(patience_s=1000, kill_after_s=1000)
+        self.mesos._switchboard._config = config  # type: ignore[attr-defined] # of the engine
+
     def sandbox(self, container_id: ContainerId = C) -> Path:
         made = self.folder / "work" / container_id.value
         made.mkdir(exist_ok=True)
@@ -96,10 +102,14 @@ class Host:
         await self.mesos.launch(container_id, config, {})
         return container_id
 
-    async def output(self, container_id: ContainerId) -> list[tuple[str, bytes]]:
+    async def output(
+        self, container_id: ContainerId, reader: Reader | None = None
+    ) -> list[tuple[str, bytes]]:
         """Attach and return all output of each stream."""
-        found: dict[Stream, bytes] = {}
+        reader = reader or Reader()
+        found = reader.found
         stream = await self.mesos.attach_output(container_id, JSON.value)
+        reader.attached = True
         try:
             async for payload in stream:
                 record = records.decode(payload, JSON)
@@ -110,21 +120,41 @@ class Host:
         return [(each.name, data) for each, data in sorted(found.items(), key=lambda i: i[0].value)]
 
     async def input(
-        self, container_id: ContainerId, given: Sequence[ProcessRecord], hold_s: float = 0
+        self,
+        container_id: ContainerId,
+        given: Sequence[ProcessRecord],
+        hold: asyncio.Event | None = None,
     ) -> AttachAnswer:
+        """Attach, type and, after ``hold``, end the request."""
+
         async def calls() -> AsyncIterator[bytes]:
             for record in given:
                 yield records.encode_input(record, JSON)
-            await asyncio.sleep(hold_s)
+            if hold is not None:
+                await hold.wait()
 
         answer = await self.mesos.attach_input(container_id, JSON.value, calls())
         return AttachAnswer(answer.status, answer.text)
 
 
+class Reader:
+    """What an attached client has got so far."""
+
+    def __init__(self) -> None:
+        self.attached = False
+        self.found: dict[Stream, bytes] = {}
+
+    @property
+    def text(self) -> bytes:
+        return self.found.get(Stream.STDOUT, b"")
+
+
 @pytest_asyncio.fixture
-async def host(tmp_path: Path) -> AsyncIterator[Host]:
+async def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
     if os.geteuid() != 0:
         pytest.skip("needs root")
+    sockets = Path(f"/tmp/mesos-compat-test-{uuid.uuid4().hex[:8]}")
+    monkeypatch.setattr(isolator, "_SOCKET_PREFIX", f"{sockets}-")
     made = Host(tmp_path)
     try:
         yield made
@@ -132,6 +162,14 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
         async with asyncio.timeout(30):
             await asyncio.gather(*(made.mesos.destroy(each) for each in made.mesos.containers()))
             await made.mesos.close()
+    assert list(sockets.parent.glob(f"{sockets.name}-*")) == []
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Return once something holds that gives no event."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
 
 def typed(text: bytes) -> StreamData:
@@ -144,9 +182,11 @@ async def test_a_terminal(host: Host) -> None:
     await host.mesos.launch(C, host.configured(command, tty=True), {})
     async with Scope("test") as scope:
         waited = scope.spawn(host.mesos.wait(C), "wait")
-        output = scope.spawn(host.output(C), "output")
-        await asyncio.sleep(0.2)
-        answer = await host.input(C, [WindowSize(33, 44), typed(b"hello\n")], hold_s=1)
+        reader = Reader()
+        output = scope.spawn(host.output(C, reader), "output")
+        await until(lambda: reader.attached and (host.sandbox() / "stdout").read_bytes())
+        # The end of the container ends the request.
+        answer = await host.input(C, [WindowSize(33, 44), typed(b"hello\n")], asyncio.Event())
         assert answer == AttachAnswer(200, "")
         ((name, data),) = await output
         assert await waited == slave.ContainerTermination(status=0)
@@ -159,7 +199,6 @@ async def test_a_terminal(host: Host) -> None:
     assert any(line.startswith("/dev/pts/") for line in lines)
     (found,) = [line.split() for line in lines if line.startswith("groups ")]
     assert found[1] == found[2]
-    assert not list(Path("/tmp").glob("mesos-io-switchboard-*_provisional"))
 
 
 async def test_a_session_loses_no_output(host: Host) -> None:
@@ -174,13 +213,16 @@ async def test_a_session_with_input(host: Host) -> None:
     await host.mesos.launch(C, host.configured("sleep 100"), {})
     session = await host.session("cat; echo end", "s")
     async with Scope("test") as scope:
-        output = scope.spawn(host.output(session), "output")
+        reader = Reader()
+        output = scope.spawn(host.output(session, reader), "output")
         assert await host.input(session, []) == AttachAnswer(200, "")
         assert await host.input(session, [typed(b"one\n")]) == AttachAnswer(200, "")
-        first = scope.spawn(host.input(session, [typed(b"two\n")], hold_s=0.3), "input")
-        await asyncio.sleep(0.1)
+        end = asyncio.Event()
+        first = scope.spawn(host.input(session, [typed(b"two\n")], end), "input")
+        await until(lambda: reader.text.endswith(b"two\n"))
         refused = await host.input(session, [typed(b"other\n")])
         assert refused == AttachAnswer(409, "Multiple input connections are not allowed")
+        end.set()
         assert await first == AttachAnswer(200, "")
         assert await host.input(session, [typed(b"")]) == AttachAnswer(200, "")
         assert await output == [("STDOUT", b"one\ntwo\nend\n")]
@@ -189,10 +231,7 @@ async def test_a_session_with_input(host: Host) -> None:
 
 async def test_a_server_that_is_killed_takes_its_container_along(host: Host) -> None:
     await host.mesos.launch(C, host.configured("echo ready; sleep 100", tty=True), {})
-    for _ in range(500):
-        if (host.sandbox() / "stdout").read_bytes():
-            break
-        await asyncio.sleep(0.01)
+    await until((host.sandbox() / "stdout").read_bytes)
     pid = int((host.folder / "run/containers/c1/io_switchboard/pid").read_text())
     os.kill(pid, signal.SIGKILL)
     ended = await host.mesos.wait(C)
@@ -255,10 +294,11 @@ async def test_keys_reach_the_command_once(host: Host) -> None:
     script = "trap 'n=$((n+1)); echo int $n' INT; echo ready; while ! read x; do :; done; echo end"
     await host.mesos.launch(C, host.configured(script, tty=True), {})
     async with Scope("test") as scope:
-        output = scope.spawn(host.output(C), "output")
-        await asyncio.sleep(0.2)
+        reader = Reader()
+        output = scope.spawn(host.output(C, reader), "output")
+        await until(lambda: reader.attached and (host.sandbox() / "stdout").read_bytes())
         await host.input(C, [typed(b"\x03")])
-        await asyncio.sleep(0.2)
+        await until(lambda: b"int 1" in reader.text)
         await host.input(C, [typed(b"x\n")])
         ((_, data),) = await output
     assert data.count(b"int 1") == 1
@@ -330,14 +370,17 @@ async def test_the_next_agent_takes_over(host: Host) -> None:
 
 async def test_a_session_does_not_outlive_its_agent(host: Host) -> None:
     await host.mesos.launch(C, host.configured("sleep 100"), {})
-    await host.session("echo lost; sleep 100", "s")
+    mark = host.folder / "written"
+    await host.session(f"echo lost; touch {mark}; sleep 100", "s")
+    await until(mark.exists)
     folder = host.folder / "run/containers/c1/containers/s/io_switchboard"
     address = (folder / "socket").read_text()
     pid = int((folder / "pid").read_text())
     await host.mesos.close()
     host.restart()
+    host.never_impatient()
     await host.mesos.recover([])
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(30):
         await asyncio.gather(*(host.mesos.destroy(each) for each in host.mesos.containers()))
     assert not os.path.exists(address)
     assert not proc.runs_since(pid, time.time())
@@ -371,8 +414,7 @@ async def test_a_server_that_dies_while_there_is_no_agent(host: Host) -> None:
 
 async def test_nobody_is_waited_for_after_a_destroy(host: Host) -> None:
     """Whoever launched the session is gone, and so nobody is going to attach."""
-    config = SwitchboardConfig(patience_s=1000, kill_after_s=1000)
-    host.mesos._switchboard._config = config  # type: ignore[attr-defined] # of the engine
+    host.never_impatient()
     await host.mesos.launch(C, host.configured("sleep 600"), {})
     early = await host.session("echo unread; sleep 600", "early")
     await host.mesos.destroy(early)
@@ -391,7 +433,6 @@ async def test_a_launch_that_fails_leaves_no_server(host: Host) -> None:
     config = host.configured("true", tty=True)
     config.command_info.value = ""
     config.command_info.shell = False
-    before = set(Path("/tmp").glob("mesos-io-switchboard-*"))
     config.command_info.ClearField("value")
     await host.mesos.launch(C, config, {})
     await host.mesos.wait(C)
@@ -402,7 +443,6 @@ async def test_a_launch_that_fails_leaves_no_server(host: Host) -> None:
             await asyncio.sleep(0.001 * number)
         assert launch.done()
         await host.mesos.destroy(ContainerId(f"f{number}"))
-    assert set(Path("/tmp").glob("mesos-io-switchboard-*")) == before
 
 
 def _nobody() -> tuple[int, int]:
