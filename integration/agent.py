@@ -93,7 +93,7 @@ class OurAgent(Program):
         self.wait_until_registered()
         return self
 
-    def wait_until_registered(self, timeout_s: float = 30.0) -> None:
+    def wait_until_registered(self, timeout_s: float = 60.0) -> None:
         """Wait until its master lists it as active."""
 
         def probe() -> bool:
@@ -145,7 +145,7 @@ class OurAgent(Program):
         if self.running:
             self.signal(signal.SIGUSR1)
             try:
-                self.wait(20.0)
+                self.wait()
             except AssertionError:
                 self.kill()
         left = find(self.territory)

@@ -81,7 +81,7 @@ class RealMaster(Program):
         """Return the active agents of /state."""
         return [agent for agent in self.state()["slaves"] if agent["active"]]
 
-    def wait_for_agents(self, number: int, timeout_s: float = 30.0) -> list[dict[str, Any]]:
+    def wait_for_agents(self, number: int, timeout_s: float = 60.0) -> list[dict[str, Any]]:
         """Wait until exactly ``number`` agents are active."""
 
         def probe() -> list[list[dict[str, Any]]]:
@@ -111,4 +111,4 @@ class RealMaster(Program):
                 return bool(post_json(self.address, "/api/v1", {"type": "GET_VERSION"}))
             return False
 
-        eventually(probe, 20.0, f"{self.name} to answer")
+        eventually(probe, 60, f"{self.name} to answer")

@@ -41,7 +41,7 @@ class Observer:
     def start(self) -> "Observer":
         """Subscribe and wait for the first record."""
         self._subscription.start()
-        eventually(lambda: self.of("SUBSCRIBED"), 20.0, "the operator event stream")
+        eventually(lambda: self.of("SUBSCRIBED"), 60, "the operator event stream")
         return self
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class Observer:
             return len(seen) == 1 and all(seen[0].get(k) == v for k, v in wanted.items())
 
         try:
-            eventually(probe, 30.0, f"an agent with {wanted}")
+            eventually(probe, 60, f"an agent with {wanted}")
         except AssertionError as error:
             raise AssertionError(f"{error}, there is {seen}") from None
         return seen[0]
@@ -118,8 +118,8 @@ class Observer:
             if ends:
                 assert states[-1] == ends[0], f"{task_id} goes on after its end: {states}"
         if idle:
-            eventually(lambda: not self._unfinished(), 15.0, "the master to see nothing run")
-            eventually(lambda: not self._used(), 15.0, "the master to have all resources free")
+            eventually(lambda: not self._unfinished(), 60, "the master to see nothing run")
+            eventually(lambda: not self._used(), 60, "the master to have all resources free")
 
     def _unfinished(self) -> list[str]:
         """Tasks and executors of the master that still run, or whose end nobody acknowledged."""

@@ -127,7 +127,7 @@ class Program:
         if self._process is not None:
             self._process.send_signal(number)
 
-    def wait(self, timeout_s: float = 30.0) -> int:
+    def wait(self, timeout_s: float = 60.0) -> int:
         """Wait for its end; returns the exit status. Fails, and kills it, after ``timeout_s``."""
         assert self._process is not None
         try:
@@ -156,7 +156,7 @@ class Program:
         """The end of the log, for messages."""
         return "\n".join(self.log_text().splitlines()[-lines:])
 
-    def wait_for_log(self, text: str, timeout_s: float = 20.0) -> None:
+    def wait_for_log(self, text: str, timeout_s: float = 60.0) -> None:
         """Wait until ``text`` stands in the log."""
 
         def probe() -> bool:
@@ -170,7 +170,7 @@ class Program:
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def get(address: str, path: str, timeout_s: float = 10.0) -> bytes:
+def get(address: str, path: str, timeout_s: float = 20.0) -> bytes:
     """GET ``path``; raises OSError (HTTPError included) when there is no 2xx answer."""
     with _opener.open(f"http://{address}/{path.lstrip('/')}", timeout=timeout_s) as reply:
         body: bytes = reply.read()
@@ -185,7 +185,7 @@ def get_json(address: str, path: str) -> Any:
         return None
 
 
-def post_json(address: str, path: str, value: object, timeout_s: float = 10.0) -> Any:
+def post_json(address: str, path: str, value: object, timeout_s: float = 20.0) -> Any:
     """POST a JSON document and return the JSON answer, None if it is empty."""
     request = urllib.request.Request(
         f"http://{address}/{path.lstrip('/')}",

@@ -71,7 +71,7 @@ class RealRegistry(Program):
                 return False
             return True
 
-        eventually(probe, 20, "the registry to answer")
+        eventually(probe, 60, "the registry to answer")
         return self
 
 

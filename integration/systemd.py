@@ -95,7 +95,7 @@ class BootedSystemd(Program):
             {"PATH": os.environ["PATH"]},
             self.folder,
         )
-        eventually(lambda: self._init and self.control("is-active", _TARGET), 20, "systemd to boot")
+        eventually(lambda: self._init and self.control("is-active", _TARGET), 60, "systemd to boot")
 
     @property
     def _init(self) -> int | None:

@@ -145,7 +145,7 @@ def _standalone_and_nested(agent: OurAgent) -> None:
     assert launched.shown == (200, "")
     sandbox = Path(agent.work_dir, "containers", "alone")
     output = sandbox / "stdout"
-    eventually(lambda: output.exists() and "y\n" in output.read_text(), 20, "the container")
+    eventually(lambda: output.exists() and "y\n" in output.read_text(), 60, "the container")
     assert output.read_text() == "4711\ny\n"
     command = {"shell": False}
     nested = api.call("LAUNCH_CONTAINER", container_id=inner, container=container, command=command)

@@ -9,7 +9,7 @@ from integration.scene import Scene
 
 
 @pytest.mark.root
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_half_a_minute(scene: Scene) -> None:
     chaos = Chaos(scene, LATEST, seed=7)
     try:

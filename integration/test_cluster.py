@@ -99,7 +99,7 @@ def test_in_the_foreground_ctrl_c_ends_it(scene: Scene, place: dict[str, str]) -
             60,
             "the agent to register",
         )
-        eventually(lambda: record(place).exists(), 5, "the record")
+        eventually(lambda: record(place).exists(), 60, "the record")
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("Ctrl-C"):

@@ -34,11 +34,11 @@ def test_a_task_is_killed(master_version: str, scene: Scene) -> None:
     master = scene.master(master_version)
     agent = scene.agent(master)
     done = scene.execute(
-        master, "--name=long", "--command=sleep 1000", "--kill_after=500ms", timeout_s=30
+        master, "--name=long", "--command=sleep 1000", "--kill_after=500ms", timeout_s=60
     )
     done.check(*STARTED, "TASK_KILLING", "TASK_KILLED")
     assert "Asked to kill task 'long' on agent" in done.stdout
-    eventually(lambda: not tasks_of(agent.address), 10, "the executor to be gone")
+    eventually(lambda: not tasks_of(agent.address), 60, "the executor to be gone")
 
 
 def test_a_task_that_ignores_sigterm_is_killed_after_its_grace_period(scene: Scene) -> None:
@@ -49,7 +49,7 @@ def test_a_task_that_ignores_sigterm_is_killed_after_its_grace_period(scene: Sce
         "--name=stubborn",
         "--command=trap '' TERM; while :; do sleep 1; done",
         "--kill_after=500ms",
-        timeout_s=40,
+        timeout_s=60,
     )
     assert done.states[-1] == "TASK_KILLED", str(done)
 

@@ -106,7 +106,7 @@ def test_the_executor_of_a_task_in_an_image_is_root_on_the_host(
     )
     running.start()
     try:
-        eventually(lambda: said(agent, "user", "var\n"), 20, "output")
+        eventually(lambda: said(agent, "user", "var\n"), 60, "output")
         [found] = get_json(agent.address, "/containers")
         init = found["status"]["executor_pid"]
         assert "\nUid:\t0\t0\t0\t0\n" in Path(f"/proc/{init}/status").read_text()
@@ -142,7 +142,7 @@ def test_sandboxes_of_nested_containers_go_first(scene: Scene) -> None:
         in api.call("WAIT_CONTAINER", container_id=container_id("sa", "in")).text
     )
     sandbox = Path(agent.work_dir, "containers", "sa")
-    eventually(lambda: not (sandbox / "containers" / "in").exists(), 20, "the sandbox to go")
+    eventually(lambda: not (sandbox / "containers" / "in").exists(), 60, "the sandbox to go")
     assert sandbox.is_dir()
     assert api.call("KILL_CONTAINER", container_id=container_id("sa")).status == 200
     api.call("WAIT_CONTAINER", container_id=container_id("sa"))

@@ -61,7 +61,7 @@ def test_drained_and_taken_back(scene: Scene) -> None:
             max_grace_period={"seconds": 1},
             mark_gone=False,
         )
-        eventually(lambda: "drain_config" in agent.state(), 10, "the agent to drain")
+        eventually(lambda: "drain_config" in agent.state(), 60, "the agent to drain")
         shown = post_json(agent.address, "/api/v1", {"type": "GET_AGENT"})["get_agent"]
         assert shown["drain_config"] == {
             "mark_gone": False,
@@ -70,12 +70,12 @@ def test_drained_and_taken_back(scene: Scene) -> None:
         assert shown["estimated_drain_start_time"]["nanoseconds"] <= time.time_ns()
         assert agent.state()["drain_config"] == shown["drain_config"]
         killed_by_draining(execution)
-    eventually(lambda: not drain_config(agent), 20, "the end of draining")
+    eventually(lambda: not drain_config(agent), 60, "the end of draining")
 
     def drained() -> bool:
         return bool(in_master(master)["drain_info"]["state"] == "DRAINED")
 
-    eventually(drained, 20, "the master to see it")
+    eventually(drained, 60, "the master to see it")
     assert "drain_config" not in agent.state()
     operate(master, "REACTIVATE_AGENT", agent_id=me)
     scene.execute(master, "--name=again", "--command=true").check(
@@ -90,7 +90,7 @@ def test_draining_goes_on_in_the_next_process(scene: Scene) -> None:
     with running(scene, agent, "stubborn") as execution:
         execution.until("TASK_RUNNING")
         operate(master, "DRAIN_AGENT", agent_id=agent_id(agent), mark_gone=True)
-        eventually(lambda: drain_config(agent), 10, "the order to be kept")
+        eventually(lambda: drain_config(agent), 60, "the order to be kept")
         agent.kill()
         agent.spawn()
         agent.wait_for_log("Draining: killing all tasks")
@@ -152,7 +152,7 @@ def test_sigterm_drains_if_asked(scene: Scene) -> None:
         killed_by_draining(execution)
         assert agent.wait() == 0
     assert not drain_config(agent)
-    eventually(lambda: master.state()["slaves"] == [], 10, "the master to forget it")
+    eventually(lambda: master.state()["slaves"] == [], 60, "the master to forget it")
 
 
 def test_sigterm_twice_ends_at_once(scene: Scene) -> None:

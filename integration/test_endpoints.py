@@ -74,7 +74,7 @@ def running(scene: Scene, master: RealMaster, agent: OurAgent) -> Iterator[None]
         program, stdout=subprocess.DEVNULL, env=environment(), cwd=scene.folder
     )
     try:
-        eventually(lambda: _runs(agent), 30, "the task to run")
+        eventually(lambda: _runs(agent), 60, "the task to run")
         yield
     finally:
         execute.kill()
@@ -184,7 +184,7 @@ def test_a_finished_task_is_shown_as_completed(scene: Scene) -> None:
     scene.execute(master, "--name=done", "--command=true").check(
         "TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"
     )
-    eventually(lambda: not agent.state()["frameworks"], 20, "the framework to be completed")
+    eventually(lambda: not agent.state()["frameworks"], 60, "the framework to be completed")
     expected, found = golden("get_state_after.json"), agent.state()
     for document in (expected, found):
         _without_image(document)

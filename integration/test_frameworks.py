@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from integration.agent import OurAgent
 from integration.frameworks import fifty
 from integration.processes import environment, eventually
@@ -53,7 +51,6 @@ def acknowledged_tasks(agent: OurAgent) -> int:
     return sum(len(each["completed_executors"]) for each in agent.state()["frameworks"])
 
 
-@pytest.mark.timeout(200)
 def test_fifty_tasks_end_as_they_should(master_version: str, scene: Scene) -> None:
     master = scene.master(master_version)
     scene.agent(master, resources=RESOURCES)
@@ -68,7 +65,6 @@ def test_fifty_tasks_end_as_they_should(master_version: str, scene: Scene) -> No
     assert expected == {kind: [fifty.EXPECTED[kind]] * 10 for kind in fifty.KINDS}
 
 
-@pytest.mark.timeout(240)
 def test_a_crash_of_the_master_loses_and_doubles_nothing(master_version: str, scene: Scene) -> None:
     master = scene.master(master_version, **FAST_PINGS)
     agent = scene.agent(master, resources=RESOURCES)
@@ -81,7 +77,7 @@ def test_a_crash_of_the_master_loses_and_doubles_nothing(master_version: str, sc
         assert line == "running\n"
         # Ten tasks run, forty have ended. An acknowledgement on its way through the master would
         # be lost with it, and the update rightly come again: wait until the agent has them all.
-        eventually(lambda: acknowledged_tasks(agent) == 40, 20, "all acknowledgements")
+        eventually(lambda: acknowledged_tasks(agent) == 40, 60, "all acknowledgements")
         master.restart()
         assert master.wait_for_agents(1)[0]["id"] == agent_id
         report = finish(process)

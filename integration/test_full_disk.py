@@ -89,8 +89,8 @@ def test_a_full_disk(scene: Scene, full: tuple[OurAgent, SmallDisk], shared: boo
         os.rename(Path(old, "end.not"), Path(old, "end"))
         # Its last update may still fit into the last block of a file; if not, it waits for room.
         disk.free()
-        running.until("TASK_FINISHED", 30)
-        assert running.program.wait(30) == 0
+        running.until("TASK_FINISHED")
+        assert running.program.wait() == 0
     done = scene.execute(agent.master, "--name=later", "--checkpoint", "--command=true")
     done.check("TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED")
     assert metric(agent, "gc/path_removals_failed") == 0.0
@@ -107,12 +107,12 @@ def test_old_sandboxes_make_room(scene: Scene, full: tuple[OurAgent, SmallDisk])
         before = metric(agent, "gc/path_removals_succeeded")
         done = scene.execute(agent.master, "--name=greedy", greedy)
         assert done.states[-1] == "TASK_FAILED", str(done)
-        eventually(lambda: not agent.sandboxes("greedy"), 20, "the sandbox to go")
+        eventually(lambda: not agent.sandboxes("greedy"), 60, "the sandbox to go")
         eventually(
-            lambda: metric(agent, "gc/path_removals_succeeded") > before, 10, "it to be counted"
+            lambda: metric(agent, "gc/path_removals_succeeded") > before, 60, "it to be counted"
         )
         age = "slave/executor_directory_max_allowed_age_secs"
-        eventually(lambda: metric(agent, age) > 0, 10, "the next look at the disk")
+        eventually(lambda: metric(agent, age) > 0, 60, "the next look at the disk")
         done = scene.execute(agent.master, "--name=later", "--command=true")
         done.check("TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED")
         assert os.path.isdir(kept)
@@ -136,8 +136,8 @@ def test_the_age_of_what_an_earlier_process_left(scene: Scene) -> None:
             os.utime(folder, (two_days_ago, two_days_ago))
     agent.spawn()
     agent.wait_until_registered()
-    eventually(lambda: not framework.exists(), 20, f"{framework} to go")
-    eventually(lambda: not checkpoints.exists(), 20, f"{checkpoints} to go")
+    eventually(lambda: not framework.exists(), 60, f"{framework} to go")
+    eventually(lambda: not checkpoints.exists(), 60, f"{checkpoints} to go")
     assert sandboxes["new"].is_dir()
     assert metric(agent, "gc/path_removals_pending") >= 1
     assert metric(agent, "gc/path_removals_succeeded") >= 1

@@ -18,7 +18,6 @@ pytestmark = pytest.mark.integration
 PROJECT = Path(__file__).parent.parent
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("version", ["1.4.3", "1.11.0"])
 def test_groups_on_an_executor_of_the_framework(version: str, scene: Scene) -> None:
     master = scene.master(version)
@@ -45,7 +44,7 @@ def test_groups_on_an_executor_of_the_framework(version: str, scene: Scene) -> N
     assert report["lost"] == [["crowd", EXIT_CODE << 8]]
     told = agent.stdout("crowd").splitlines()
     assert told[1:] == ["group one two", "kill one", "group three four", "message exit"]
-    eventually(lambda: agent.state()["frameworks"] == [], 10, "the framework to be gone")
+    eventually(lambda: agent.state()["frameworks"] == [], 60, "the framework to be gone")
 
 
 def test_no_default_executor_no_group(scene: Scene) -> None:

@@ -81,7 +81,7 @@ def test_users_of_images(scene: Scene, images: str) -> None:
     command = {"value": f"{WHO}; exec sleep 1000"}
     assert api.call("LAUNCH_CONTAINER", command=command, **launch).status == 200
     sandbox = Path(agent.work_dir, "containers", "alone")
-    eventually(lambda: (sandbox / "mine").exists(), 20, "the standalone container")
+    eventually(lambda: (sandbox / "mine").exists(), 60, "the standalone container")
     nested = {"container_id": inner, "container": container("app"), "command": {"value": WHO}}
     assert api.call("LAUNCH_CONTAINER", **nested).status == 200
     assert '"exit_status":0' in api.call("WAIT_CONTAINER", container_id=inner).text
@@ -192,7 +192,7 @@ def test_what_is_used_stays(scene: Scene, images: str) -> None:
         }
         assert api.call("LAUNCH_CONTAINER", **launch).status == 200
     sandboxes = Path(agent.work_dir, "containers")
-    eventually(lambda: (sandboxes / "app" / "up").exists(), 20, "the container")
+    eventually(lambda: (sandboxes / "app" / "up").exists(), 60, "the container")
     api.call("KILL_CONTAINER", container_id=container_id("other"))
     api.call("WAIT_CONTAINER", container_id=container_id("other"))
 
@@ -204,13 +204,13 @@ def test_what_is_used_stays(scene: Scene, images: str) -> None:
     assert refused.returncode == 125
     assert f"The store '{store}' is used by process " in refused.stderr
     assert api.call("PRUNE_IMAGES").status == 200
-    eventually(lambda: listed() == ["app"], 20, "the image to go")
+    eventually(lambda: listed() == ["app"], 60, "the image to go")
     shown = image_command("inspect", "app", f"--docker_store_dir={store}")
     assert [layer["mounted"] for layer in json.loads(shown.stdout)[0]["layers"]] == [True, True]
     api.call("KILL_CONTAINER", container_id=container_id("app"))
     api.call("WAIT_CONTAINER", container_id=container_id("app"))
     assert image_command("prune", "--agent", agent.address).returncode == 0
-    eventually(lambda: listed() == [], 20, "all images to go")
+    eventually(lambda: listed() == [], 60, "all images to go")
     agent.stop()
     kept = image_command(
         "pull", "app", f"--docker_store_dir={store}", f"--docker_registry={images}"
@@ -253,12 +253,12 @@ def test_volumes_of_images(scene: Scene, images: str) -> None:
     launch["command"] = {"value": "cat data/name; sleep 1000"}
     assert api.call("LAUNCH_CONTAINER", **launch).status == 200
     output = Path(agent.work_dir, "containers", "alone", "stdout")
-    eventually(lambda: output.read_text() == "other", 10, "what is in the volume")
+    eventually(lambda: output.read_text() == "other", 60, "what is in the volume")
     inner = container_id("alone", "in")
     nested = {"container_id": inner, "container": plain, "command": {"value": "cat data/name"}}
     assert api.call("LAUNCH_CONTAINER", **nested).status == 200
     inside = Path(agent.work_dir, "containers", "alone", "containers", "in", "stdout")
-    eventually(lambda: inside.read_text() == "other", 10, "what is in the volume")
+    eventually(lambda: inside.read_text() == "other", 60, "what is in the volume")
     missing = {"type": "MESOS", "volumes": [image_volume("/no/such/place", "other", "RO")]}
     answer = api.call(
         "LAUNCH_CONTAINER",

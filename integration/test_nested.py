@@ -18,7 +18,7 @@ from integration.api import Api, ContainerID, container_id
 from integration.processes import command, environment, eventually
 from integration.scene import Scene
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.root
 
 ISOLATION = "docker/runtime,filesystem/linux,cgroups/cpu,cgroups/mem,namespaces/pid,namespaces/ipc"
 IMAGE = {
@@ -45,7 +45,7 @@ def task(scene: Scene, agent: OurAgent, name: str, *arguments: str) -> Iterator[
         program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
     )
     try:
-        yield eventually(lambda: running_container(agent, name), 30, f"the task {name}")
+        yield eventually(lambda: running_container(agent, name), 60, f"the task {name}")
     finally:
         running.kill()
         running.wait()
@@ -224,7 +224,7 @@ def test_standalone_containers_answer_like_upstream(agent: OurAgent) -> None:
         lambda: (
             api.call("GET_CONTAINERS", show_standalone=True).text == '{"type":"GET_CONTAINERS"}'
         ),
-        10,
+        60,
         "failed launches to be destroyed",
     )
 
@@ -238,7 +238,7 @@ def test_standalone_and_nested_containers_with_images(scene: Scene, agent: OurAg
     )
     assert api.call("LAUNCH_CONTAINER", **launch).shown == OK
     stdout = Path(agent.work_dir, "containers", "sb1", "stdout")
-    eventually(lambda: "root:x:0:0" in stdout.read_text(), 10, "output")
+    eventually(lambda: "root:x:0:0" in stdout.read_text(), 60, "output")
     lines = stdout.read_text().splitlines()
     assert "MESOS_SANDBOX=/mnt/mesos/sandbox" in lines
     assert "/mnt/mesos/sandbox" in lines
@@ -316,7 +316,7 @@ def test_sessions_answer_like_upstream(scene: Scene, agent: OurAgent) -> None:
         assert api.input(talk).end().answer() == OK
         first = api.input(talk).type(b"hello\n")
         refused = (409, "Multiple input connections are not allowed")
-        eventually(lambda: api.input(talk).end().answer() == refused, 10, "the input to be taken")
+        eventually(lambda: api.input(talk).end().answer() == refused, 60, "the input to be taken")
         assert first.type(b"").end().answer() == OK
         assert stream.output() == {"STDOUT": b"hello\n"}
         assert '"exit_status":0}' in ended(api, talk)

@@ -102,7 +102,7 @@ def test_only_the_way_to_the_agent_breaks(scene: Scene) -> None:
         execution.until("TASK_RUNNING")
         cut(master.pid, agent.port)
         agent.wait_for_log("Master marked the agent as disconnected")
-        eventually(lambda: registrations(agent) == 2, 10, "the agent to be back")
+        eventually(lambda: registrations(agent) == 2, 60, "the agent to be back")
         end_of_task(agent, "task")
         execution.until("TASK_FINISHED")
         assert execution.states == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
@@ -119,7 +119,7 @@ def test_a_silent_master(scene: Scene) -> None:
             agent.wait_for_log("No pings from master received within 2secs")
         finally:
             signal_all(pids, signal.SIGCONT)
-        eventually(lambda: registrations(agent) == 2, 10, "the agent to be back")
+        eventually(lambda: registrations(agent) == 2, 60, "the agent to be back")
         end_of_task(agent, "task")
         execution.until("TASK_FINISHED")
         assert execution.states == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
@@ -131,7 +131,7 @@ def signal_all(pids: set[int], number: signal.Signals) -> None:
 
 
 def check_unregistered(master: RealMaster) -> None:
-    eventually(lambda: master.state()["slaves"] == [], 10, "the master to forget the agent")
+    eventually(lambda: master.state()["slaves"] == [], 60, "the master to forget the agent")
 
 
 @pytest.mark.parametrize("version", ["1.4.3", "1.11.0"])

@@ -25,7 +25,7 @@ def reserved_disk(agent: OurAgent, role: str = "db") -> float:
 
 
 def until_reserved(agent: OurAgent, disk: float) -> None:
-    eventually(lambda: reserved_disk(agent) == disk, 10.0, f"{disk} MB to be reserved")
+    eventually(lambda: reserved_disk(agent) == disk, 60, f"{disk} MB to be reserved")
 
 
 def until_told(master: RealMaster, disk: float) -> None:
@@ -35,7 +35,7 @@ def until_told(master: RealMaster, disk: float) -> None:
         (agent,) = master.agents()
         return bool(agent["reserved_resources"].get("db", {}).get("disk", 0.0) == disk)
 
-    eventually(probe, 20.0, f"{master.name} to know of {disk} MB")
+    eventually(probe, 60, f"{master.name} to know of {disk} MB")
 
 
 def restart(agent: OurAgent) -> None:
@@ -54,7 +54,7 @@ def test_operators(scene: Scene, version: str) -> None:
     operate(master, "reserve", reserved("disk", 64), reserved("cpus", 1))
     until_reserved(agent, 64)
     operate(master, "create-volumes", volume(32))
-    eventually(directory.is_dir, 10.0, "the volume to be made")
+    eventually(directory.is_dir, 60, "the volume to be made")
     (directory / "file").write_text("kept")
 
     restart(agent)
@@ -66,12 +66,12 @@ def test_operators(scene: Scene, version: str) -> None:
             sorted(path.name for path in meta.iterdir())
             == ["resources.info", "resources_and_operations.state"]
         ),
-        5.0,
+        60,
         "all changes to be complete",
     )
 
     operate(master, "destroy-volumes", volume(32))
-    eventually(lambda: not directory.exists(), 10.0, "the volume to be removed")
+    eventually(lambda: not directory.exists(), 60, "the volume to be removed")
     operate(master, "unreserve", reserved("disk", 64), reserved("cpus", 1))
     until_reserved(agent, 0)
     until_told(master, 0)
@@ -79,7 +79,7 @@ def test_operators(scene: Scene, version: str) -> None:
     until_told(master, 0)
     assert reserved_disk(agent) == 0
     operations = Path(agent.work_dir, "meta", "slaves", "latest", "operations")
-    eventually(lambda: not operations.exists() or not any(operations.iterdir()), 10.0, "the end")
+    eventually(lambda: not operations.exists() or not any(operations.iterdir()), 60, "the end")
     assert master.running
 
 
@@ -104,18 +104,18 @@ def test_volumes_of_other_sizes_and_disks(scene: Scene, version: str) -> None:
     until_reserved(agent, 64)
     call("CREATE_VOLUMES", volumes=[made])
     directory = Path(root, "volumes", "roles", "db", "v1")
-    eventually(directory.is_dir, 10.0, "the volume to be made")
+    eventually(directory.is_dir, 60, "the volume to be made")
     (directory / "file").write_text("kept")
     addition = on_disk | {"scalar": {"value": 16}}
     call("GROW_VOLUME", volume=made, addition=addition)
-    eventually(lambda: volume_sizes(agent) == [48.0], 10.0, "the volume to grow")
+    eventually(lambda: volume_sizes(agent) == [48.0], 60, "the volume to grow")
     call("SHRINK_VOLUME", volume=made | {"scalar": {"value": 48}}, subtract={"value": 40})
-    eventually(lambda: volume_sizes(agent) == [8.0], 10.0, "the volume to shrink")
+    eventually(lambda: volume_sizes(agent) == [8.0], 60, "the volume to shrink")
     restart(agent)
     assert volume_sizes(agent) == [8.0]
     assert (directory / "file").read_text() == "kept"
     call("DESTROY_VOLUMES", volumes=[made | {"scalar": {"value": 8}}])
-    eventually(lambda: not directory.exists(), 10.0, "the volume to be removed")
+    eventually(lambda: not directory.exists(), 60, "the volume to be removed")
     assert master.running
 
 

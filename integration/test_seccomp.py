@@ -14,7 +14,7 @@ from integration.api import Api, container_id
 from integration.scene import Execution, Scene
 from integration.test_nested import IMAGE, RESOURCES, shell, task
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.root
 
 ISOLATION = "docker/runtime,filesystem/linux,namespaces/pid,linux/capabilities,linux/seccomp"
 PROFILES = Path(containerizer.__file__).parent.parent / "docs" / "examples" / "seccomp"

@@ -6,8 +6,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from integration.fleet import fleet
 from integration.frameworks import fifty
 from integration.processes import environment, eventually, free_port, get_json
@@ -40,10 +38,9 @@ def test_each_is_an_agent_of_its_own(master_version: str, scene: Scene) -> None:
             assert get_json(address, "/slave(1)/state.json")["id"] == agent["id"]
             assert get_json(address, "/metrics/snapshot")["slave/registered"] == 1
         assert simulated.wait(simulated.simulation.unregister())
-        eventually(lambda: not master.agents(), 10, "all agents to be gone")
+        eventually(lambda: not master.agents(), 60, "all agents to be gone")
 
 
-@pytest.mark.timeout(200)
 def test_a_framework_cannot_tell_the_difference(master_version: str, scene: Scene) -> None:
     master = scene.master(master_version)
     options = make_options({"agents": 20, "resources": "cpus:0.5;mem:64;disk:10", "rule": FIFTY})
@@ -56,7 +53,7 @@ def test_a_framework_cannot_tell_the_difference(master_version: str, scene: Scen
         assert ends == [fifty.EXPECTED[list(fifty.KINDS)[n % 5]] for n in range(50)]
         # All was acknowledged: nobody has a task any more.
         eventually(
-            lambda: not simulated.call(lambda s: s.tasks().total()), 20, "executors to be gone"
+            lambda: not simulated.call(lambda s: s.tasks().total()), 60, "executors to be gone"
         )
 
 
@@ -76,7 +73,7 @@ def test_agents_that_vanish_come_back_as_what_they_were(master_version: str, sce
                 lambda s: all(agent.registered for agent in s.agents)
             )
 
-        eventually(back, 40, "all agents to be back")
+        eventually(back, 60, "all agents to be back")
         after = {agent["pid"]: agent["id"] for agent in master.agents()}
         same = [after[pid] == before[pid] for pid in before]
         assert sorted(same) == [False, True, True]

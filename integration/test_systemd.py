@@ -47,7 +47,7 @@ def running(api: Api, *names: str) -> None:
         found = json.loads(answer.text).get("get_containers", {}).get("containers", ())
         return {each["container_id"]["value"] for each in found} >= set(names)
 
-    eventually(probe, 30, f"the containers {names}")
+    eventually(probe, 60, f"the containers {names}")
 
 
 def launch(api: Api, name: str, command: str, **more: object) -> None:
@@ -72,7 +72,7 @@ def started(host: BootedSystemd, cgroup: str, count: int) -> set[int]:
         found = host.processes(cgroup)
         return found if len(found) == count else None
 
-    eventually(lambda: probe() is not None, 10, f"{count} processes in {cgroup}")
+    eventually(lambda: probe() is not None, 60, f"{count} processes in {cgroup}")
     return host.processes(cgroup)
 
 
@@ -173,7 +173,7 @@ def test_our_unit(scene: Scene, host: BootedSystemd) -> None:
 
     host.control("start", "agent.service")
     assert shown("ActiveState") == ["active"], Path(host.folder, "agent.log").read_text()
-    eventually(registered, 30, "the agent to register")
+    eventually(registered, 60, "the agent to register")
     [first] = shown("MainPID")
     # Without that capability systemd cannot do it, and goes on.
     protected = "-500\n" if CAP_SYS_RESOURCE in effective() else "0\n"
@@ -189,15 +189,15 @@ def test_our_unit(scene: Scene, host: BootedSystemd) -> None:
 
         host.control("restart", "agent.service")
         assert shown("ActiveState") == ["active"]
-        eventually(registered, 30, "the agent to register again")
+        eventually(registered, 60, "the agent to register again")
         goes_on()
         [second] = shown("MainPID")
 
         [main] = (each for each in host.processes("system.slice/agent.service") if is_agent(each))
         assert Path(f"/proc/{main}/oom_score_adj").read_text() == protected
         os.kill(main, signal.SIGSTOP)
-        eventually(lambda: shown("NRestarts") == ["1"], 30, "systemd to replace the agent")
-        eventually(registered, 30, "the new one to register")
+        eventually(lambda: shown("NRestarts") == ["1"], 60, "systemd to replace the agent")
+        eventually(registered, 60, "the new one to register")
         goes_on()
         assert len({first, second, *shown("MainPID")}) == 3
 
@@ -205,10 +205,10 @@ def test_our_unit(scene: Scene, host: BootedSystemd) -> None:
         assert shown("ActiveState", "Result") == ["inactive", "success"]
         assert host.processes(agent.cgroups_root) == task
         host.control("start", "agent.service")
-        eventually(registered, 30, "the last one to register")
+        eventually(registered, 60, "the last one to register")
         goes_on()
     started(host, agent.cgroups_root, 0)
-    eventually(lambda: not agent.state()["frameworks"], 30, "the executor to be forgotten")
+    eventually(lambda: not agent.state()["frameworks"], 60, "the executor to be forgotten")
     host.control("stop", "agent.service")
 
 

@@ -17,7 +17,7 @@ from integration.processes import command, environment, eventually
 from integration.scene import Scene
 from integration.test_nested import running_container, task
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.root
 
 LOGGER = "org_apache_mesos_LogrotateContainerLogger"
 
@@ -34,16 +34,16 @@ def test_a_command_task_with_a_terminal(scene: Scene) -> None:
     )
     with task(scene, agent, "tty", f"--command={script}", "--tty") as root:
         container = container_id(root)
-        eventually(lambda: "groups" in agent.stdout("tty"), 10, "the task's first output")
+        eventually(lambda: "groups" in agent.stdout("tty"), 60, "the task's first output")
         stream = api.stream("ATTACH_CONTAINER_OUTPUT", container_id=container)
         assert stream.status_line == "HTTP/1.1 200 OK"
         size = {"tty_info": {"window_size": {"rows": 33, "columns": 44}}}
         given = api.input(container)
         given.send({"type": "CONTROL", "control": {"type": "TTY_INFO", **size}})
         given.type(b"\x03")
-        eventually(lambda: "interrupted" in agent.stdout("tty"), 10, "the interrupt")
+        eventually(lambda: "interrupted" in agent.stdout("tty"), 60, "the interrupt")
         given.type(b"hello\n")
-        eventually(lambda: "got hello" in agent.stdout("tty"), 10, "the answer")
+        eventually(lambda: "got hello" in agent.stdout("tty"), 60, "the answer")
         assert running_container(agent, "tty") == root
         time.sleep(0.2)
         given.close()
@@ -103,8 +103,8 @@ def test_a_switchboard_that_is_killed_fails_its_task(scene: Scene) -> None:
     arguments = ("--name=tty", "--tty", "--command=echo begun; sleep 1000")
     program = command("execute", f"--master={agent.master}", *arguments)
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env=environment()) as running:
-        root = eventually(lambda: running_container(agent, "tty"), 30, "the task")
-        eventually(lambda: "begun" in agent.stdout("tty"), 10, "the task's first output")
+        root = eventually(lambda: running_container(agent, "tty"), 60, "the task")
+        eventually(lambda: "begun" in agent.stdout("tty"), 60, "the task's first output")
         folder = Path(agent.runtime_dir, "containers", root)
         os.kill(int((folder / "io_switchboard" / "pid").read_text()), signal.SIGKILL)
         output, _ = running.communicate(timeout=60)
@@ -123,7 +123,7 @@ def test_output_that_is_rotated(scene: Scene) -> None:
     with task(scene, agent, "log", "--command=seq 50000; sleep 1000"):
         folder = Path(agent.sandbox("log"))
         eventually(
-            lambda: (folder / "stdout").read_bytes().endswith(b"\n50000\n"), 10, "all output"
+            lambda: (folder / "stdout").read_bytes().endswith(b"\n50000\n"), 60, "all output"
         )
         names = {path.name for path in folder.iterdir()}
         assert names == {"stdout", "stdout.1", "stdout.2", "stderr"}

@@ -83,7 +83,7 @@ def test_without_downgrade_a_plain_master_is_not_reached(
     agent = scene.prepare_agent(master, variables=_variables(authority)).spawn()
     agent.wait_for_log(f"Master master@{master.address} cannot be reached")
     assert master.agents() == []
-    eventually(lambda: _https(agent, authority, "/version"), 10.0, "the agent to answer")
+    eventually(lambda: _https(agent, authority, "/version"), 60, "the agent to answer")
 
 
 def test_a_wrong_key_ends_the_agent(scene: Scene, authority: Authority, tmp_path: Path) -> None:

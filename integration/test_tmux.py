@@ -18,7 +18,7 @@ from integration.scene import Scene, bin_folder
 from integration.test_nested import ISOLATION, task
 from integration.tmux import PATIENCE_S, Terminal
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.root
 
 INSIDE = "in> "
 _PASTE_BYTES = 1 << 20

@@ -100,7 +100,7 @@ def _check_log(agent: OurAgent, container: str) -> None:
         text = "\n".join(line for line in lines if line.startswith("I")).lower()
         return [step for step in _STEPS if step not in text]
 
-    eventually(lambda: not missing(), 10, f"lines about {missing()}")
+    eventually(lambda: not missing(), 60, f"lines about {missing()}")
 
 
 @pytest.mark.root
@@ -130,7 +130,7 @@ def test_an_idle_agent_ends_at_once(scene: Scene, number: signal.Signals) -> Non
     took = time.monotonic() - started
     assert took < 1, took
     if number is signal.SIGUSR1:
-        eventually(lambda: not _agents(master.address), 10, "the master to forget the agent")
+        eventually(lambda: not _agents(master.address), 60, "the master to forget the agent")
 
 
 def _agents(master: str) -> list[Any]:

@@ -75,7 +75,7 @@ class _Watcher:
         self._detector = detector
         self.last: DetectedMaster | None = None
 
-    async def news(self, timeout_s: float = 20.0) -> str:
+    async def news(self, timeout_s: float = 60.0) -> str:
         """The next leader; empty if there is none any more."""
         async with asyncio.timeout(timeout_s):
             self.last = await self._detector.next(self.last)

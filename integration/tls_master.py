@@ -83,7 +83,7 @@ class TlsMaster(RealMaster):
         }
         program = [sys.executable, "-m", "integration.tls_master", *flag_arguments(flags)]
         self.launch(program, self.variables, os.path.dirname(os.path.dirname(__file__)))
-        eventually(self._answers, 30.0, f"{self.name} to answer\n{self.tail()}")
+        eventually(self._answers, 60, f"{self.name} to answer\n{self.tail()}")
         return self
 
     def state(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from integration.processes import eventually
 #: What the shell in the terminal shows when it waits.
 PROMPT = "host$ "
 #: Seconds that anything on the screen may take on a busy machine.
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 _numbers = itertools.count()
 
 

@@ -69,7 +69,7 @@ class ZooKeeper(Program):
             {},
             self.folder,
         )
-        eventually(self._answers, 30.0, f"ZooKeeper to answer\n{self.tail()}")
+        eventually(self._answers, 60, f"ZooKeeper to answer\n{self.tail()}")
         return self
 
     def client(self, credentials: str = "") -> Any:

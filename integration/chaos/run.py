@@ -147,7 +147,7 @@ class Chaos:
     def _look_for_leaks(self) -> None:
         agent = self._agent
         try:
-            eventually(lambda: not self._leaks(), 30.0, "all containers to be gone")
+            eventually(lambda: not self._leaks(), 60, "all containers to be gone")
         except AssertionError:
             self.problems += self._leaks()
         for sandbox in agent.sandboxes():

@@ -108,7 +108,7 @@ class Stage:
         director.until(task_id, "TASK_FINISHED")
         eventually(
             lambda: self.observer.states(task_id)[-1:] == ["TASK_FINISHED"],
-            20.0,
+            60,
             f"the master to see {task_id} finish",
         )
 

@@ -28,7 +28,7 @@ def test_drain(stage: Stage) -> None:
     drain(stage, agent_id)
     status = director.until("on", "TASK_KILLED")
     assert status["reason"] in ("REASON_SLAVE_DRAINING", "REASON_AGENT_DRAINING")
-    eventually(lambda: drained(stage), 30, "the agent to be drained")
+    eventually(lambda: drained(stage), 60, "the agent to be drained")
     stage.post("REACTIVATE_AGENT", reactivate_agent={"agent_id": {"value": agent_id}})
     stage.finish(stage.running(director, "again"), "again")
 

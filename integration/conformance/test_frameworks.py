@@ -49,8 +49,8 @@ def test_the_end(stage: Stage, way: str) -> None:
     if way == "teardown":
         director.teardown()
     director.close()
-    eventually(lambda: not stage.master.state()["frameworks"], 20, "the framework to be gone")
-    eventually(lambda: not stage.agent.state()["frameworks"], 20, "the agent to end its tasks")
+    eventually(lambda: not stage.master.state()["frameworks"], 60, "the framework to be gone")
+    eventually(lambda: not stage.agent.state()["frameworks"], 60, "the agent to end its tasks")
     completed = stage.master.state()["completed_frameworks"]
     assert [each["id"] for each in completed] == [director.framework_id]
     assert {each["state"] for each in completed[0]["completed_tasks"]} <= {"TASK_KILLED"}

@@ -60,7 +60,7 @@ def test_removal(stage: Stage) -> None:
     assert status["reason"] in ("REASON_SLAVE_REMOVED", "REASON_AGENT_REMOVED")
     assert status["source"] == "SOURCE_MASTER"
     assert "the agent unregistered" in status["message"]
-    eventually(lambda: stage.observer.of("AGENT_REMOVED"), 10, "the agent to be removed")
+    eventually(lambda: stage.observer.of("AGENT_REMOVED"), 60, "the agent to be removed")
     removed = stage.observer.of("AGENT_REMOVED")
     assert [each["agent_id"]["value"] for each in removed] == [agent_id]
     assert stage.master.state()["slaves"] == []
@@ -109,7 +109,7 @@ def test_an_agent_that_dies_and_returns(stage: Stage) -> None:
     stage.agent.spawn().wait_until_registered()
     eventually(
         lambda: director.states("on")[-1] == "TASK_RUNNING" or reconcile(director),
-        20,
+        60,
         "the task to be back",
     )
     assert stage.agent_id() == agent_id

@@ -76,7 +76,7 @@ def test_a_reservation(stage: Stage) -> None:
     stage.agent.spawn().wait_until_registered()
     assert seen_reserved(stage)[ROLE]["cpus"] == 1.0
     operate(director, director.offer(has_reserved), "UNRESERVE", [reserved("cpus", 1)], "")
-    eventually(lambda: ROLE not in seen_reserved(stage), 20, "the reservation to be gone")
+    eventually(lambda: ROLE not in seen_reserved(stage), 60, "the reservation to be gone")
 
 
 def test_a_volume(stage: Stage) -> None:
@@ -103,7 +103,7 @@ def test_a_volume(stage: Stage) -> None:
         [reserved("disk", 64)],
         "",
     )
-    eventually(lambda: ROLE not in seen_reserved(stage), 20, "all of it to be gone")
+    eventually(lambda: ROLE not in seen_reserved(stage), 60, "all of it to be gone")
 
 
 def test_feedback(stage: Stage) -> None:
@@ -129,7 +129,7 @@ def test_feedback(stage: Stage) -> None:
     assert answer is not None
     eventually(
         lambda: not (stage.post("GET_OPERATIONS") or {})["get_operations"].get("operations"),
-        20,
+        60,
         "no operation to be left",
     )
 
@@ -143,8 +143,8 @@ def test_an_operator_reserves(stage: Stage) -> None:
     stage.post(
         "RESERVE_RESOURCES", reserve_resources={"agent_id": agent_id, "resources": resources}
     )
-    eventually(lambda: seen_reserved(stage).get(ROLE, {}).get("cpus") == 1.0, 20, "it")
+    eventually(lambda: seen_reserved(stage).get(ROLE, {}).get("cpus") == 1.0, 60, "it")
     stage.post(
         "UNRESERVE_RESOURCES", unreserve_resources={"agent_id": agent_id, "resources": resources}
     )
-    eventually(lambda: ROLE not in seen_reserved(stage), 20, "the reservation to be gone")
+    eventually(lambda: ROLE not in seen_reserved(stage), 60, "the reservation to be gone")

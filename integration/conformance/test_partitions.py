@@ -83,7 +83,7 @@ def test_longer_than_the_limit_not_partition_aware(stage: Stage) -> None:
         back(stage, "on")
         stage.finish(director)
     else:
-        eventually(lambda: not stage.agent.state()["frameworks"], 30, "the agent to end the task")
+        eventually(lambda: not stage.agent.state()["frameworks"], 60, "the agent to end the task")
         assert Path(sandbox).exists()
 
 
@@ -126,4 +126,4 @@ def test_the_agent_is_killed_meanwhile(stage: Stage) -> None:
 
 def back(stage: Stage, task_id: str) -> None:
     """Wait until the master has a task again that it had given up."""
-    eventually(lambda: task_id in stage.tasks("tasks", "TASK_RUNNING"), 30, f"{task_id} to be back")
+    eventually(lambda: task_id in stage.tasks("tasks", "TASK_RUNNING"), 60, f"{task_id} to be back")

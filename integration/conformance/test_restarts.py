@@ -51,7 +51,7 @@ def test_another_master(stage: Stage) -> None:
         director.close()
         stage.elect_another(server)
         assert stage.agent_id() == agent_id
-        eventually(lambda: stage.tasks("tasks", "TASK_RUNNING") == {"on"}, 30, "its task")
+        eventually(lambda: stage.tasks("tasks", "TASK_RUNNING") == {"on"}, 60, "its task")
         back = stage.framework(framework_id=director.framework_id)
         stage.finish(back)
         stage.agent.stop()

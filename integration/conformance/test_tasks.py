@@ -20,11 +20,11 @@ def test_ends(stage: Stage) -> None:
         status = director.until(name, state)
         assert status["source"] == "SOURCE_EXECUTOR"
         assert director.states(name) == ["TASK_STARTING", "TASK_RUNNING", state]
-        eventually(lambda n=name, s=state: stage.observer.states(n)[-1:] == [s], 10, state)  # type: ignore[misc]
+        eventually(lambda n=name, s=state: stage.observer.states(n)[-1:] == [s], 60, state)  # type: ignore[misc]
     assert "status 3" in director.statuses["badly"][-1]["message"]
     assert "signal" in director.statuses["signal"][-1]["message"].lower()
     counted = {"tasks_finished": 1.0, "tasks_failed": 2.0, "tasks_lost": 0.0}
-    eventually(lambda: stage.observer.counters(*counted) == counted, 10, f"{counted}")
+    eventually(lambda: stage.observer.counters(*counted) == counted, 60, f"{counted}")
 
 
 @pytest.mark.parametrize("killing", [True, False], ids=["killing", "plain"])
@@ -38,7 +38,7 @@ def test_kill(stage: Stage, killing: bool) -> None:
     assert status["source"] == "SOURCE_EXECUTOR"
     between = ["TASK_KILLING"] if killing else []
     assert director.states("on") == ["TASK_STARTING", "TASK_RUNNING", *between, "TASK_KILLED"]
-    eventually(lambda: stage.observer.counters("tasks_killed")["tasks_killed"], 10, "its counter")
+    eventually(lambda: stage.observer.counters("tasks_killed")["tasks_killed"], 60, "its counter")
 
 
 def test_kill_of_nobody(stage: Stage) -> None:

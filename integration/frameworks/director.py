@@ -96,7 +96,7 @@ class Director:
         """Hang up without a word."""
         self._subscription.close()
 
-    def wait(self, probe: Callable[[], Any], subject: str, timeout_s: float = 30.0) -> Any:
+    def wait(self, probe: Callable[[], Any], subject: str, timeout_s: float = 60.0) -> Any:
         """Return the first true answer of ``probe``, which is asked after each event."""
         deadline = time.monotonic() + timeout_s
         with self._changed:
@@ -125,7 +125,7 @@ class Director:
                 found.append(status["state"])
         return found
 
-    def until(self, task_id: str, state: str, timeout_s: float = 30.0) -> Record:
+    def until(self, task_id: str, state: str, timeout_s: float = 60.0) -> Record:
         """Wait for an update; returns the newest one with this state."""
 
         def probe() -> Record | None:

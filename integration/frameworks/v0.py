@@ -21,7 +21,7 @@ from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 M = TypeVar("M", bound=Message)
 
 _PACKAGE = "mesos.internal."
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 60.0
 
 
 class V0Scheduler:

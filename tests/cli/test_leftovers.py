@@ -84,7 +84,6 @@ def test_mounts_are_removed_from_the_top(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-@pytest.mark.timeout(60)
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_the_frozen_are_thawed_first(tmp_path: Path) -> None:
     hierarchies = cgroup1.hierarchies()

@@ -25,7 +25,7 @@ from containerizer.linux import cgroup1, mountinfo
 from containerizer.linux.cgroup1 import CgroupLayout
 from integration.images import BUSYBOX, write_docker
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.root
 
 IMAGE = ("--image", "busybox:latest")
 #: Seconds that anything may take on a busy machine.

@@ -31,7 +31,7 @@ from tests.containerizer.crash.corner import (
 from tests.containerizer.crash.points import kill_self
 from tests.containerizer.crash.rounds import ABORTED, KILLED_STATUS, in_child
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.root
 
 E = ContainerId("executor")
 S = ContainerId("standalone")

@@ -29,7 +29,7 @@ from tests.containerizer.launcher.host import (
 )
 from tests.executor.fake_agent import EXECUTOR, FRAMEWORK, FakeAgent, shell_task
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.root
 
 NAMESPACES = [CLONE_NEWNS, CLONE_NEWPID]
 

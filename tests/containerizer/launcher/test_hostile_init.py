@@ -30,7 +30,7 @@ from tests.containerizer.launcher.host import (
 from tests.containerizer.launcher.test_hostile import written_files
 from tests.executor.fake_agent import EXECUTOR, FRAMEWORK, FakeAgent, shell_task
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.root
 
 NAMESPACES = [CLONE_NEWNS, CLONE_NEWPID]
 #: Overwrites all code of process 1.

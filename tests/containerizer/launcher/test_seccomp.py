@@ -34,7 +34,7 @@ from tests.containerizer.launcher.host import (
 )
 from tests.executor.fake_agent import EXECUTOR, FRAMEWORK, FakeAgent, shell_task
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.root
 
 EVERYTHING = (1 << 41) - 1
 ALLOW, ERRNO, KILL = "ACT_ALLOW", "ACT_ERRNO", "ACT_KILL"

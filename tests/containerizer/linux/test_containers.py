@@ -34,7 +34,7 @@ from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 from tests.containerizer.fakes import FakeProvisioner, Steps
 from tests.containerizer.provisioner import images
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.root
 
 ISOLATION = "docker/runtime,filesystem/linux,cgroups/cpu,cgroups/mem,namespaces/pid"
 C = ContainerId("c1")

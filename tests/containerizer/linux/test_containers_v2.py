@@ -30,7 +30,6 @@ from tests.containerizer.linux.test_containers import ISOLATION, C, Host, N, cor
 
 pytestmark = [
     pytest.mark.root,
-    pytest.mark.timeout(120),
     pytest.mark.skipif(
         cgroup1.layout() is not CgroupLayout.V2, reason="needs cgroups version 2 only"
     ),

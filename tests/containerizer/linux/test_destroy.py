@@ -20,7 +20,7 @@ from mesos_compat.base.plugins import Group
 from tests.containerizer.fakes import FakeIsolator, Steps
 from tests.containerizer.linux.test_containers import ISOLATION, C, Host, cgroup_roots, corner
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.root
 
 #: Where a launch is stopped, in order, and whether init is there by then.
 STEPS = {"provision c1": False, "held prepare c1": False, "held isolate c1": True}

@@ -37,7 +37,7 @@ from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 from tests.containerizer.linux.test_containers import BUSYBOX, ISOLATION, Host, corner
 from tests.containerizer.provisioner import images
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.root
 
 C = ContainerId("c1")
 N = ContainerId("n1", C)

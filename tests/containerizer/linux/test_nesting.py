@@ -20,7 +20,7 @@ from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 from tests.containerizer.linux.test_containers import ISOLATION, Host, corner
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.root
 
 C = ContainerId("c1")
 N = ContainerId("n1", C)

@@ -15,7 +15,7 @@ from mesos_compat.pb.mesos import mesos_pb2 as pb
 from tests.containerizer.linux.test_containers import C, Host, linux
 from tests.model.test_operations import volume
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.root
 
 D = ContainerId("c2")
 OTHER = 12345

@@ -32,7 +32,7 @@ from tests.containerizer.linux.test_containers import (
     first_version,
 )
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.root
 
 S = ContainerId("standalone")
 
