@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from containerizer.linux import mount, mountinfo
-from mesos_compat.base.beneath import Root
+from mesos_compat.base.beneath import Root, Stop
 from mesos_compat.base.clock import Clock, PendingCall
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.scope import Scope
+from mesos_compat.base.threads import stoppable
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ class GarbageCollector:
 
     async def _remove(self, path: str, root: str) -> None:
         try:
-            await asyncio.to_thread(_remove_tree, path, root)
+            await stoppable(lambda stop: _remove_tree(path, root, stop))
         except OSError as error:
             self._failed.increment()
             log.warning("Failed to delete '%s': %s", path, error)
@@ -168,8 +169,8 @@ def _max_age_s(delay_s: float, headroom: float, usage: float) -> float:
     return delay_s * max(0.0, 1.0 - headroom - usage)
 
 
-def _remove_tree(path: str, root: str) -> None:
-    """Remove ``path`` and all below it, never through a link.
+def _remove_tree(path: str, root: str, stop: Stop) -> None:
+    """Remove ``path`` and all below it, never through a link, unless ``stop`` ends it.
 
     What is mounted there, volumes of a run that an earlier process did not clean up, is unmounted
     first: it is never emptied. Raises OSError if that is refused; nothing is removed then.
@@ -179,6 +180,6 @@ def _remove_tree(path: str, root: str) -> None:
         mount.umount(entry.target)
     try:
         with Root(root) as opened:
-            opened.remove(os.path.relpath(path, root))
+            opened.remove(os.path.relpath(path, root), stop)
     except FileNotFoundError:
         pass

@@ -24,9 +24,10 @@ from mesos_compat.agent.gc import GarbageCollector
 from mesos_compat.agent.machine import effects, events
 from mesos_compat.agent.machine.effects import Effect, TimerKey
 from mesos_compat.agent.machine.events import Event
-from mesos_compat.agent.meta.writes import FileWrite, carry_out
+from mesos_compat.agent.meta.writes import DestroyedVolume, FileWrite, carry_out
 from mesos_compat.agent.port import ExecutorEvents
 from mesos_compat.agent.sandbox import SandboxError, make_sandbox
+from mesos_compat.base.beneath import Stop, never
 from mesos_compat.base.clock import Clock, PendingCall
 from mesos_compat.base.errors import (
     CheckpointError,
@@ -36,6 +37,7 @@ from mesos_compat.base.errors import (
 )
 from mesos_compat.base.log import Complaints
 from mesos_compat.base.scope import Scope
+from mesos_compat.base.threads import stoppable
 from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -84,14 +86,28 @@ def tell_nobody(framework: pb.FrameworkInfo, executor: pb.ExecutorInfo) -> None:
     """The hook of an agent without hooks."""
 
 
+class CarryOut(Protocol):
+    """Makes one change of the meta directory; that of ``agent.meta.writes``."""
+
+    def __call__(self, write: FileWrite, stop: Stop = never) -> None:
+        """Raises CheckpointError, or RemovalStopped if ``stop`` ended the removal of a volume."""
+
+
 @dataclass(frozen=True, slots=True)
 class Disk:
     """How the agent's own files are made; blocks for some operations."""
 
     #: Makes a directory and gives it to a user. Raises SandboxError.
     make_sandbox: Callable[[str, str | None], None]
-    #: Raises CheckpointError.
-    carry_out: Callable[[FileWrite], None]
+    carry_out: CarryOut
+
+
+#: Called with the path of a persistent volume that was removed.
+VolumeHook = Callable[[str], Awaitable[None]]
+
+
+async def no_volume(path: str) -> None:
+    """The hook of an agent that knows nothing of volumes but their directories."""
 
 
 DISK: Final = Disk(make_sandbox, carry_out)
@@ -115,6 +131,7 @@ class Surroundings:
     #: Called when an executor is about to be forgotten, if there are hooks.
     removed: RemovedHook = tell_nobody
     disk: Disk = DISK
+    volume_removed: VolumeHook = no_volume
 
 
 class Runner:
@@ -145,7 +162,10 @@ class Runner:
                 self._start_timer(effect)
             case effects.CancelTimer(key):
                 self._cancel_timer(key)
-            case effects.Checkpoint():
+            case effects.Checkpoint(writes):
+                if any(isinstance(write, DestroyedVolume) for write in writes):
+                    around.scope.spawn(self._store_later(effect), "store resources")
+                    return None
                 return self._store(effect)
             case effects.MakeSandbox():
                 return self._sandbox(effect)
@@ -296,10 +316,20 @@ class Runner:
 
     # -- files ----------------------------------------------------------------------------------
 
-    def _store(self, effect: effects.Checkpoint) -> Event | None:
+    async def _store_later(self, effect: effects.Checkpoint) -> None:
+        """Store what may take long, because volumes are removed, beside all else."""
+        answer = await stoppable(lambda stop: self._store(effect, stop))
+        if answer == effect.stored:
+            for write in effect.writes:
+                if isinstance(write, DestroyedVolume):
+                    await self._around.volume_removed(write.home.path)
+        if answer is not None:
+            self._submit(answer)
+
+    def _store(self, effect: effects.Checkpoint, stop: Stop = never) -> Event | None:
         try:
             for write in effect.writes:
-                self._around.disk.carry_out(write)
+                self._around.disk.carry_out(write, stop)
         except CheckpointError as error:
             log.error("Failed to checkpoint: %s", error)
             return effect.failed

@@ -22,7 +22,7 @@ import struct
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -39,6 +39,18 @@ _FS_IOC_SETFLAGS: Final = 0x40086602
 _LOCKED: Final = 0x10 | 0x20
 
 _MISSING: Final = (errno.ENOSYS, errno.EPERM)
+
+#: Asked now and then while something long goes on: whether to leave off.
+Stop: TypeAlias = Callable[[], bool]
+
+
+class RemovalStopped(Exception):
+    """A removal was left off, because somebody wanted that; what is left can be removed later."""
+
+
+def never() -> bool:
+    """Go on to the end."""
+    return False
 
 
 class _OpenHow(ctypes.Structure):
@@ -172,25 +184,27 @@ class Root:
         finally:
             os.close(folder)
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, stop: Stop = never) -> None:
         """Remove a file, link or whole directory tree; nothing there is fine.
 
         What cannot be removed is an OSError when all else is gone. That is so with a mount point:
-        what is mounted is never emptied.
+        what is mounted is never emptied. ``stop`` ends it early, with RemovalStopped.
         """
         try:
             folder, name = self.parent(path)
         except FileNotFoundError:
             return
         try:
-            _remove(folder, name)
+            _remove(folder, name, stop)
         finally:
             os.close(folder)
 
-    def clear(self) -> None:
-        """Remove all that is in the root, but not the root."""
-        for name in os.listdir(self.fd):
-            _remove(self.fd, name)
+    def clear(self, stop: Stop = never) -> None:
+        """Remove all that is in the root, but not the root; ``stop`` as for ``remove``.
+
+        What cannot be removed is an OSError when all else is gone.
+        """
+        _empty(self.fd, stop)
 
     def _walk(self, parts: list[str]) -> int:
         """Open a folder component by component."""
@@ -240,26 +254,26 @@ def _open_same_mount(folder: int, name: str) -> int:
     return below
 
 
-def _remove(folder: int, name: str) -> None:
+def _remove(folder: int, name: str, stop: Stop) -> None:
     """Remove a file or a tree, stopping at mount points."""
     if _remove_flat(folder, name):
         return
     top = _insist(lambda: _open_same_mount(folder, name), folder, name)
     try:
-        _empty(top)
+        _empty(top, stop)
     finally:
         os.close(top)
     _insist(lambda: os.rmdir(name, dir_fd=folder), folder, name)
 
 
-def _empty(top: int) -> None:
+def _empty(top: int, stop: Stop) -> None:
     """Remove all below a directory; what resists does not keep the rest. Raises the first OSError.
 
     Depth is the attacker's choice: a folder that is not empty is moved up to ``top`` and emptied
     there later, so that neither the stack nor the number of descriptors grows with it.
     """
     failures: list[OSError] = []
-    pending = _empty_folder(top, failures)
+    pending = _empty_folder(top, failures, stop)
     while pending:
         current = pending.pop()
         try:
@@ -268,7 +282,7 @@ def _empty(top: int) -> None:
             failures.append(error)
             continue
         try:
-            for name in _empty_folder(below, failures):
+            for name in _empty_folder(below, failures, stop):
                 moved = f".removing-{secrets.token_hex(8)}"
                 _insist(partial(_move_up, below, name, top, moved), below, name)
                 pending.append(moved)
@@ -284,10 +298,12 @@ def _empty(top: int) -> None:
         raise failures[0]
 
 
-def _empty_folder(folder: int, failures: list[OSError]) -> list[str]:
+def _empty_folder(folder: int, failures: list[OSError], stop: Stop) -> list[str]:
     """Remove what can be removed at once; return the names of directories with content."""
     left = []
     for name in os.listdir(folder):
+        if stop():
+            raise RemovalStopped
         try:
             if not _remove_flat(folder, name):
                 left.append(name)

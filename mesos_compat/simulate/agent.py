@@ -20,6 +20,7 @@ from mesos_compat.agent.machine.state import AgentConfig, AgentPhase, AgentState
 from mesos_compat.agent.meta.recovered import AgentFound, Found
 from mesos_compat.agent.meta.writes import FileWrite
 from mesos_compat.agent.runner import Disk
+from mesos_compat.base.beneath import Stop, never
 from mesos_compat.base.clock import Clock
 from mesos_compat.base.errors import InvariantError
 from mesos_compat.base.metrics import Metrics
@@ -41,7 +42,7 @@ def _make_sandbox(directory: str, user: str | None) -> None:
     """Nobody writes into it."""
 
 
-def _carry_out(write: FileWrite) -> None:
+def _carry_out(write: FileWrite, stop: Stop = never) -> None:
     """Nothing is read again."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -16,12 +17,24 @@ from containerizer.api import Containerizer, LaunchOutcome
 from mesos_compat.agent.gc import GarbageCollector
 from mesos_compat.agent.machine import effects, events
 from mesos_compat.agent.machine.events import Event
-from mesos_compat.agent.runner import Leader, Runner, Surroundings
+from mesos_compat.agent.meta.writes import DestroyedVolume, FileWrite, MarkFile, carry_out
+from mesos_compat.agent.runner import (
+    CarryOut,
+    Disk,
+    Leader,
+    Runner,
+    Surroundings,
+    VolumeHook,
+    no_volume,
+)
+from mesos_compat.agent.sandbox import make_sandbox
+from mesos_compat.base.beneath import RemovalStopped, Stop, never
 from mesos_compat.base.clock import FakeClock
 from mesos_compat.base.errors import ContainerError, FlagError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.scope import Scope
 from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId
+from mesos_compat.model.volumes import Home
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -82,6 +95,8 @@ class World:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
+        self.carry_out: CarryOut = carry_out
+        self.hook: VolumeHook = no_volume
         self.scope = Scope("test")
         self.containerizer = FakeContainerizer()
         self.events: list[Event] = []
@@ -101,6 +116,8 @@ class World:
             self.scope,
             self.clock,
             lambda error: self.done.append(("exit", error)),
+            disk=Disk(make_sandbox, lambda write, stop=never: self.carry_out(write, stop)),
+            volume_removed=lambda path: self.hook(path),
         )
         self.runner = Runner(around, self.events.append)
 
@@ -337,3 +354,58 @@ async def test_a_sandbox_waits_for_a_removal_above_it(
     assert world.events == [events.SandboxMade(*KEY, "")]
     assert Path(home, "runs", "c2").is_dir()
     assert not Path(effect.directory).exists()
+
+
+async def settled(world: World, count: int) -> None:
+    """Threads take their time."""
+    async with asyncio.timeout(60):
+        while len(world.events) < count:  # noqa: ASYNC110 - a thread works
+            await asyncio.sleep(0.01)
+
+
+async def test_volumes_are_removed_beside_all_else(world: World, tmp_path: Path) -> None:
+    """The answer comes when nothing is left of them, and of the gids that were theirs."""
+    (tmp_path / "v" / "below").mkdir(parents=True)
+    (tmp_path / "v" / "below" / "file").touch()
+    gone: list[str] = []
+
+    async def removed(path: str) -> None:
+        assert not (tmp_path / "v").exists()
+        gone.append(path)
+
+    world.hook = removed
+    mark = str(tmp_path / "mark")
+    removal = DestroyedVolume(Home(str(tmp_path), "v"))
+    effect = effects.Checkpoint(
+        (removal, MarkFile(mark)), events.ResourcesStored(True), events.ResourcesStored(False)
+    )
+    assert world.runner.run(effect) is None
+    await settled(world, 1)
+    assert world.events == [events.ResourcesStored(True)]
+    assert gone == [str(tmp_path / "v")]
+    assert Path(mark).exists()
+    missing = DestroyedVolume(Home(str(tmp_path / "mark"), "v"))
+    world.runner.run(effects.Checkpoint((missing,), None, events.ResourcesStored(False)))
+    await settled(world, 2)
+    assert world.events[1:] == [events.ResourcesStored(False)]
+    assert len(gone) == 1
+
+
+async def test_a_removal_ends_with_the_agent(world: World, tmp_path: Path) -> None:
+    """What is left is removed by the next one."""
+    begun, stopped = threading.Event(), threading.Event()
+
+    def carry_out(write: FileWrite, stop: Stop = never) -> None:
+        begun.set()
+        while not stop():
+            pass
+        stopped.set()
+        raise RemovalStopped
+
+    world.carry_out = carry_out
+    removal = DestroyedVolume(Home(str(tmp_path), "v"))
+    world.runner.run(effects.Checkpoint((removal,), events.ResourcesStored(True)))
+    await asyncio.to_thread(begun.wait)
+    await world.scope.close()
+    assert stopped.is_set()
+    assert world.events == []

@@ -12,7 +12,7 @@ import pytest
 
 from containerizer.linux import prctl
 from mesos_compat.base import beneath
-from mesos_compat.base.beneath import Root
+from mesos_compat.base.beneath import RemovalStopped, Root
 
 NOBODY = 65534
 
@@ -104,6 +104,20 @@ def test_remove_is_not_recursive_in_depth(root: Root) -> None:
     assert os.listdir(root.fd) == ["file"]
     root.clear()
     assert os.listdir(root.fd) == []
+
+
+def test_a_removal_can_be_stopped_and_ended_later(root: Root) -> None:
+    root.makedirs("tree/below")
+    for number in range(10):
+        os.close(root.create(f"tree/below/{number}"))
+    asked = iter(range(100))
+    with pytest.raises(RemovalStopped):
+        root.remove("tree", lambda: next(asked) > 5)
+    assert 0 < sum(len(files) for _, _, files in os.walk(root.path)) < 10
+    with pytest.raises(RemovalStopped):
+        root.clear(lambda: True)
+    root.clear()
+    assert os.listdir(root.path) == []
 
 
 def test_closing_again_is_harmless(root: Root) -> None:

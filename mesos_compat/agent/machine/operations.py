@@ -14,30 +14,25 @@ Source: spec ``agent-master`` 12.6 to 12.8, 13; ``state-and-recovery`` 7.3, 10.7
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
 
 from mesos_compat.agent.machine import (
     abilities,
-    checkpoints,
     draining,
     operation_streams,
     registration,
+    resource_store,
 )
-from mesos_compat.agent.machine.effects import CancelTimer, Checkpoint, Send, StartTimer
+from mesos_compat.agent.machine.effects import Checkpoint, Send
 from mesos_compat.agent.machine.events import (
     ApplyOperation,
     CheckpointResources,
     OperationAcknowledged,
     ReconcileOperations,
-    ResourcesStored,
-    ResourcesStoreDue,
 )
 from mesos_compat.agent.machine.state import AgentPhase, AgentState, OperationStream
 from mesos_compat.agent.machine.turn import Turn
-from mesos_compat.agent.meta import layout
-from mesos_compat.agent.meta import resources as meta_resources
 from mesos_compat.agent.meta.recovered import Found, OperationFound
-from mesos_compat.agent.meta.writes import AppendedRecord, FileWrite, RemovedDirectory
+from mesos_compat.agent.meta.writes import AppendedRecord, RemovedDirectory
 from mesos_compat.base.errors import WireError
 from mesos_compat.model import operations as model
 from mesos_compat.model.resources import Resources, needs_checkpointing, upgrade, upgrade_all
@@ -48,7 +43,6 @@ from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 #: Operations that are remembered until their end is acknowledged.
 MAX_OPERATIONS = 10_000
 _UUID_BYTES = 16
-_STORE = ("resources",)
 _Record = messages.UpdateOperationStatusRecord
 
 
@@ -74,7 +68,7 @@ def checkpoint_resources(turn: Turn, event: CheckpointResources) -> None:
         return
     turn.state.checkpointed_resources = resources.messages()
     turn.info(f"Updated checkpointed resources to {resources}")
-    _store(turn)
+    resource_store.store(turn)
 
 
 def apply(turn: Turn, event: ApplyOperation) -> None:
@@ -110,34 +104,10 @@ def apply(turn: Turn, event: ApplyOperation) -> None:
     name = pb.Offer.Operation.Type.Name(info.type)
     turn.info(f"Applying operation {uuid.UUID(bytes=key)}: {name}")
     state.operations[key] = operation
-    # A crash between here and there leaves what can be finished.
-    before = _writes(state) if _is_kept(operation) else ()
+    before = resource_store.announced(state, operation)
     state.checkpointed_resources = resources.messages()
     _finish(turn, operation)
-    _store(turn, before)
-
-
-def stored(turn: Turn, event: ResourcesStored) -> None:
-    """Tell of the operations that are over, if all is on disk now; else try again later."""
-    state = turn.state
-    if not event.success:
-        turn.do(StartTimer(_STORE, checkpoints.RETRY_S, ResourcesStoreDue()))
-        return
-    turn.do(CancelTimer(_STORE))
-    state.stored_resources = state.checkpointed_resources
-    finished, state.finished_operations = state.finished_operations, {}
-    for key, update in finished.items():
-        if update.status.HasField("uuid"):
-            operation_streams.enqueue(turn, update)
-        else:
-            del state.operations[key]
-            if state.phase is AgentPhase.RUNNING and abilities.operations(state):
-                turn.do(Send(state.master, update))
-
-
-def store_due(turn: Turn, event: ResourcesStoreDue) -> None:
-    """Try again to store what is not on disk yet."""
-    _store(turn)
+    resource_store.store(turn, before)
 
 
 def acknowledged(turn: Turn, event: OperationAcknowledged) -> None:
@@ -153,7 +123,15 @@ def acknowledged(turn: Turn, event: OperationAcknowledged) -> None:
         return
     record = _Record(type=_Record.ACK)
     record.uuid.value = event.status
-    turn.do(Checkpoint((AppendedRecord(_path(state, event.operation), record, sync=True),)))
+    turn.do(
+        Checkpoint(
+            (
+                AppendedRecord(
+                    resource_store.updates_path(state, event.operation), record, sync=True
+                ),
+            )
+        )
+    )
     if event.operation not in state.operation_streams:
         _forget(turn, event.operation)
 
@@ -194,12 +172,12 @@ def recover(turn: Turn, found: Found) -> None:
             streams.pop(key, None)
         elif not _take_up(turn, operation, streams.pop(key, None)):
             del state.operations[key]
-            turn.do(Checkpoint((RemovedDirectory(_directory(state, key)),)))
+            turn.do(Checkpoint((RemovedDirectory(resource_store.directory(state, key)),)))
             dirty = True
     for key in streams:
-        turn.do(Checkpoint((RemovedDirectory(_directory(state, key)),)))
+        turn.do(Checkpoint((RemovedDirectory(resource_store.directory(state, key)),)))
     if dirty or state.finished_operations:
-        _store(turn)
+        resource_store.store(turn)
 
 
 def _take_up(turn: Turn, operation: pb.Operation, found: OperationFound | None) -> bool:
@@ -259,36 +237,9 @@ def _finish(turn: Turn, operation: pb.Operation, *, feedback: bool | None = None
 def _forget(turn: Turn, key: bytes) -> None:
     state = turn.state
     del state.operations[key]
-    _store(turn)
-    turn.do(Checkpoint((RemovedDirectory(_directory(state, key)),)))
+    state.ended_operations.append(key)
+    resource_store.store(turn)
     draining.finish(turn)
-
-
-def _store(turn: Turn, before: Sequence[FileWrite] = ()) -> None:
-    """Bring the disk to where we are, after ``before``; ResourcesStored follows."""
-    state = turn.state
-    writes = (*before, *_writes(state), *_first_records(state))
-    turn.do(Checkpoint(writes, ResourcesStored(success=True), ResourcesStored(success=False)))
-
-
-def _writes(state: AgentState) -> tuple[FileWrite, ...]:
-    kept = [operation for operation in state.operations.values() if _is_kept(operation)]
-    work_dir = state.config.work_dir
-    before, after = state.stored_resources, state.checkpointed_resources
-    return tuple(meta_resources.change(work_dir, before, after, kept))
-
-
-def _first_records(state: AgentState) -> Iterator[FileWrite]:
-    for key, update in state.finished_operations.items():
-        if update.status.HasField("uuid"):
-            record = _Record(type=_Record.UPDATE, update=update)
-            yield AppendedRecord(_path(state, key), record, first=True, sync=True)
-
-
-def _is_kept(operation: pb.Operation) -> bool:
-    if operation.latest_status.state in model.TERMINAL:
-        return operation.latest_status.HasField("uuid")
-    return operation.info.type in (pb.Offer.Operation.CREATE, pb.Offer.Operation.DESTROY)
 
 
 def _status(
@@ -329,6 +280,7 @@ def _answer_framework(
 ) -> messages.UpdateOperationStatusMessage | None:
     known = _find(state, framework_id, asked)
     if known is not None:
+        known = resource_store.as_stored(state, known)
         answer = _update(known, known.latest_status)
         answer.status.ClearField("uuid")
         return answer
@@ -372,12 +324,3 @@ def _find(
         ):
             return operation
     return None
-
-
-def _directory(state: AgentState, key: bytes) -> str:
-    parent = layout.operations(checkpoints.agent_dir(state))
-    return f"{parent}/{uuid.UUID(bytes=key)}"
-
-
-def _path(state: AgentState, key: bytes) -> str:
-    return layout.operation_updates(checkpoints.agent_dir(state), uuid.UUID(bytes=key))

@@ -11,6 +11,7 @@ from mesos_compat.agent.machine import (
     authentication,
     checkpoints,
     operation_streams,
+    resource_store,
     status,
     streams,
 )
@@ -288,7 +289,7 @@ def _update_slave(turn: Turn) -> None:
         made.operations.SetInParent()
         made.resource_providers.SetInParent()
         made.operations.operations.extend(
-            operation
+            resource_store.as_stored(state, operation)
             for operation in state.operations.values()
             if abilities.feedback(state) or not operation.latest_status.HasField("uuid")
         )

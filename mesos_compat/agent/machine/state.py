@@ -14,8 +14,9 @@ import enum
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from mesos_compat.agent.meta.writes import FileWrite
 from mesos_compat.base.errors import InvariantError
 from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId
 from mesos_compat.model.reasons import Cause
@@ -23,6 +24,9 @@ from mesos_compat.model.resources import Resources
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+
+if TYPE_CHECKING:
+    from mesos_compat.agent.machine.effects import Effect
 
 #: Completed tasks remembered per executor. Must be positive: whether an executor ever got a task
 #: is read from there.
@@ -490,6 +494,17 @@ class OperationStream:
     retry_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ResourceChange:
+    """Reservations, volumes and operations on their way to disk."""
+
+    writes: tuple[FileWrite, ...]
+    #: What is stored when they are carried out.
+    resources: list[pb.Resource]
+    #: Ends of operations, by UUID, that are told then.
+    finished: dict[bytes, messages.UpdateOperationStatusMessage]
+
+
 @dataclass(slots=True)
 class AgentState:
     """Everything the agent knows. One object for the life of the process."""
@@ -529,16 +544,24 @@ class AgentState:
     master_version: tuple[int, int] | None = None
     #: Reservations made at run time and persistent volumes, in post-refinement format.
     checkpointed_resources: list[pb.Resource] = field(default_factory=list)
-    #: The same as it lies on disk, where something may be missing yet.
+    #: The same as it lies on disk, where ``storing`` is not done yet.
     stored_resources: list[pb.Resource] = field(default_factory=list)
     #: Operations on the agent's own resources that are not over, or whose end was not
     #: acknowledged, by UUID.
     operations: dict[bytes, pb.Operation] = field(default_factory=dict)
     operation_streams: dict[bytes, OperationStream] = field(default_factory=dict)
-    #: Ends of operations that have to be stored before they are told.
+    #: Ends of operations that have to be stored before they are told, beside ``storing``.
     finished_operations: dict[bytes, messages.UpdateOperationStatusMessage] = field(
         default_factory=dict
     )
+    #: Operations that are forgotten, but not on disk.
+    ended_operations: list[bytes] = field(default_factory=list)
+    #: The one change of all that which is being written, or will be tried again.
+    storing: ResourceChange | None = None
+    #: Whether there is more to be stored after that.
+    store_again: bool = False
+    #: What containers wait for until then, in order.
+    held_effects: list[Effect] = field(default_factory=list)
     #: What can be offered though it is promised to others already, with what is used of it;
     #: ``None`` without an estimate.
     oversubscribed: list[pb.Resource] | None = None
@@ -629,6 +652,11 @@ def _check(state: AgentState) -> None:
         _require(held == stream.queued_bytes, f"{where}: its size is known")
     for uuid, operation in state.operations.items():
         _require(operation.uuid.value == uuid, f"operation {uuid.hex()} under its UUID")
+    if state.storing is None:
+        _require(not state.store_again, "nothing waits for a change that there is not")
+        _require(not state.finished_operations, "what is over is being stored")
+    else:
+        _require(state.storing.finished.keys() <= state.operations.keys(), "ends have a beginning")
     for uuid, updates in state.operation_streams.items():
         _require(updates.uuid == uuid, f"stream of operation {uuid.hex()} under its UUID")
         _require(uuid in state.operations, f"stream of operation {uuid.hex()} has one")

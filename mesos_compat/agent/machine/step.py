@@ -17,6 +17,7 @@ from mesos_compat.agent.machine import (
     oversubscription,
     recovery,
     registration,
+    resource_store,
     status,
     stopping,
     streams,
@@ -35,7 +36,7 @@ def step(state: AgentState, event: Event, now: float, entropy: bytes) -> list[Ef
     turn = Turn(state, now, entropy)
     _handle(turn, event)
     draining.leave_if_done(turn)
-    return turn.effects
+    return resource_store.in_order(state, turn.effects)
 
 
 def _handle(turn: Turn, event: Event) -> None:
@@ -85,9 +86,9 @@ def _handle(turn: Turn, event: Event) -> None:
         case events.OperationRetryDue():
             operation_streams.retry_due(turn, event)
         case events.ResourcesStored():
-            operations.stored(turn, event)
+            resource_store.stored(turn, event)
         case events.ResourcesStoreDue():
-            operations.store_due(turn, event)
+            resource_store.store_due(turn, event)
         case events.Estimated():
             oversubscription.estimated(turn, event)
         case events.Corrected():

@@ -12,7 +12,7 @@ import logging
 import os
 import stat
 
-from mesos_compat.base.beneath import Root
+from mesos_compat.base.beneath import Root, Stop, never
 from mesos_compat.model.volumes import Home
 
 log = logging.getLogger(__name__)
@@ -33,17 +33,17 @@ def make(home: Home) -> None:
         root.makedirs(home.relative, _MODE)
 
 
-def destroy(home: Home) -> None:
+def destroy(home: Home, stop: Stop = never) -> None:
     """Remove a volume, of a whole disk only what is on it. Blocks long for many files.
 
-    Raises OSError.
+    Raises OSError, or RemovalStopped if ``stop`` said so.
     """
     try:
         with Root(home.base) as root:
             if not home.relative:
-                root.clear()
+                root.clear(stop)
                 return
             root.lstat(home.relative)
-            root.remove(home.relative)
+            root.remove(home.relative, stop)
     except FileNotFoundError:
         log.warning("Persistent volume '%s' is gone already", home.path)

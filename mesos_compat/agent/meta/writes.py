@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 
 from mesos_compat.agent.meta import volumes
 from mesos_compat.base import checkpoint
-from mesos_compat.base.beneath import Root
+from mesos_compat.base.beneath import Root, Stop, never
 from mesos_compat.base.errors import CheckpointError
 from mesos_compat.model.resources import downgrade_all
 from mesos_compat.model.volumes import Home
@@ -135,8 +135,11 @@ FileWrite: TypeAlias = (
 )
 
 
-def carry_out(write: FileWrite) -> None:
-    """Make one change. Blocks for some file operations. Raises CheckpointError."""
+def carry_out(write: FileWrite, stop: Stop = never) -> None:
+    """Make one change. Blocks for some file operations, for a DestroyedVolume as long as it takes.
+
+    Raises CheckpointError, or RemovalStopped if ``stop`` ended the removal of a volume.
+    """
     match write:
         case RecordFile(path, message, as_is):
             written = message if as_is else _before_refinement(message)
@@ -171,7 +174,7 @@ def carry_out(write: FileWrite) -> None:
                 volumes.make(home)
         case DestroyedVolume(home):
             with _failing_as(home.path, "Failed to remove persistent volume"):
-                volumes.destroy(home)
+                volumes.destroy(home, stop)
         case _:
             assert_never(write)
 

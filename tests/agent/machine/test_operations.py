@@ -45,16 +45,33 @@ class Agent(Writer):
     """One that can be killed after some number of writes."""
 
     left = -1
+    #: Whether removals of volumes wait for ``end_removal``.
+    slow = False
+    removal: effects.Checkpoint | None = None
 
     def _write(self, effect: effects.Effect) -> events.Event | None:
         if not isinstance(effect, effects.Checkpoint) or self.disk_is_full:
             return super()._write(effect)
+        if self.slow and any(isinstance(w, writes.DestroyedVolume) for w in effect.writes):
+            assert self.removal is None
+            self.removal = effect
+            return None
         for write in effect.writes:
             if self.left == 0:
                 raise Cut
             self.left -= 1
             writes.carry_out(write)
         return effect.stored
+
+    def end_removal(self, success: bool = True) -> None:
+        """The removal of volumes is over."""
+        assert self.removal is not None
+        effect, self.removal = self.removal, None
+        for write in effect.writes if success else ():
+            writes.carry_out(write)
+        answer = effect.stored if success else effect.failed
+        assert answer is not None
+        self.feed(answer)
 
     def operation(self, info: Operation, key: int, framework: bool = True) -> None:
         """An operation comes from the master."""
@@ -292,6 +309,147 @@ def test_a_full_disk_delays_the_news(agent: Agent) -> None:
     assert [update.operation_uuid.value[0] for update in agent.sent(Update)] == [1, 2]
     assert not os.path.exists(agent.volume_path())
     assert os.path.isdir(agent.volume_path("w"))
+
+
+def using(name: str, *volumes: pb.Resource) -> messages.RunTaskMessage:
+    """A task with volumes."""
+    info = task(name)
+    for resource in volumes:
+        added = info.resources.add()
+        added.CopyFrom(resource)
+        added.allocation_info.role = "db"
+    return run(info)
+
+
+def test_a_removal_holds_up_who_needs_it_and_nobody_else(agent: Agent) -> None:
+    prepared(agent)
+    path = Path(agent.volume_path())
+    (path / "old").touch()
+    agent.slow = True
+    agent.operation(destroy(volume(32.0, "db")), 1)
+    agent.operation(create(volume(16.0, "db")), 2)
+    agent.operation(reserve(reserved("cpus", 1.0, "db")), 3)
+    assert not agent.sent(Update)
+    assert agent.state.total().reserved("db").scalar("cpus") == 1.0
+    asked = messages.ReconcileOperationsMessage()
+    asked.framework_id.value = FRAMEWORK
+    asked.operations.add().operation_id.value = "o1"
+    agent.feed(events.ReconcileOperations(MASTER, asked))
+    (answer,) = agent.sent(Update)
+    assert answer.status.state == pb.OPERATION_PENDING
+    agent.feed(events.AgentRegistered(MASTER, AGENT, 75.0))
+    (told,) = agent.sent(messages.UpdateSlaveMessage)
+    known = [(each.latest_status.state, len(each.statuses)) for each in told.operations.operations]
+    assert known == [(pb.OPERATION_PENDING, 0)] * 3
+
+    agent.run_task(using("without"))
+    agent.feed(events.SandboxMade(*agent.key("without"), ""))
+    assert agent.every(effects.Launch)
+    agent.run_task(using("with", volume(16.0, "db")))
+    key = agent.key("with")
+    agent.feed(events.SandboxMade(*key, ""))
+    assert not agent.every(effects.Launch)
+    assert not [t for t in agent.every(effects.StartTimer) if t.key[0] == "subscribe"]
+
+    agent.end_removal()
+    assert [update.operation_uuid.value[0] for update in agent.sent(Update)] == [1, 2, 3]
+    assert agent.last(effects.Launch).container_id == key[2]
+    assert os.listdir(path) == []
+    timers = [t for t in agent.every(effects.StartTimer) if t.key[0] == "subscribe"]
+    assert len(timers) == 1
+    assert agent.effects.index(agent.last(effects.Launch)) < agent.effects.index(timers[0])
+    for update in agent.sent(Update):
+        agent.acknowledge_operation(update)
+    consistent(agent)
+
+
+def test_who_has_a_volume_goes_on_while_another_is_removed(agent: Agent) -> None:
+    prepared(agent)
+    agent.operation(create(volume(8.0, "db", name="w")), 1)
+    agent.slow = True
+    agent.operation(destroy(volume(8.0, "db", name="w")), 2)
+    agent.run_task(using("t1", volume(32.0, "db")))
+    agent.feed(events.SandboxMade(*agent.key(), ""))
+    assert agent.every(effects.Launch)
+
+
+def test_what_waits_for_a_volume_can_be_ended(agent: Agent) -> None:
+    """In the order in which it was asked for."""
+    prepared(agent)
+    agent.slow = True
+    agent.operation(destroy(volume(32.0, "db")), 1)
+    agent.operation(create(volume(16.0, "db")), 2)
+    agent.run_task(using("t1", volume(16.0, "db")))
+    container_id = agent.key()[2]
+    agent.feed(events.SandboxMade(*agent.key(), ""))
+    agent.feed(events.ShutdownFramework(MASTER, FRAMEWORK))
+    timeouts = [t.event for t in agent.every(effects.StartTimer)]
+    assert events.ShutdownTimeout in map(type, timeouts)
+    agent.feed(*timeouts)
+    agent.end_removal()
+    ended = [e for e in agent.effects if isinstance(e, effects.Launch | effects.DestroyContainer)]
+    assert [type(effect) for effect in ended] == [effects.Launch, effects.DestroyContainer]
+    assert {effect.container_id for effect in ended} == {container_id}
+
+
+def test_a_removal_that_fails_comes_before_all_else(agent: Agent) -> None:
+    """What takes the place of a volume has nothing of it."""
+    prepared(agent)
+    path = Path(agent.volume_path())
+    (path / "old").touch()
+    agent.slow = True
+    agent.operation(destroy(volume(32.0, "db")), 1)
+    agent.operation(create(volume(16.0, "db")), 2)
+    agent.end_removal(success=False)
+    assert agent.removal is None
+    assert (path / "old").exists()
+    assert agent.last(effects.StartTimer).event == events.ResourcesStoreDue()
+    agent.feed(events.ResourcesStoreDue())
+    agent.end_removal()
+    assert os.listdir(path) == []
+    assert len(agent.sent(Update)) == 2
+
+
+def test_operations_end_while_a_volume_is_removed(agent: Agent) -> None:
+    agent.operation(reserve(reserved("disk", 64.0, "db")), 1)
+    (reserved_,) = agent.sent(Update)
+    agent.operation(create(volume(32.0, "db")), 2)
+    (created,) = agent.sent(Update)
+    agent.slow = True
+    agent.operation(destroy(volume(32.0, "db")), 3)
+    agent.acknowledge_operation(reserved_)
+    agent.acknowledge_operation(created)
+    assert len(agent.state.operations) == 1
+    agent.end_removal()
+    agent.acknowledge_operation(agent.sent(Update)[0])
+    consistent(agent)
+    assert not agent.state.operations
+
+
+@pytest.mark.parametrize("cut", range(12))
+def test_a_crash_amid_a_removal(agent: Agent, tmp_path: Path, cut: int) -> None:
+    prepared(agent)
+    path = Path(agent.volume_path())
+    for name in ("a", "b"):
+        (path / name).touch()
+    agent.left = cut
+    try:
+        agent.operation(destroy(volume(32.0, "db")), 1)
+    except Cut:
+        if path.exists():
+            (path / "a").unlink()  # half of it is done
+    else:
+        assert cut >= 8
+    next_one = again(tmp_path)
+    consistent(next_one)
+    resent = next_one.sent(Update, next_one.all)
+    if not resent:
+        assert os.listdir(path) == ["b"]
+    for update in resent:
+        assert not path.exists()
+        next_one.acknowledge_operation(update)
+    consistent(next_one)
+    assert not next_one.state.operations
 
 
 def test_reconciliation(agent: Agent) -> None:
