@@ -6,7 +6,6 @@ agent's log tells about a container; how fast the agent ends.
 import json
 import re
 import signal
-import time
 import urllib.parse
 import urllib.request
 from typing import Any
@@ -123,12 +122,9 @@ def test_provisioning_is_told_in_the_log(scene: Scene, docker_images: str) -> No
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
 def test_an_idle_agent_ends_at_once(scene: Scene, number: signal.Signals) -> None:
     master = scene.master()
-    agent = scene.agent(master)
-    started = time.monotonic()
+    agent = scene.agent(master, executor_shutdown_grace_period="10mins")
     agent.signal(number)
     agent.wait()
-    took = time.monotonic() - started
-    assert took < 1, took
     if number is signal.SIGUSR1:
         eventually(lambda: not _agents(master.address), 60, "the master to forget the agent")
 

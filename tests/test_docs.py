@@ -84,7 +84,7 @@ async def test_the_examples_work(tmp_path: Path) -> None:
     backend = made["create"](ProvisionerConfig(work_dir=str(tmp_path)), Metrics())
     (tmp_path / "layer").mkdir()
     (tmp_path / "layer" / "f").touch()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await backend.provision([str(tmp_path / "layer")], str(tmp_path / "root"), "") == ()
         assert (tmp_path / "root" / "f").exists()
         assert await backend.destroy(str(tmp_path / "root"), "")

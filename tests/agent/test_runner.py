@@ -348,7 +348,7 @@ async def test_a_sandbox_waits_for_a_removal_above_it(
     world.clock.advance(1000)
     assert world.gc.busy(home)
     assert world.runner.run(effects.MakeSandbox(*KEY, f"{home}/runs/c2", None)) is None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await world.gc.settled(home)
     await world.settle()
     assert world.events == [events.SandboxMade(*KEY, "")]

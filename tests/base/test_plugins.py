@@ -136,7 +136,7 @@ def test_a_limit_leaves_other_alarms_alone() -> None:
     try:
         with time_limit(5):
             pass
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while not rang and time.monotonic() < deadline:
             signal.sigtimedwait([], 0.001)
         assert rang == [signal.SIGALRM]

@@ -18,7 +18,7 @@ from mesos_compat.base import procs
 async def test_output_input_and_exit_code() -> None:
     done = await procs.run(
         ["sh", "-c", "cat; pwd >&2; echo $A; exit 3"],
-        timeout_s=10,
+        timeout_s=60,
         stdin=b"in\n",
         cwd="/",
         env={"A": "b", "PATH": os.environ["PATH"]},
@@ -29,14 +29,14 @@ async def test_output_input_and_exit_code() -> None:
 
 
 async def test_a_signal_is_a_negative_exit_code() -> None:
-    done = await procs.run(["sh", "-c", "kill -TERM $$"], timeout_s=10)
+    done = await procs.run(["sh", "-c", "kill -TERM $$"], timeout_s=60)
     assert done.exit_code == -signal.SIGTERM
     assert done.end == "terminated by signal 15"
 
 
 async def test_output_beyond_the_limit_is_thrown_away() -> None:
     done = await procs.run(
-        ["sh", "-c", "head -c 300000 /dev/zero"], timeout_s=10, max_output_bytes=1000
+        ["sh", "-c", "head -c 300000 /dev/zero"], timeout_s=60, max_output_bytes=1000
     )
     assert len(done.stdout) == 1000
     assert done.truncated
@@ -44,20 +44,20 @@ async def test_output_beyond_the_limit_is_thrown_away() -> None:
 
 
 async def test_large_input_to_a_program_that_does_not_read() -> None:
-    done = await procs.run(["true"], timeout_s=10, stdin=b"x" * 300_000)
+    done = await procs.run(["true"], timeout_s=60, stdin=b"x" * 300_000)
     assert done.exit_code == 0
 
 
 async def test_what_is_missing_is_named() -> None:
     with pytest.raises(procs.ProgramError, match="Failed to start '/not/there': No such file"):
-        await procs.run(["/not/there"], timeout_s=10)
+        await procs.run(["/not/there"], timeout_s=60)
 
 
 async def test_the_whole_group_is_killed_at_the_timeout() -> None:
     start = time.monotonic()
     with pytest.raises(procs.ProgramError, match=r"did not end within 0\.05 seconds"):
         await procs.run(["sh", "-c", "sleep 100 & sleep 100"], timeout_s=0.05)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 90
 
 
 async def test_cancelling_kills_the_program() -> None:
@@ -71,7 +71,7 @@ async def test_cancelling_kills_the_program() -> None:
 async def test_limits_hold() -> None:
     done = await procs.run(
         ["sh", "-c", "read x; ulimit -n"],
-        timeout_s=10,
+        timeout_s=60,
         stdin=b"\n",
         limits={resource.RLIMIT_NOFILE: 33},
     )
@@ -80,7 +80,7 @@ async def test_limits_hold() -> None:
 
 async def test_wait_returns_when_a_process_ends() -> None:
     with subprocess.Popen(["sleep", "0.01"]) as process:  # noqa: ASYNC220
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await procs.wait(process.pid)
         assert process.wait(0) == 0
     await procs.wait(process.pid)

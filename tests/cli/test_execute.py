@@ -71,7 +71,7 @@ class FakeMaster:
         return response
 
     async def call(self, kind: int) -> api.Call:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             call, _ = await self.calls.get()
         assert call.type == kind, call
         return call

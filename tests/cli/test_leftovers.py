@@ -54,7 +54,7 @@ def test_agents_and_tasks_are_found_by_what_they_were_started_with(tmp_path: Pat
 def test_they_are_killed_and_nobody_else_is(tmp_path: Path) -> None:
     with sleeper(tmp_path, MESOS_DIRECTORY=str(tmp_path)) as task, sleeper(tmp_path) as visitor:
         assert not remove(Territory((str(tmp_path),)))
-        assert task.wait(5) == -9
+        assert task.wait(60) == -9
         assert visitor.poll() is None
 
 

@@ -47,7 +47,7 @@ class Steps:
 
     async def reached(self, name: str) -> None:
         """Wait until the step has begun."""
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             await self._reached.setdefault(name, asyncio.Event()).wait()
 
     async def take(self, name: str) -> None:

@@ -121,7 +121,7 @@ async def world() -> AsyncIterator[World]:
 
 
 async def until(probe: Callable[[], bool]) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         while not probe():  # noqa: ASYNC110
             await asyncio.sleep(0)
 

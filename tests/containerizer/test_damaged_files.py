@@ -188,13 +188,13 @@ def _untouched(world: World) -> bool:
 
 
 async def _recover(world: World) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await world.mesos.recover([])
 
 
 async def _all_goes(world: World) -> None:
     """Destroy everything; nothing may be left, nor anything else be touched."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for container_id in (C, WHOLE):
             await world.mesos.destroy(container_id)
     assert world.mesos.containers() == frozenset()
@@ -231,7 +231,7 @@ async def test_a_nested_container(world: World, name: str, damage: Damage) -> No
         if name != "pid" or damage is not _stranger:
             assert set(world.a.recovered or ()) == ({N} if expected == ORPHAN else set())
         assert {C, WHOLE, INSIDE} <= world.mesos.containers()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await world.mesos.destroy(N)
         await _all_goes(world)
 
@@ -254,7 +254,7 @@ async def test_how_a_nested_container_ended(world: World, damage: Damage) -> Non
     with running(world, C):
         _damage(world, N, "status", damage)
         await _recover(world)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             ended = await world.mesos.wait(N)
         assert ended is not None
         if damage in (_absent, _empty, _dangling):
@@ -296,7 +296,7 @@ async def test_a_server_of_which_nobody_knows(
     config = SwitchboardConfig(patience_s=0.01, kill_after_s=0.01)
     switchboard = IOSwitchboard(config, NullLogger(), lambda _: str(tmp_path))
     state = slave.ContainerState(container_id=C.message(), pid=1, directory="/")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await switchboard.recover([state] if live else [], [] if live else [C])
         if name == "socket":
             with pytest.raises(ContainerError):

@@ -447,19 +447,19 @@ async def test_removing_while_others_ask(world: World, monkeypatch: pytest.Monke
 
     def slow(root: str, container_id: ContainerId) -> None:
         begun.set()
-        go_on.wait(5)
+        go_on.wait(60)
         raise ContainerError("Failed to remove the sandbox directory: x")
 
     monkeypatch.setattr("containerizer.sandbox.remove_nested", slow)
     removing = asyncio.ensure_future(world.mesos.remove(N))
-    await asyncio.to_thread(begun.wait, 5)
+    await asyncio.to_thread(begun.wait, 60)
     removing.cancel()
     for call in (world.mesos.remove(N), world.mesos.launch(N, world.nested(), {})):
         with pytest.raises(ContainerError, match=r"^Container c\.n is being removed$"):
             await call
     go_on.set()
     monkeypatch.undo()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await world.mesos.remove(N)

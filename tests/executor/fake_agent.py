@@ -24,7 +24,7 @@ from mesos_compat.executor import command
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as api
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 FRAMEWORK = "f-0000"
 EXECUTOR = "t"
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from pathlib import Path
 
 import pytest
@@ -307,11 +306,10 @@ def test_links_that_multiply_end_soon(attached: dict[str, str]) -> None:
     os.symlink(".", f"{sandbox}/l0")
     for number in range(1, 60):
         os.symlink("/".join([f"l{number - 1}"] * 50), f"{sandbox}/l{number}")
-    started = time.monotonic()
+    # Followed, they would take longer than the limit of a test.
     with pytest.raises(ApiError) as caught:
         files.browse(attached, f"{VIRTUAL}/l59")
     assert caught.value.status == 400
-    assert time.monotonic() - started < 1
 
 
 def test_a_directory_is_listed_up_to_a_limit(

@@ -342,7 +342,7 @@ class TestHostile:
                 writer.write(data)
                 if len(data) == 1:
                     writer.write_eof()
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     try:
                         while await reader.read(1000):
                             pass

@@ -38,7 +38,7 @@ class Peer:
     async def responses(self, count: int) -> list[bytes]:
         """Read ``count`` responses with Content-Length."""
         found = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             for _ in range(count):
                 head = await self.reader.readuntil(b"\r\n\r\n")
                 length = re.search(rb"content-length: (\d+)", head.lower())
@@ -47,7 +47,7 @@ class Peer:
         return found
 
     async def closed(self) -> bytes:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.reader.read()
 
 
@@ -446,7 +446,7 @@ class TestHostile:
             sent = 0
             peer.writer.transport.set_write_buffer_limits(high=0)
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while True:
                         peer.write(data)
                         sent += 1000

@@ -123,7 +123,7 @@ class TestFile:
         assert await detector.next(None) == moved
 
     async def _pass(self, clock: FakeClock) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not clock.pending:  # noqa: ASYNC110 - a thread parses
                 await asyncio.sleep(0)
         clock.advance(FILE_INTERVAL_S)

@@ -121,7 +121,7 @@ class Stage:
 
     async def news(self) -> str:
         """What is detected next: a pid, or nothing."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             self.last = await self.detector.next(self.last)
         return self.last.pid if self.last is not None else ""
 

@@ -81,7 +81,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
 
 
 async def until(probe: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not probe():  # noqa: ASYNC110 the other side of a connection
             await asyncio.sleep(0.005)
 

@@ -305,7 +305,7 @@ def answering(streams: ExecutorStreams, *events: executor_pb2.Event) -> Callable
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 

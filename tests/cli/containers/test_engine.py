@@ -16,7 +16,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -109,6 +109,19 @@ def _ours(root: str, made: Commands) -> bool:
     return os.path.exists(made.folder / "engine" / "run" / root.removeprefix("mesos-compat-"))
 
 
+def until(condition: Callable[[], object]) -> None:
+    """Return once something holds."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def outputs(done: subprocess.CompletedProcess[str]) -> tuple[str, str]:
+    """Return what a command has printed."""
+    return done.stdout, done.stderr
+
+
 def until_text(stream: object, text: str) -> None:
     """Read lines until one is ``text``."""
     for line in stream:  # type: ignore[attr-defined]
@@ -189,11 +202,7 @@ def test_a_detached_container(commands: Commands) -> None:
     assert commands("run", "--name", "web", "true").stderr == (
         "mesos-compat: The name 'web' is taken; remove that container first: mesos-compat rm web\n"
     )
-    for _ in range(100):
-        logs = commands("logs", "--tail", "1", "web")
-        if logs.stdout:
-            break
-    assert (logs.stdout, logs.stderr) == ("two\n", "err\n")
+    until(lambda: outputs(commands("logs", "--tail", "1", "web")) == ("two\n", "err\n"))
     row = commands.rows()["web"]
     assert (row["id"], row["state"], row["image"]) == (made, "running", "busybox:latest")
     inspected = json.loads(commands("inspect", made[:6]).stdout)[0]
@@ -217,8 +226,7 @@ def test_kept_output_is_rotated_and_followed(commands: Commands) -> None:
     done = commands("run", "-d", "--name", "log", *limits, *IMAGE, "--", "sh", "-c", inner)
     assert done.returncode == 0, done.stderr
     sandbox = Path(json.loads(commands("inspect", "log").stdout)[0]["sandbox"])
-    while not (sandbox / "pipe").exists():
-        time.sleep(0.05)
+    until((sandbox / "pipe").exists)
     with commands.start("logs", "-f", "log") as follower, open(sandbox / "pipe", "w") as pipe:
         assert follower.stdout is not None
         for count in (10, 20_000, 10, 30_000):
@@ -297,10 +305,8 @@ def test_a_container_survives_its_command(commands: Commands) -> None:
     assert commands.rows()["web"]["state"] == "running"
     assert commands("exec", "web", "true").returncode == 0
     assert commands("kill", "web").returncode == 0
-    for _ in range(100):
-        # Nobody waits for it, so it is forgotten as soon as somebody looks.
-        if not commands.rows():
-            break
+    # Nobody waits for it, so it is forgotten as soon as somebody looks.
+    until(lambda: not commands.rows())
     assert commands.left() == []
 
 
@@ -321,9 +327,9 @@ class Terminal:
         os.write(self._fd, text)
 
     def shows(self, text: bytes) -> None:
-        until = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + PATIENCE_S
         while text not in self._seen:
-            assert time.monotonic() < until, self._seen
+            assert time.monotonic() < deadline, self._seen
             if select.select([self._fd], [], [], 0.1)[0]:
                 self._seen += os.read(self._fd, 4096)
         self._seen = self._seen.partition(text)[2]
@@ -343,9 +349,11 @@ def test_a_terminal(commands: Commands) -> None:
     shell.type(b"stty size; echo do''ne\n")
     shell.shows(b"30 90\r\ndone")
     shell.resize(40, 120)
-    shell.type(b"sleep 0; stty size\n")
+    # What is typed may overtake the new size.
+    shell.type(b"until stty size | grep '^40 '; do sleep 0.05; done\n")
     shell.shows(b"40 120\r\n")
-    shell.type(b"echo be''gin; sleep 1000\n")
+    # Neither echo nor sleep loses the signal, as a shell between the two might.
+    shell.type(b"sh -c 'echo be\"\"gin; exec sleep 1000'\n")
     shell.shows(b"begin")
     shell.type(b"\x03")
     shell.shows(b"# ")

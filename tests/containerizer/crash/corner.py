@@ -218,14 +218,14 @@ class Engine:
         if waiting is None:
             waiting = asyncio.ensure_future(self.mesos.wait(container_id))
         self.corner.let_go(container_id)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             termination = await asyncio.shield(waiting)
         known = termination is not None and termination.HasField("status")
         return termination.status if termination is not None and known else None
 
     async def running(self, *ids: ContainerId) -> None:
         """Wait until the commands run."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not all(self.corner.started(each) for each in ids):  # noqa: ASYNC110 files
                 await asyncio.sleep(0.005)
 
@@ -256,7 +256,7 @@ def unified_mount() -> str | None:
     return next((e.target for e in mountinfo.read() if e.fstype == "cgroup2"), None)
 
 
-def descendants_gone(timeout_s: float = 5.0) -> list[str]:
+def descendants_gone(timeout_s: float = 60.0) -> list[str]:
     """Reap what became ours, wait for the rest; return what stays."""
     until = time.monotonic() + timeout_s
     while True:

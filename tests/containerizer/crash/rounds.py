@@ -254,7 +254,7 @@ async def _survive(scene: Scene, engine: Engine, act: Callable[[], None] | None)
     subject = scene.ids[-1] if scene.ids else None
     failed = ""
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await _begin(scene, engine, act)
             while (  # noqa: ASYNC110 files
                 subject in engine.mesos.containers() and not corner.started(subject)

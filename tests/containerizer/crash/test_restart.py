@@ -92,7 +92,7 @@ async def _ended(engine: Engine, *ids: ContainerId) -> list[str]:
 
 async def _gone(engine: Engine, *ids: ContainerId) -> None:
     """Wait until nobody knows them."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while engine.mesos.containers() & set(ids):  # noqa: ASYNC110 no event
             await asyncio.sleep(0.005)
 

@@ -26,7 +26,7 @@ class Vault:
         self.waiting = asyncio.Barrier(expected)
 
     async def resolve(self, secret: pb.Secret) -> bytes:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             await self.waiting.wait()
         try:
             return self.values[secret.reference.name]

@@ -92,7 +92,7 @@ def image_info(root: str, value: str = "", **fields: object) -> slave.ContainerL
 
 async def eventually(predicate: Callable[[], bool]) -> None:
     """Return once ``predicate`` holds: for what the kernel does not announce."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not predicate():  # noqa: ASYNC110 nothing to wait for
             await asyncio.sleep(0.005)
 
@@ -178,7 +178,7 @@ class Host:
 
     async def finish(self, container_id: ContainerId) -> Outcome:
         """Wait for a container and destroy it."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.launcher.wait(container_id)
             await self.launcher.destroy(container_id)
         self.ids.remove(container_id)

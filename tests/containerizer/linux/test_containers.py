@@ -129,7 +129,7 @@ class Host:
         return (self.sandbox(container_id) / name).read_text()
 
     async def said(self, text: str, container_id: ContainerId = C) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while text not in self.output(container_id=container_id):  # noqa: ASYNC110 a file
                 await asyncio.sleep(0.01)
 
@@ -440,7 +440,7 @@ async def test_everything_of_an_earlier_agent_goes(linux: Host) -> None:
     linux.mesos = Host(linux.folder, "linux").mesos
     await linux.mesos.recover([])
     assert linux.mesos.containers() == {C}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await linux.mesos.wait(C)
     assert proc.is_zombie_or_gone(pid)
     assert os.listdir(linux.folder / "run" / "containers") == []

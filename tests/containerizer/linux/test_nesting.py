@@ -64,7 +64,7 @@ def output(host: Host, container_id: ContainerId, name: str = "stdout") -> str:
 
 
 async def said(host: Host, container_id: ContainerId, text: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while text not in output(host, container_id):  # noqa: ASYNC110 a file
             await asyncio.sleep(0.01)
 

@@ -419,7 +419,7 @@ async def test_nobody_is_waited_for_after_a_destroy(host: Host) -> None:
     early = await host.session("echo unread; sleep 600", "early")
     await host.mesos.destroy(early)
     late = await host.session("echo unread", "late")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (pid := host.launcher.pid(late)) and not proc.is_zombie_or_gone(pid):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert late in host.mesos.containers()

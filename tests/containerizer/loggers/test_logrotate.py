@@ -89,7 +89,7 @@ def test_command_lines_of_the_program(
 
 
 async def written(path: Path, text: bytes) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not (path.exists() and path.read_bytes().endswith(text)):
         assert time.monotonic() < end, path
         await asyncio.sleep(0.01)

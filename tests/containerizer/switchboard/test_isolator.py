@@ -183,7 +183,7 @@ async def test_damaged_checkpoints(tmp_path: Path) -> None:
         await switchboard.recover([state], [])
         with pytest.raises(ContainerError, match=r"^Failed to get the io switchboard address"):
             await switchboard.address(C)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(60):
             await switchboard.cleanup(C)
 
 

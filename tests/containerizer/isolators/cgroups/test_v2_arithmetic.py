@@ -188,7 +188,7 @@ async def test_a_notice_tells_of_out_of_memory(cgroup: Cgroup) -> None:
     # What came of a container nested in this one is not counted here.
     cgroup.events(1, "memory.events")
     cgroup.events(1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         limited = await watch
     assert limited is not None
     assert limited.reason == pb.TaskStatus.REASON_CONTAINER_LIMITATION_MEMORY
@@ -218,7 +218,7 @@ async def test_the_exit_of_init_is_a_reason_to_look(
     cgroup.events(1)
     process.kill()
     await process.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await watch is not None
     memory.close()
 
