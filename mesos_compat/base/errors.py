@@ -26,6 +26,10 @@ class ApiError(MesosCompatError):
         self.body = body
 
 
+class AuthorizationError(MesosCompatError):
+    """It could not be found out whether somebody may do something: nobody may."""
+
+
 class CheckpointError(MesosCompatError):
     """A file of the work, meta or runtime directory cannot be read or written."""
 
