@@ -65,9 +65,6 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     Flag("firewall_rules", JSON_OBJECT, "Endpoints that are switched off."),
     # plug-ins
     # executors
-    Flag(
-        "executor_reregistration_retry_interval", DURATION, "Time between two reconnect requests."
-    ),
     Flag("http_executor_domain_sockets", BOOL, "Offer executors a unix socket.", False),
     Flag("domain_socket_location", STRING, "Path of that socket.", check=_socket),
     # images, Docker

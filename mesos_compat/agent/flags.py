@@ -111,6 +111,12 @@ def _at_most_15_seconds(value: float) -> str | None:
     return "Expected `--executor_reregistration_timeout` to be not more than 15secs"
 
 
+def _positive_interval(value: float) -> str | None:
+    if value > 0:
+        return None
+    return "Expected `--executor_reregistration_retry_interval` to be positive"
+
+
 def _positive_session(value: float) -> str | None:
     return None if value > 0 else "Expected `--zk_session_timeout` to be positive"
 
@@ -379,6 +385,11 @@ class AgentFlags:
         "Time for executors to come back after a restart of the agent.",
         default=2.0,
         check=_at_most_15_seconds,
+    )
+    executor_reregistration_retry_interval: float | None = optional(
+        DURATION,
+        "Time between two requests to come back, to executors that use libprocess messages.",
+        check=_positive_interval,
     )
     executor_shutdown_grace_period: float = flag(
         DURATION, "Time between asking an executor to shut down and killing it.", default=5.0

@@ -31,15 +31,6 @@ M = TypeVar("M", bound=Message)
 #: Reads a message of a known sender. Raises WireError or DecodeError.
 Reader = Callable[[UPID, bytes], Event]
 
-#: Messages that masters and v0 executors send and that this agent has no use for yet.
-_IGNORED = frozenset(
-    {
-        "RegisterExecutorMessage",
-        "ReregisterExecutorMessage",
-        "ExecutorToFrameworkMessage",
-        "StatusUpdateMessage",
-    }
-)
 _PACKAGE = "mesos.internal."
 
 
@@ -72,10 +63,7 @@ class Inbox:
         short = name.removeprefix(_PACKAGE)
         read = readers.get(short) if name.startswith(_PACKAGE) else None
         if read is None:
-            if short in _IGNORED:
-                self._complaints.warn("Ignoring %s from %s: not supported", short, sender)
-            else:
-                log.debug("Ignoring unknown message from %s", sender)
+            log.debug("Ignoring unknown message from %s", sender)
             return
         try:
             event = read(sender, body)
@@ -131,9 +119,7 @@ def _ping_timeout(
 
 
 def _ping(sender: UPID, body: bytes) -> Event:
-    if not sender:
-        raise WireError("nobody to answer")
-    return events.Ping(str(sender), _parse(messages.PingSlaveMessage, body).connected)
+    return events.Ping(_answerable(sender), _parse(messages.PingSlaveMessage, body).connected)
 
 
 def _shutdown(sender: UPID, body: bytes) -> Event:
@@ -233,6 +219,55 @@ def _acknowledgement(sender: UPID, body: bytes) -> Event:
     )
 
 
+def _register_executor(sender: UPID, body: bytes) -> Event:
+    message = _parse(messages.RegisterExecutorMessage, body)
+    return events.RegisterExecutor(
+        _answerable(sender),
+        FrameworkId(_checked(message.framework_id.value)),
+        ExecutorId(_checked(message.executor_id.value)),
+    )
+
+
+def _reregister_executor(sender: UPID, body: bytes) -> Event:
+    message = _parse(messages.ReregisterExecutorMessage, body)
+    return events.ReregisterExecutor(
+        _answerable(sender),
+        FrameworkId(_checked(message.framework_id.value)),
+        ExecutorId(_checked(message.executor_id.value)),
+        frozenset(TaskId(_checked(task.task_id.value)) for task in message.tasks),
+        tuple(_update(update) for update in message.updates),
+    )
+
+
+def _status_update(sender: UPID, body: bytes) -> Event:
+    message = _parse(messages.StatusUpdateMessage, body)
+    pid = UPID.parse(message.pid)
+    return events.StatusUpdateSent(_update(message.update), str(pid) if pid else "")
+
+
+def _executor_message(sender: UPID, body: bytes) -> Event:
+    message = _parse(messages.ExecutorToFrameworkMessage, body)
+    return events.ExecutorMessage(
+        FrameworkId(_checked(message.framework_id.value)),
+        ExecutorId(_checked(message.executor_id.value)),
+        message.data,
+    )
+
+
+def _answerable(sender: UPID) -> str:
+    if not sender:
+        raise WireError("nobody to answer")
+    return str(sender)
+
+
+def _update(update: messages.StatusUpdate) -> messages.StatusUpdate:
+    _checked(update.framework_id.value)
+    _checked(update.status.task_id.value)
+    if update.HasField("executor_id"):
+        _checked(update.executor_id.value)
+    return update
+
+
 _READERS: Mapping[str, Reader] = {
     "SlaveRegisteredMessage": _registered,
     "SlaveReregisteredMessage": _reregistered,
@@ -251,6 +286,10 @@ _READERS: Mapping[str, Reader] = {
     "UpdateFrameworkMessage": _update_framework,
     "FrameworkToExecutorMessage": _framework_message,
     "StatusUpdateAcknowledgementMessage": _acknowledgement,
+    "RegisterExecutorMessage": _register_executor,
+    "ReregisterExecutorMessage": _reregister_executor,
+    "StatusUpdateMessage": _status_update,
+    "ExecutorToFrameworkMessage": _executor_message,
 }
 
 _AUTHENTICATION: tuple[type[events.AuthenticationMessage], ...] = (

@@ -77,6 +77,7 @@ def agent_config(
         executor_registration_timeout_s=flags.executor_registration_timeout,
         executor_shutdown_grace_period_s=flags.executor_shutdown_grace_period,
         executor_reregistration_timeout_s=flags.executor_reregistration_timeout,
+        executor_reregistration_retry_interval_s=flags.executor_reregistration_retry_interval,
         recovery_timeout_s=flags.recovery_timeout,
         gc_delay_s=flags.gc_delay,
         clean_up=flags.recover == "cleanup",

@@ -112,6 +112,10 @@ EXECUTOR_TERMINATED = EXECUTOR_TERMINATING.saying("Executor terminated")
 #: fails.
 INVALID_TASK = Cause(Verdict.ERROR, _Reason.REASON_TASK_INVALID, "", with_executor=False)
 INVALID_GROUP = Cause(Verdict.ERROR, _Reason.REASON_TASK_GROUP_INVALID, "", with_executor=False)
+#: Deviation: see ``agent.machine.containers``.
+GROUP_UNDELIVERABLE = INVALID_GROUP.saying(
+    "Task groups cannot be delivered to an executor that uses libprocess messages"
+)
 #: Rows K1 to K3, and K1 and K2 of a group.
 KILLED_BEFORE_DELIVERY = Cause(
     Verdict.KILLED,

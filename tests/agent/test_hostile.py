@@ -89,7 +89,36 @@ def others() -> Iterable[Message]:
     drain.config.max_grace_period.nanoseconds = 5
     yield drain
     yield from operations()
+    yield from executors()
     yield messages.ShutdownMessage(message="go")
+
+
+def executors() -> Iterable[Message]:
+    """Messages of executors."""
+    for kind in (messages.RegisterExecutorMessage, messages.ReregisterExecutorMessage):
+        for name in ("t1", "t2"):
+            register = kind()
+            register.framework_id.value, register.executor_id.value = FRAMEWORK, name
+            if isinstance(register, messages.ReregisterExecutorMessage):
+                register.tasks.append(task("t1"))
+                register.updates.append(status_update("t1", pb.TASK_RUNNING).update)
+            yield register
+    for state in (pb.TASK_STAGING, pb.TASK_STARTING, pb.TASK_RUNNING, pb.TASK_FINISHED):
+        yield status_update("t1", state)
+    data = messages.ExecutorToFrameworkMessage(data=b"x")
+    data.slave_id.value, data.framework_id.value, data.executor_id.value = AGENT, FRAMEWORK, "t1"
+    yield data
+
+
+def status_update(name: str, state: pb.TaskState) -> messages.StatusUpdateMessage:
+    made = messages.StatusUpdateMessage(pid="x@127.0.0.1:9")
+    made.update.framework_id.value, made.update.executor_id.value = FRAMEWORK, name
+    made.update.slave_id.value = AGENT
+    made.update.timestamp = 5.0
+    made.update.uuid = bytes([state]) * 16
+    made.update.status.task_id.value = name
+    made.update.status.state = state
+    return made
 
 
 def operations() -> Iterable[Message]:
@@ -197,7 +226,7 @@ class Scene:
             for event in answers(self.driver, effect, random.random() < 0.9):
                 self.take(event)
         for executor in list(self.driver.state.executors()):
-            if executor.launch_requested and executor.stream_id is None and random.random() < 0.5:
+            if executor.launch_requested and not executor.connected and random.random() < 0.5:
                 call = v1_executor.Call.Subscribe()
                 self.take(
                     events.ExecutorSubscribed(executor.framework_id, executor.executor_id, call, 7)

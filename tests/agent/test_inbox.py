@@ -12,7 +12,7 @@ from mesos_compat.agent import inbox as module
 from mesos_compat.agent.inbox import Inbox
 from mesos_compat.agent.machine import events
 from mesos_compat.agent.machine.events import Event
-from mesos_compat.libprocess.upid import UPID
+from mesos_compat.libprocess.upid import EMPTY, UPID
 from mesos_compat.model.ids import AgentId, ExecutorId, FrameworkId, TaskId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.authentication import authentication_pb2 as authentication
@@ -209,3 +209,48 @@ def test_only_the_process_that_authenticates_now_gets_replies() -> None:
     assert not inbox(SENDER, "", name, body)
     # And none of them for the agent itself.
     assert deliver(name, body) == []
+
+
+def status_update(pid: str) -> messages.StatusUpdateMessage:
+    made = messages.StatusUpdateMessage(pid=pid)
+    update = made.update
+    update.framework_id.value, update.executor_id.value, update.slave_id.value = "f", "e", "a"
+    update.timestamp, update.uuid = 1.0, b"u" * 16
+    update.status.task_id.value, update.status.state = "t", pb.TASK_RUNNING
+    return made
+
+
+def test_registrations_of_executors() -> None:
+    message = messages.RegisterExecutorMessage()
+    message.framework_id.value, message.executor_id.value = "f", "e"
+    key = FrameworkId("f"), ExecutorId("e")
+    assert send(message) == events.RegisterExecutor(str(SENDER), *key)
+    again = messages.ReregisterExecutorMessage()
+    again.framework_id.value, again.executor_id.value = "f", "e"
+    again.tasks.add(name="n").task_id.value = "t"
+    again.tasks[0].slave_id.value = "a"
+    again.updates.append(status_update("").update)
+    assert send(again) == events.ReregisterExecutor(
+        str(SENDER), *key, frozenset([TaskId("t")]), tuple(again.updates)
+    )
+    for bad in (message, again):
+        body = bad.SerializeToString()
+        assert deliver(bad.DESCRIPTOR.full_name, body, sender=EMPTY) == []
+        bad.executor_id.value = "../e"
+        assert send(bad) is None
+
+
+def test_updates_of_executors() -> None:
+    message = status_update("executor(1)@10.0.0.1:7")
+    assert send(message) == events.StatusUpdateSent(message.update, "executor(1)@10.0.0.1:7")
+    for nobody in ("", "executor(1)", "e@a.host:1", "@0.0.0.0:0"):
+        message.pid = nobody
+        assert send(message) == events.StatusUpdateSent(message.update, "")
+    message.update.status.task_id.value = "a/b"
+    assert send(message) is None
+
+
+def test_data_of_executors() -> None:
+    message = messages.ExecutorToFrameworkMessage(data=b"x")
+    message.slave_id.value, message.framework_id.value, message.executor_id.value = "a", "f", "e"
+    assert send(message) == events.ExecutorMessage(FrameworkId("f"), ExecutorId("e"), b"x")

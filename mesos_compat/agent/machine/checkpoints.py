@@ -136,6 +136,13 @@ def http_executor(turn: Turn, framework: Framework, executor: Executor) -> None:
         turn.do(Checkpoint((MarkFile(layout.http_marker(run_dir(turn.state, executor))),)))
 
 
+def libprocess_executor(turn: Turn, framework: Framework, executor: Executor) -> None:
+    """Keep where the executor can be asked to come back."""
+    if framework.info.checkpoint:
+        path = layout.libprocess_pid(run_dir(turn.state, executor))
+        turn.do(Checkpoint((TextFile(path, executor.pid),)))
+
+
 def update(
     turn: Turn, framework: Framework, executor: Executor, update: messages.StatusUpdate
 ) -> None:

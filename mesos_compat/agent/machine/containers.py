@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from mesos_compat.agent.machine import command, status
-from mesos_compat.agent.machine.effects import DestroyContainer, SendToExecutor, UpdateContainer
+from mesos_compat.agent.machine import command, status, tell
+from mesos_compat.agent.machine.effects import DestroyContainer, UpdateContainer
 from mesos_compat.agent.machine.events import ContainerUpdated
 from mesos_compat.agent.machine.state import (
     AgentConfig,
@@ -26,13 +26,10 @@ from mesos_compat.agent.machine.state import (
 from mesos_compat.agent.machine.turn import Turn
 from mesos_compat.base.tls_options import AGENT_TLS
 from mesos_compat.model import reasons
-from mesos_compat.model.evolve import evolve
 from mesos_compat.model.quantity import SECOND_NS, format_duration
 from mesos_compat.model.resources import Resources
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
-from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
-from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
 
 #: Resources that tasks can have limits for.
 _LIMITED = ("cpus", "mem")
@@ -103,7 +100,7 @@ def adjust(turn: Turn, executor: Executor, waiting: Waiting) -> bool:
     """Give the container what its executor and tasks need now; ``False`` if it has that, or is
     not there to be given anything.
     """
-    if executor.stream_id is None or executor.phase is ExecutorPhase.TERMINATED:
+    if not executor.connected or executor.phase is ExecutorPhase.TERMINATED:
         return False
     requests, limits = _demands(turn.state.config, executor)
     if _same(requests, executor.container_requests) and limits == executor.container_limits:
@@ -123,29 +120,33 @@ def adjust(turn: Turn, executor: Executor, waiting: Waiting) -> bool:
     return True
 
 
-def deliver(turn: Turn, executor: Executor) -> None:
-    """Send the queued tasks to a running executor, once its container is ready for them."""
+def deliver(turn: Turn, framework: Framework, executor: Executor) -> None:
+    """Send the queued tasks to a running executor, once its container is ready for them.
+
+    Deviation: groups for an executor that speaks libprocess, which has no message for them, are
+    refused; upstream leaves them in TASK_STAGING.
+    """
+    if executor.pid:
+        groups = [task for task in executor.queued.values() if task.group is not None]
+        if groups:
+            status.report(turn, framework, executor, groups, reasons.GROUP_UNDELIVERABLE)
+            return
     if adjust(turn, executor, Waiting.DELIVERY):
         return
     for task in [task for task in executor.queued.values() if task.group is None]:
-        event = v1_executor.Event(type=v1_executor.Event.LAUNCH)
-        event.launch.task.CopyFrom(evolve(task.info, v1.TaskInfo))
-        _send(turn, executor, event, [task])
+        _deliver(turn, executor, [task])
+        tell.launch(turn, framework, executor, task)
     while executor.queued:
         group = executor.group_of(next(iter(executor.queued.values())))
-        event = v1_executor.Event(type=v1_executor.Event.LAUNCH_GROUP)
-        for task in group:
-            event.launch_group.task_group.tasks.append(evolve(task.info, v1.TaskInfo))
-        _send(turn, executor, event, group)
+        _deliver(turn, executor, group)
+        tell.launch_group(turn, executor, group)
 
 
-def _send(turn: Turn, executor: Executor, event: v1_executor.Event, tasks: list[Task]) -> None:
-    assert executor.stream_id is not None
+def _deliver(turn: Turn, executor: Executor, tasks: list[Task]) -> None:
     for task in tasks:
         del executor.queued[task.task_id]
         executor.launched[task.task_id] = task
         task.place = TaskPlace.LAUNCHED
-    turn.do(SendToExecutor(executor.stream_id, event))
     names = ", ".join(f"'{task.task_id}'" for task in tasks)
     turn.info(
         f"Sending queued tasks {names} to executor '{executor.executor_id}' of framework"

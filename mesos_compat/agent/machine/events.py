@@ -54,6 +54,11 @@ class ReregistrationTimeout:
 
 
 @dataclass(frozen=True, slots=True)
+class ReconnectDue:
+    """It is time to ask executors again to come back."""
+
+
+@dataclass(frozen=True, slots=True)
 class UnregisterRequested:
     """SIGUSR1: leave the cluster and stop."""
 
@@ -341,6 +346,36 @@ class ExecutorSubscribed:
 
 
 @dataclass(frozen=True, slots=True)
+class RegisterExecutor:
+    """RegisterExecutorMessage."""
+
+    sender: str
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+
+
+@dataclass(frozen=True, slots=True)
+class ReregisterExecutor:
+    """ReregisterExecutorMessage."""
+
+    sender: str
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    #: Tasks of which the executor has unacknowledged updates.
+    tasks: frozenset[TaskId]
+    #: These updates, oldest first.
+    updates: tuple[messages.StatusUpdate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StatusUpdateSent:
+    """StatusUpdateMessage of an executor that wants the acknowledgement at ``pid``, if anywhere."""
+
+    update: messages.StatusUpdate
+    pid: str
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutorUpdate:
     """UPDATE of an executor; the status in v0 form, ``uuid`` as the executor set it."""
 
@@ -480,6 +515,7 @@ class ContainerStatusRead:
 Event: TypeAlias = (
     Recovered
     | ReregistrationTimeout
+    | ReconnectDue
     | AgentNotStored
     | UpdateStored
     | StoreDue
@@ -519,6 +555,9 @@ Event: TypeAlias = (
     | UpdateAcknowledged
     | RetryDue
     | ExecutorSubscribed
+    | RegisterExecutor
+    | ReregisterExecutor
+    | StatusUpdateSent
     | ExecutorUpdate
     | ExecutorMessage
     | RegistrationTimeout

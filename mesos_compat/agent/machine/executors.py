@@ -8,10 +8,18 @@ Source: spec ``executors`` 1.6, 4.4, 4.6, 4.10; ``agent-master`` 8.3, 9.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from mesos_compat.agent import paths
-from mesos_compat.agent.machine import checkpoints, containers, frameworks, status
+from mesos_compat.agent.machine import (
+    checkpoints,
+    containers,
+    frameworks,
+    reports,
+    status,
+    tell,
+)
 from mesos_compat.agent.machine.effects import (
     CancelTimer,
     CloseExecutorStream,
@@ -20,7 +28,6 @@ from mesos_compat.agent.machine.effects import (
     Launch,
     MakeSandbox,
     Send,
-    SendToExecutor,
     StartTimer,
 )
 from mesos_compat.agent.machine.events import (
@@ -48,15 +55,13 @@ from mesos_compat.agent.machine.state import (
 )
 from mesos_compat.agent.machine.turn import Turn
 from mesos_compat.model import reasons
-from mesos_compat.model.evolve import devolve, evolve
+from mesos_compat.model.evolve import devolve
 from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId
 from mesos_compat.model.quantity import SECOND_NS, format_duration
 from mesos_compat.model.reasons import Cause
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
-from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
-from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
 
 _LIVE = (ExecutorPhase.REGISTERING, ExecutorPhase.RUNNING)
 
@@ -166,25 +171,15 @@ def launched(turn: Turn, event: ContainerLaunched) -> None:
 
 def subscribed(turn: Turn, event: ExecutorSubscribed) -> None:
     """An executor opened a stream: for the first time, or again."""
-    state = turn.state
-    framework = state.frameworks.get(event.framework_id)
-    executor = None if framework is None else framework.executors.get(event.executor_id)
-    if (
-        framework is None
-        or executor is None
-        or state.phase is AgentPhase.TERMINATING
-        or framework.phase is FrameworkPhase.TERMINATING
-        or executor.phase not in _LIVE
-    ):
+    found = live(turn, event.framework_id, event.executor_id)
+    if found is None:
         turn.warn(
             f"Shutting down executor '{event.executor_id}' of framework {event.framework_id}"
             " because it, its framework or the agent is terminating"
         )
-        turn.do(
-            SendToExecutor(event.stream_id, _event(v1_executor.Event.SHUTDOWN)),
-            CloseExecutorStream(event.stream_id),
-        )
+        tell.stream_turned_away(turn, event.stream_id)
         return
+    framework, executor = found
     turn.info(
         f"Received Subscribe request for HTTP executor '{event.executor_id}' of framework"
         f" {event.framework_id}"
@@ -192,10 +187,47 @@ def subscribed(turn: Turn, event: ExecutorSubscribed) -> None:
     if executor.stream_id is not None:
         turn.do(CloseExecutorStream(executor.stream_id))
     executor.stream_id = event.stream_id
-    executor.phase = ExecutorPhase.RUNNING
+    executor.pid = ""
+    begin(turn, executor)
     checkpoints.http_executor(turn, framework, executor)
-    turn.do(CancelTimer(("subscribe", executor.container_id.value)))
     known = {task.task_id.value for task in event.subscribe.unacknowledged_tasks}
+    if not go_on(turn, framework, executor, known):
+        return
+    tell.registered(turn, framework, executor)
+    for update in event.subscribe.unacknowledged_updates:
+        sent = devolve(update.status, pb.TaskStatus)
+        reports.executor_update(turn, ExecutorUpdate(event.framework_id, event.executor_id, sent))
+    if event.executor_id in framework.executors:
+        status.advance(turn, framework, executor)
+
+
+def live(
+    turn: Turn, framework_id: FrameworkId, executor_id: ExecutorId
+) -> tuple[Framework, Executor] | None:
+    """Return an executor that may be told something, unless it or what it belongs to ends."""
+    framework = turn.state.frameworks.get(framework_id)
+    executor = None if framework is None else framework.executors.get(executor_id)
+    if (
+        framework is None
+        or executor is None
+        or turn.state.phase is AgentPhase.TERMINATING
+        or framework.phase is FrameworkPhase.TERMINATING
+        or executor.phase not in _LIVE
+    ):
+        return None
+    return framework, executor
+
+
+def begin(turn: Turn, executor: Executor) -> None:
+    """An executor is there, for the first time or again."""
+    executor.phase = ExecutorPhase.RUNNING
+    turn.do(CancelTimer(("subscribe", executor.container_id.value)))
+
+
+def go_on(turn: Turn, framework: Framework, executor: Executor, known: Collection[str]) -> bool:
+    """Report the tasks that an executor never got, of which it would know if they are in ``known``;
+    say whether it has anything to do. If it never had, it is shut down.
+    """
     lost = [
         task
         for task_id, task in executor.launched.items()
@@ -203,18 +235,12 @@ def subscribed(turn: Turn, event: ExecutorSubscribed) -> None:
     ]
     if lost:
         status.report(turn, framework, executor, lost, reasons.NEVER_DELIVERED)
-    if executor.phase is not ExecutorPhase.RUNNING:
-        return
-    if not executor.queued and not executor.ever_sent_a_task:
-        turn.info(f"Shutting down executor '{event.executor_id}': it has no task to run")
+    if executor.phase is ExecutorPhase.RUNNING and not (
+        executor.queued or executor.ever_sent_a_task
+    ):
+        turn.info(f"Shutting down executor '{executor.executor_id}': it has no task to run")
         shut_down(turn, framework, executor)
-        return
-    turn.do(SendToExecutor(event.stream_id, _subscribed(turn, framework, executor)))
-    for update in event.subscribe.unacknowledged_updates:
-        sent = devolve(update.status, pb.TaskStatus)
-        status.executor_update(turn, ExecutorUpdate(event.framework_id, event.executor_id, sent))
-    if event.executor_id in framework.executors:
-        status.advance(turn, framework, executor)
+    return executor.phase is ExecutorPhase.RUNNING
 
 
 def registration_timeout(turn: Turn, event: RegistrationTimeout) -> None:
@@ -245,8 +271,7 @@ def shut_down(turn: Turn, framework: Framework, executor: Executor) -> None:
         f"Shutting down executor '{executor.executor_id}' of framework {framework.framework_id}"
     )
     executor.phase = ExecutorPhase.TERMINATING
-    if executor.stream_id is not None:
-        turn.do(SendToExecutor(executor.stream_id, _event(v1_executor.Event.SHUTDOWN)))
+    tell.shut_down(turn, executor)
     turn.do(
         CancelTimer(("subscribe", executor.container_id.value)),
         StartTimer(
@@ -330,7 +355,6 @@ def framework_message(turn: Turn, event: FrameworkToExecutor) -> None:
         or framework.phase is FrameworkPhase.TERMINATING
         or executor is None
         or executor.phase is not ExecutorPhase.RUNNING
-        or executor.stream_id is None
     ):
         turn.count("slave/invalid_framework_messages")
         turn.warn(
@@ -338,10 +362,8 @@ def framework_message(turn: Turn, event: FrameworkToExecutor) -> None:
             f" '{event.executor_id}': one of them or the agent is not running"
         )
         return
-    made = _event(v1_executor.Event.MESSAGE)
-    made.message.data = event.data
     turn.count("slave/valid_framework_messages")
-    turn.do(SendToExecutor(executor.stream_id, made))
+    tell.data(turn, executor, event.data)
 
 
 def _end(
@@ -448,17 +470,3 @@ def _refuse_all(turn: Turn, framework: Framework, executor: Executor, cause: Cau
     if not executor.generated:
         exited(turn, framework.framework_id, executor.executor_id, -1)
     frameworks.remove_if_idle(turn, framework)
-
-
-def _event(kind: v1_executor.Event.Type) -> v1_executor.Event:
-    return v1_executor.Event(type=kind)
-
-
-def _subscribed(turn: Turn, framework: Framework, executor: Executor) -> v1_executor.Event:
-    made = _event(v1_executor.Event.SUBSCRIBED)
-    body = made.subscribed
-    body.executor_info.CopyFrom(evolve(executor.info, v1.ExecutorInfo))
-    body.framework_info.CopyFrom(evolve(framework.info, v1.FrameworkInfo))
-    body.agent_info.CopyFrom(evolve(turn.state.info(), v1.AgentInfo))
-    body.container_id.CopyFrom(evolve(executor.container_id.message(), v1.ContainerID))
-    return made

@@ -14,6 +14,7 @@ from mesos_compat.agent.machine import (
     checkpoints,
     draining,
     frameworks,
+    libprocess_executors,
     operations,
     registration,
     status,
@@ -44,6 +45,7 @@ from mesos_compat.agent.meta import layout
 from mesos_compat.agent.meta.recovered import (
     AgentFound,
     ExecutorFound,
+    ExecutorProtocol,
     FrameworkFound,
     RunFound,
     TaskFound,
@@ -84,9 +86,10 @@ def recovered(turn: Turn, event: Recovered) -> None:
         turn.do(WatchContainer(*key))
     state.reconnecting = True
     if state.config.clean_up:
-        _clean_up(turn)
+        _clean_up(turn, event)
         return
     turn.info("Waiting for executors to come back")
+    libprocess_executors.ask_back(turn)
     delay_s = state.config.executor_reregistration_timeout_s
     turn.do(StartTimer(_TIMEOUT, delay_s, ReregistrationTimeout()))
 
@@ -113,6 +116,7 @@ def timeout(turn: Turn, event: ReregistrationTimeout) -> None:
 def _finish(turn: Turn) -> None:
     state = turn.state
     state.reconnecting = False
+    libprocess_executors.stop_asking(turn)
     state.recovery_time_s = max(0.0, turn.now - state.start_time)
     turn.do(CancelTimer(_TIMEOUT))
     if state.boot_id is not None:
@@ -126,13 +130,30 @@ def _finish(turn: Turn) -> None:
         draining.replay(turn)
 
 
-def _clean_up(turn: Turn) -> None:
-    """End all that is there; the agent ends with the last framework."""
+def _clean_up(turn: Turn, event: Recovered) -> None:
+    """End all that is there; the agent ends with the last framework. Who never told how to reach
+    it gets no time for that.
+    """
     state = turn.state
     state.phase = AgentPhase.TERMINATING
     turn.info("Ending everything that an earlier agent left")
+    unreachable = _unreachable(event)
     for framework in list(state.frameworks.values()):
         frameworks.shut_down(turn, framework)
+    for executor in list(state.executors()):
+        if executor.container_id in unreachable:
+            turn.do(DestroyContainer(executor.container_id))
+
+
+def _unreachable(event: Recovered) -> set[ContainerId]:
+    """The containers of executors that never spoke to an agent."""
+    agent = event.found.agent
+    return {
+        executor.latest.container_id
+        for framework in (() if agent is None else agent.frameworks)
+        for executor in framework.executors
+        if executor.latest is not None and executor.latest.connection is ExecutorProtocol.UNKNOWN
+    }
 
 
 def _collect_other_agents(turn: Turn, event: Recovered) -> None:
@@ -187,6 +208,7 @@ def _take_up_executor(turn: Turn, framework: Framework, found: ExecutorFound) ->
         directory=paths.sandbox(homes[0], run.container_id),
         user=None,
         generated=found.generated,
+        recovered_pid=run.libprocess_pid,
         launch_requested=True,
         sandbox_requested=False,
         created_at=turn.now,

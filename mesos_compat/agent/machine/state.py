@@ -204,6 +204,8 @@ class AgentConfig:
     executor_registration_timeout_s: float
     executor_shutdown_grace_period_s: float
     executor_reregistration_timeout_s: float
+    #: ``None``: executors of an earlier process are asked to come back once.
+    executor_reregistration_retry_interval_s: float | None
     recovery_timeout_s: float
     gc_delay_s: float
     max_completed_executors: int
@@ -282,6 +284,8 @@ class IncomingUpdate:
 
     update: messages.StatusUpdate
     from_executor: bool
+    #: UPID text of whoever is to get the acknowledgement; empty: the executor's stream, if any.
+    pid: str = ""
 
 
 class IncomingQueue:
@@ -336,6 +340,10 @@ class Executor:
     phase: ExecutorPhase = ExecutorPhase.REGISTERING
     #: The executor's current stream; ``None`` before it subscribed for the first time.
     stream_id: int | None = None
+    #: UPID text of an executor that registered by libprocess; empty for others.
+    pid: str = ""
+    #: The one that it had with an earlier process of the agent.
+    recovered_pid: str = ""
     #: Tasks in each place by id, in order of arrival there.
     queued: dict[TaskId, Task] = field(default_factory=dict)
     launched: dict[TaskId, Task] = field(default_factory=dict)
@@ -363,6 +371,11 @@ class Executor:
     def executor_id(self) -> ExecutorId:
         """The id of the executor."""
         return ExecutorId(self.info.executor_id.value)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the executor spoke to this process of the agent."""
+        return self.stream_id is not None or bool(self.pid)
 
     def group_of(self, task: Task) -> list[Task]:
         """Return a queued task and those that are to be delivered with it, in their order."""
@@ -692,7 +705,8 @@ def _check_executor(executor: Executor, where: str) -> None:
             f"{where}: no task outlives its executor",
         )
     if executor.phase is ExecutorPhase.RUNNING:
-        _require(executor.stream_id is not None, f"{where}: a running executor subscribed")
+        _require(executor.connected, f"{where}: a running executor spoke to us")
+    _require(executor.stream_id is None or not executor.pid, f"{where}: it speaks in one way")
 
 
 def _require(holds: bool, rule: str) -> None:

@@ -10,8 +10,6 @@ Source: spec ``agent-master`` 11.1, ``executors`` 4.7.
 
 from __future__ import annotations
 
-import math
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -22,11 +20,11 @@ from mesos_compat.agent.machine import (
     executors,
     frameworks,
     streams,
+    tell,
 )
-from mesos_compat.agent.machine.effects import ReadContainerStatus, SendToExecutor
+from mesos_compat.agent.machine.effects import ReadContainerStatus
 from mesos_compat.agent.machine.events import (
     ContainerStatusRead,
-    ExecutorUpdate,
     StoreDue,
     UpdateAcknowledged,
     UpdateStored,
@@ -52,8 +50,6 @@ from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId, TaskId
 from mesos_compat.model.reasons import Cause
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
-from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
-from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
 
 #: States whose counter grows with each task of an executor that ends so.
 _COUNTED = {
@@ -71,8 +67,6 @@ _LIMITATIONS = frozenset(
         pb.TaskStatus.REASON_CONTAINER_LIMITATION_MEMORY,
     }
 )
-#: States that masters give, and some of which make a master abort if an agent sends them.
-_NOT_FOR_EXECUTORS = frozenset({pb.TASK_UNREACHABLE, pb.TASK_UNKNOWN, pb.TASK_GONE_BY_OPERATOR})
 _DROPPED = frozenset({pb.TASK_DROPPED, pb.TASK_LOST})
 
 
@@ -145,7 +139,7 @@ def _own(
     if limited and cause.reason in _LIMITATIONS:
         update.status.limitation.resources.extend(limited)
     draining.rewrite(turn, framework, update)
-    _decorate(turn, update)
+    decorate(turn, update)
     turn.count("slave/valid_status_updates")
     return update
 
@@ -165,52 +159,8 @@ def refuse(
         turn, cause, framework.framework_id, task_id, executor_id, framework.partition_aware
     )
     draining.rewrite(turn, framework, update)
-    _decorate(turn, update)
+    decorate(turn, update)
     streams.enqueue(turn, update)
-
-
-def executor_update(turn: Turn, event: ExecutorUpdate) -> None:
-    """An executor reports a task."""
-    state = turn.state
-    framework = state.frameworks.get(event.framework_id)
-    update = _received(turn, event)
-    why = _unusable(turn, update, framework)
-    if why or framework is None or update is None:
-        turn.count("slave/invalid_status_updates")
-        turn.warn(
-            f"Ignoring status update of executor {event.executor_id} of framework"
-            f" {event.framework_id}: {why}"
-        )
-        return
-    task_id = TaskId(update.status.task_id.value)
-    executor = framework.executor_of(task_id)
-    if _full(turn, executor, event.framework_id, task_id):
-        turn.count("slave/invalid_status_updates")
-        turn.warn(
-            f"Ignoring status update of executor {event.executor_id} of framework"
-            f" {event.framework_id}: too many updates of task {task_id} wait"
-        )
-        return
-    turn.count("slave/valid_status_updates")
-    draining.rewrite(turn, framework, update)
-    _decorate(turn, update)
-    sender = framework.executors.get(event.executor_id)
-    if executor is None and sender is not None and _was_completed(sender, update):
-        _acknowledge_executor(turn, sender, IncomingUpdate(update, from_executor=True))
-        return
-    turn.info(
-        f"Handling status update {pb.TaskState.Name(update.status.state)}"
-        f" (Status UUID: {uuid.UUID(bytes=update.uuid)}) for task {task_id} of framework"
-        f" {event.framework_id}"
-    )
-    if executor is None:
-        streams.enqueue(turn, update)
-    elif update.status.state == pb.TASK_STAGING:
-        turn.warn(f"Executor {event.executor_id} sent TASK_STAGING: shutting it down")
-        executors.shut_down(turn, framework, executor)
-    else:
-        executor.incoming.append(IncomingUpdate(update, from_executor=True))
-        advance(turn, framework, executor)
 
 
 def container_status_read(turn: Turn, event: ContainerStatusRead) -> None:
@@ -288,7 +238,7 @@ def advance(turn: Turn, framework: Framework, executor: Executor) -> None:
     if executor.waiting is not None or executor.phase is not ExecutorPhase.RUNNING:
         return
     if executor.queued:
-        containers.deliver(turn, executor)
+        containers.deliver(turn, framework, executor)
     elif not executor.ever_sent_a_task:
         # All its tasks were killed before it got any.
         executors.shut_down(turn, framework, executor)
@@ -321,64 +271,12 @@ def acknowledged(turn: Turn, event: UpdateAcknowledged) -> None:
         frameworks.remove_executor(turn, framework, executor)
 
 
-def _full(
-    turn: Turn, executor: Executor | None, framework_id: FrameworkId, task_id: TaskId
-) -> bool:
-    """Whether an executor is far ahead of its scheduler. What is not taken is not acknowledged, so
-    the executor keeps it and tells it again when it subscribes.
-
-    Deviation: upstream takes updates until its memory ends.
-    """
-    if executor is not None and (
-        len(executor.incoming) >= streams.MAX_UPDATES
-        or executor.incoming.bytes >= streams.MAX_UPDATE_BYTES
-    ):
-        return True
-    known = executor is not None and (framework_id, task_id) not in turn.state.streams
-    return not known and streams.full(turn.state, framework_id, task_id)
-
-
-def _received(turn: Turn, event: ExecutorUpdate) -> messages.StatusUpdate | None:
-    """Wrap what an executor sent; ``None`` without a usable UUID."""
-    sent = event.status
-    if len(sent.uuid) != 16 or turn.state.agent_id is None:
-        return None
-    # Masters print it as JSON, which knows no other numbers.
-    usable = sent.HasField("timestamp") and math.isfinite(sent.timestamp)
-    timestamp = sent.timestamp if usable else turn.now
-    made = messages.StatusUpdate(timestamp=timestamp, uuid=sent.uuid)
-    made.framework_id.value = event.framework_id
-    made.slave_id.value = turn.state.agent_id
-    if sent.HasField("executor_id"):
-        made.executor_id.CopyFrom(sent.executor_id)
-    made.status.CopyFrom(sent)
-    made.status.timestamp = timestamp
-    made.status.source = pb.TaskStatus.SOURCE_EXECUTOR
-    if not sent.HasField("slave_id"):
-        made.status.slave_id.value = turn.state.agent_id
-    return made
-
-
-def _decorate(turn: Turn, update: messages.StatusUpdate) -> None:
+def decorate(turn: Turn, update: messages.StatusUpdate) -> None:
     """Let hooks change labels and container status of an update of ours or a copy."""
     decorators = turn.state.config.decorators
     if decorators is not None:
         decorated = decorators.task_status(update.framework_id.value, update.status)
         update.status.CopyFrom(decorated)
-
-
-def _unusable(turn: Turn, update: messages.StatusUpdate | None, framework: Framework | None) -> str:
-    if update is None:
-        return "it has no uuid"
-    if update.status.state in _NOT_FOR_EXECUTORS:
-        return f"no executor can know {pb.TaskState.Name(update.status.state)}"
-    if update.status.slave_id.value != turn.state.agent_id:
-        return "it is for another agent"
-    if framework is None:
-        return "the framework is unknown"
-    if framework.phase is FrameworkPhase.TERMINATING:
-        return "the framework is terminating"
-    return ""
 
 
 def _needs_container_status(executor: Executor, head: IncomingUpdate) -> bool:
@@ -419,7 +317,7 @@ def _apply(turn: Turn, framework: Framework, executor: Executor, head: IncomingU
     terminal = status.state in TERMINAL
     if _is_known(turn, head.update):
         executor.incoming.popleft()
-        _acknowledge_executor(turn, executor, head)
+        acknowledge_executor(turn, executor, head)
         return
     if task is None or (task.place is TaskPlace.QUEUED and not terminal):
         executor.incoming.popleft()
@@ -428,7 +326,7 @@ def _apply(turn: Turn, framework: Framework, executor: Executor, head: IncomingU
             f" {framework.framework_id}: the task is"
             f" {'not known' if task is None else 'not launched'} or over"
         )
-        _acknowledge_executor(turn, executor, head)
+        acknowledge_executor(turn, executor, head)
         return
     record(task, status)
     if not terminal:
@@ -476,15 +374,6 @@ def _is_known(turn: Turn, update: messages.StatusUpdate) -> bool:
     return stream is not None and update.uuid in stream.received
 
 
-def _was_completed(executor: Executor, update: messages.StatusUpdate) -> bool:
-    """Whether the scheduler has this very update already, and it was the task's last."""
-    return any(
-        task.task_id == update.status.task_id.value
-        and any(status.uuid == update.uuid for status in task.statuses)
-        for task in executor.completed
-    )
-
-
 def _pass_on(turn: Turn, framework: Framework, executor: Executor) -> None:
     """Give the update at work to its stream, after it was stored if the framework wants that."""
     if framework.info.checkpoint:
@@ -501,15 +390,14 @@ def _hand_over(turn: Turn, framework: Framework, executor: Executor) -> None:
         task_id = TaskId(head.update.status.task_id.value)
         path = layout.task_updates(checkpoints.task_dir(turn.state, executor, task_id))
     streams.enqueue(turn, head.update, path)
-    _acknowledge_executor(turn, executor, head)
+    acknowledge_executor(turn, executor, head)
 
 
-def _acknowledge_executor(turn: Turn, executor: Executor, head: IncomingUpdate) -> None:
-    if not head.from_executor or executor.stream_id is None:
+def acknowledge_executor(turn: Turn, executor: Executor | None, incoming: IncomingUpdate) -> None:
+    """Tell whoever sent an update that it is safe."""
+    if not incoming.from_executor:
         return
-    if executor.phase is ExecutorPhase.TERMINATED:
-        return
-    event = v1_executor.Event(type=v1_executor.Event.ACKNOWLEDGED)
-    event.acknowledged.task_id.CopyFrom(v1.TaskID(value=head.update.status.task_id.value))
-    event.acknowledged.uuid = head.update.uuid
-    turn.do(SendToExecutor(executor.stream_id, event))
+    if incoming.pid:
+        tell.acknowledged_at(turn, incoming.pid, incoming.update)
+    elif executor is not None and executor.phase is not ExecutorPhase.TERMINATED:
+        tell.acknowledged(turn, executor, incoming.update)

@@ -12,11 +12,13 @@ from mesos_compat.agent.machine import (
     events,
     executors,
     frameworks,
+    libprocess_executors,
     operation_streams,
     operations,
     oversubscription,
     recovery,
     registration,
+    reports,
     resource_store,
     status,
     stopping,
@@ -45,6 +47,8 @@ def _handle(turn: Turn, event: Event) -> None:
             recovery.recovered(turn, event)
         case events.ReregistrationTimeout():
             recovery.timeout(turn, event)
+        case events.ReconnectDue():
+            libprocess_executors.reconnect_due(turn, event)
         case events.AgentNotStored():
             registration.not_stored(turn, event)
         case events.UpdateStored():
@@ -123,8 +127,14 @@ def _handle(turn: Turn, event: Event) -> None:
             streams.retry_due(turn, event)
         case events.ExecutorSubscribed():
             executors.subscribed(turn, event)
+        case events.RegisterExecutor():
+            libprocess_executors.register(turn, event)
+        case events.ReregisterExecutor():
+            libprocess_executors.reregister(turn, event)
+        case events.StatusUpdateSent():
+            reports.status_update(turn, event)
         case events.ExecutorUpdate():
-            status.executor_update(turn, event)
+            reports.executor_update(turn, event)
         case events.ExecutorMessage():
             executors.executor_message(turn, event)
         case events.RegistrationTimeout():

@@ -6,8 +6,8 @@ Source: spec ``agent-master`` 6.11, 9.1, 9.2.
 
 from __future__ import annotations
 
-from mesos_compat.agent.machine import executors, frameworks, registration, status
-from mesos_compat.agent.machine.effects import CancelTimer, Exit, Send, SendToExecutor
+from mesos_compat.agent.machine import executors, frameworks, registration, status, tell
+from mesos_compat.agent.machine.effects import CancelTimer, Exit, Send
 from mesos_compat.agent.machine.events import (
     KillTask,
     ShutdownExecutor,
@@ -24,12 +24,9 @@ from mesos_compat.agent.machine.state import (
 )
 from mesos_compat.agent.machine.turn import Turn
 from mesos_compat.model import reasons
-from mesos_compat.model.evolve import evolve
 from mesos_compat.model.ids import TaskId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
-from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
-from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
 
 
 def kill_task(turn: Turn, event: KillTask) -> None:
@@ -71,12 +68,8 @@ def kill(
             cause = reasons.GROUP_KILLED_BEFORE_DELIVERY
         status.report(turn, framework, executor, executor.group_of(queued), cause)
         return
-    if executor.phase is ExecutorPhase.RUNNING and executor.stream_id is not None:
-        made = v1_executor.Event(type=v1_executor.Event.KILL)
-        made.kill.task_id.value = task_id
-        if policy is not None:
-            made.kill.kill_policy.CopyFrom(evolve(policy, v1.KillPolicy))
-        turn.do(SendToExecutor(executor.stream_id, made))
+    if executor.phase is ExecutorPhase.RUNNING:
+        tell.kill(turn, executor, task_id, policy)
 
 
 def shutdown_executor(turn: Turn, event: ShutdownExecutor) -> None:

@@ -63,6 +63,7 @@ def config(**changes: Any) -> AgentConfig:
         executor_registration_timeout_s=60.0,
         executor_shutdown_grace_period_s=5.0,
         executor_reregistration_timeout_s=2.0,
+        executor_reregistration_retry_interval_s=None,
         recovery_timeout_s=900.0,
         gc_delay_s=604800.0,
         max_completed_executors=150,

@@ -31,6 +31,7 @@ from tests.agent.machine.driver import (
 
 TASKS = ("t1", "t2", "t3")
 EXECUTORS = ("t1", "t2", "e")
+PIDS = ("executor(1)@127.0.0.1:1", "executor(1)@127.0.0.1:2")
 STATES = (
     pb.TASK_STAGING,
     pb.TASK_STARTING,
@@ -137,6 +138,29 @@ def subscribe(executor: str, known: list[str]) -> Move:
     return move
 
 
+def register(executor: str, sender: str, known: list[str] | None) -> Move:
+    def move(driver: Driver) -> None:
+        executor_id = ExecutorId(executor)
+        if known is None:
+            driver.feed(events.RegisterExecutor(sender, FRAMEWORK, executor_id))
+        else:
+            tasks = frozenset(map(TaskId, known))
+            driver.feed(events.ReregisterExecutor(sender, FRAMEWORK, executor_id, tasks, ()))
+
+    return move
+
+
+def send(executor: str, sender: str, name: str, state: pb.TaskState, token: int) -> Move:
+    def move(driver: Driver) -> None:
+        made = messages.StatusUpdate(timestamp=1.0, uuid=bytes([token]) * 16)
+        made.framework_id.value, made.executor_id.value = FRAMEWORK, executor
+        made.slave_id.value = made.status.slave_id.value = AGENT
+        made.status.task_id.value, made.status.state = name, state
+        driver.feed(events.StatusUpdateSent(made, sender))
+
+    return move
+
+
 def report(executor: str, name: str, state: pb.TaskState, token: int) -> Move:
     def move(driver: Driver) -> None:
         status = pb.TaskStatus(state=state, uuid=bytes([token]) * 16)
@@ -180,6 +204,7 @@ def drain(mark_gone: bool) -> Event:
 
 names = st.sampled_from(TASKS)
 executors = st.sampled_from(EXECUTORS)
+pids = st.sampled_from(PIDS)
 moves = st.one_of(
     st.builds(answer, st.integers(0, 2), st.sampled_from((True, True, True, False))),
     st.builds(answer, st.integers(0, 6), st.booleans()),
@@ -191,6 +216,8 @@ moves = st.one_of(
         st.sampled_from((True, False, None)),
     ),
     st.builds(subscribe, executors, st.lists(names, max_size=2)),
+    st.builds(register, executors, pids, st.none() | st.lists(names, max_size=2)),
+    st.builds(send, executors, pids, names, st.sampled_from(STATES), st.integers(1, 9)),
     st.builds(report, executors, names, st.sampled_from(STATES), st.integers(1, 9)),
     st.builds(acknowledge, names),
     st.builds(end, executors),
