@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from containerizer.isolators.base import executor_argument
 from containerizer.linux import users
 from mesos_compat.base.errors import ContainerError
+from mesos_compat.base.variables import EXECUTOR_TOKEN
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
@@ -162,7 +163,11 @@ def _fill_environment(
     variables = made.environment.variables
     debug = config.container_class == slave.ContainerClass.DEBUG
     if debug and parent is not None:
-        variables.extend(parent.launch_info.environment.variables)
+        variables.extend(
+            variable
+            for variable in parent.launch_info.environment.variables
+            if variable.name != EXECUTOR_TOKEN
+        )
     for name, value in environment.items():
         variables.add(name=name, value=value)
     if not debug:

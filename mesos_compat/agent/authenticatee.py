@@ -11,32 +11,15 @@ Source: spec ``agent-master`` 4.1, 4.2; RFC 2195.
 from __future__ import annotations
 
 import hmac
-import logging
-import os
-import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+from mesos_compat.agent.credentials import AgentCredential, load_credential
 from mesos_compat.agent.flags import AgentFlags
 from mesos_compat.agent.machine.state import Authenticatee, AuthenticationConfig
-from mesos_compat.base.errors import FlagError, WireError
+from mesos_compat.base.errors import FlagError
 from mesos_compat.base.plugins import Group, Parameters
-from mesos_compat.model import jsonpb
-from mesos_compat.pb.mesos import mesos_pb2 as pb
-
-log = logging.getLogger(__name__)
 
 GROUP = "mesos_compat.authenticatees"
-
-_MAX_CREDENTIAL_BYTES = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class AgentCredential:
-    """A principal and its secret, which no text of this object shows."""
-
-    principal: str
-    secret: str = field(repr=False)
 
 
 class CramMd5:
@@ -86,60 +69,3 @@ def authentication_config(
         flags.authentication_timeout_min,
         flags.authentication_timeout_max,
     )
-
-
-def load_credential(path: str) -> AgentCredential:
-    """Read a JSON object or one line with principal and secret. Raises FlagError.
-
-    Warns if others can read the file. No error shows what is in it.
-    """
-    data = _read(path)
-    if not data:
-        raise FlagError(f"Empty credential file '{path}' (see --credential flag)")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise FlagError(f"Invalid credential format in '{path}': it is not UTF-8") from error
-    if text.lstrip().startswith(("{", "[", '"')):
-        return _from_json(text, path)
-    lines = [line.split() for line in text.splitlines() if line.strip()]
-    if len(lines) != 1:
-        raise FlagError(f"Expecting only one credential in '{path}'")
-    if len(lines[0]) != 2:
-        raise FlagError(f"Invalid credential format in '{path}'")
-    return AgentCredential(*lines[0])
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            data = file.read(_MAX_CREDENTIAL_BYTES + 1)
-    except OSError as error:
-        raise FlagError(f"Failed to read credential file '{path}': {error.strerror}") from error
-    if len(data) > _MAX_CREDENTIAL_BYTES:
-        raise FlagError(f"Invalid credential format in '{path}': it is too long")
-    if stat.S_IMODE(mode) & stat.S_IRWXO:
-        log.warning("Others can read or change the credential file '%s': that is too open", path)
-    return data
-
-
-def _from_json(text: str, path: str) -> AgentCredential:
-    try:
-        value = jsonpb.loads(text)
-    except WireError as error:
-        # Not what stands near the error: that may be the secret.
-        reason = str(error).partition(" near")[0]
-        raise FlagError(f"Invalid json format: {reason} of '{path}'") from None
-    try:
-        if not isinstance(value, dict):
-            raise WireError("it is no object")
-        made = jsonpb.from_value(pb.Credential, value)
-    except WireError as error:
-        raise FlagError(f"Failed to parse credential: {error}") from error
-    if not made.secret:
-        raise FlagError(
-            f"The credential in '{path}' has no secret: any master would have refused"
-            " authentication"
-        )
-    return AgentCredential(made.principal, made.secret)

@@ -48,18 +48,7 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     Flag("resource_provider_config_dir", PATH, "Directory of resource provider configurations."),
     Flag("csi_plugin_config_dir", PATH, "Directory of CSI plug-in configurations."),
     Flag("disk_profile_adaptor", STRING, "Plug-in for profiles of storage providers."),
-    # authentication, authorization
-    Flag("authenticate_http_readonly", BOOL, "Authenticate requests that only read.", False),
-    Flag("authenticate_http_readwrite", BOOL, "Authenticate all operator requests.", False),
-    Flag("authenticate_http_executors", BOOL, "Authenticate executors."),
-    Flag(
-        "jwt_secret_key",
-        PATH,
-        "File with the key of executors' tokens.",
-        deprecated_aliases=("executor_secret_key",),
-    ),
-    Flag("http_authenticators", STRING, "How HTTP requests are authenticated."),
-    Flag("http_credentials", PATH, "File with principals and secrets for HTTP requests."),
+    # authorization
     Flag("acls", JSON_OBJECT, "Who may do what."),
     Flag("authorizer", STRING, "What decides who may do what.", "local"),
     Flag("firewall_rules", JSON_OBJECT, "Endpoints that are switched off."),
@@ -131,9 +120,6 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
 
 #: Flags that protect something, and the value with which there is nothing to protect.
 PROTECTING: Final[Mapping[str, Any]] = {
-    "authenticate_http_readonly": False,
-    "authenticate_http_readwrite": False,
-    "authenticate_http_executors": False,
     "acls": None,
     "authorizer": "local",
     "firewall_rules": None,

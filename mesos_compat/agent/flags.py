@@ -67,6 +67,7 @@ _GROUPS: Final[Mapping[str, str]] = {
     "secret_resolver": "mesos_compat.secret_resolvers",
     "master_detector": "mesos_compat.master_detectors",
     "authenticatee": "mesos_compat.authenticatees",
+    "http_authenticators": "mesos_compat.http_authenticators",
     "resource_estimator": "mesos_compat.resource_estimators",
     "qos_controller": "mesos_compat.qos_controllers",
 }
@@ -242,6 +243,32 @@ class AgentFlags:
     authentication_timeout_min: float = flag(DURATION, "Least authentication timeout.", default=5.0)
     authentication_timeout_max: float = flag(
         DURATION, "Greatest authentication timeout.", default=60.0
+    )
+
+    # --- authentication of HTTP requests ---
+    authenticate_http_readonly: bool = flag(
+        BOOL, "Authenticate requests that only read.", default=False
+    )
+    authenticate_http_readwrite: bool = flag(
+        BOOL, "Authenticate requests that act, and the v1 operator API.", default=False
+    )
+    authenticate_http_executors: bool | None = optional(
+        BOOL, "Authenticate executors, by the tokens that they are given; needs --jwt_secret_key."
+    )
+    jwt_secret_key: str | None = optional(
+        PATH,
+        "File whose bytes are the key of executors' tokens.",
+        deprecated=("executor_secret_key",),
+    )
+    http_authenticators: str | None = optional(
+        NAMES,
+        "How requests are authenticated: basic, jwt or plug-ins, comma separated, in the order in "
+        "which they are asked. basic if not given, with jwt if executors are authenticated.",
+    )
+    http_credentials: str | None = optional(
+        PATH,
+        "File with the principals and secrets for basic: a JSON object with a list of credentials, "
+        "or a line for each.",
     )
 
     # --- resources and attributes ---

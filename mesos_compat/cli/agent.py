@@ -36,6 +36,7 @@ from mesos_compat.agent import gauges
 from mesos_compat.agent import recover as recovery
 from mesos_compat.agent.assembly import Parts, assemble
 from mesos_compat.agent.authenticatee import authentication_config
+from mesos_compat.agent.credentials import load_key
 from mesos_compat.agent.flags import AgentFlags, listen_options, parse_agent_flags, usage
 from mesos_compat.agent.gc import DiskWatch, GarbageCollector
 from mesos_compat.agent.hooks import Hooks, create_hooks
@@ -43,6 +44,7 @@ from mesos_compat.agent.image_gc import ImageWatch, watch_images
 from mesos_compat.agent.loop import AgentLoop
 from mesos_compat.agent.machine import events
 from mesos_compat.agent.machine.state import AgentState
+from mesos_compat.agent.machine.tokens import ExecutorTokens
 from mesos_compat.agent.modules import module_parameters
 from mesos_compat.agent.oversubscription import (
     Oversubscription,
@@ -65,6 +67,7 @@ from mesos_compat.base.scope import Scope
 from mesos_compat.base.tls import Tls
 from mesos_compat.base.tls_options import TlsOptions
 from mesos_compat.http.app import create_app
+from mesos_compat.http.realms import realms
 from mesos_compat.libprocess.address import Bound, bind
 from mesos_compat.libprocess.server import Server
 from mesos_compat.master.detected import Detector
@@ -271,9 +274,12 @@ class _Agent:
         )
         detector = _detector(flags, parameters, scope, clock)
         begin_asking = _oversubscription(flags, parameters)
+        key = None if flags.jwt_secret_key is None else load_key(flags.jwt_secret_key)
+        known = realms(flags, key, parameters, clock.time)
         config = replace(
             agent_config(flags, bound.address, work_dir, os.environ),
             authentication=authentication_config(flags, parameters),
+            executor_tokens=None if key is None else ExecutorTokens(key),
             tls=tls is not None,
         )
         if hooks:
@@ -317,7 +323,13 @@ class _Agent:
         loop, links, runner = made.loop, made.links, made.runner
         asking = Oversubscription(state, containerizer, scope, clock, loop.submit)
         app = create_app(
-            loop, executors, scope, logs=logs, clock=clock, pulls=doors.pulls.documents
+            loop,
+            executors,
+            scope,
+            logs=logs,
+            clock=clock,
+            pulls=doors.pulls.documents,
+            realms=known,
         )
         server = Server(bound, made.inbox, app, tls=tls)
         stack.push_async_callback(scope.close)

@@ -15,7 +15,7 @@ import random
 import signal
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from google.protobuf.message import DecodeError
@@ -24,6 +24,7 @@ from mesos_compat.base import http1
 from mesos_compat.base.errors import FlagError, WireError
 from mesos_compat.base.recordio import Decoder
 from mesos_compat.base.tls_options import AGENT_TLS
+from mesos_compat.base.variables import EXECUTOR_TOKEN
 from mesos_compat.executor.connection import Connection, Endpoint
 from mesos_compat.executor.log import SandboxLog
 from mesos_compat.executor.loop import Loop, Timer
@@ -42,7 +43,7 @@ _RANDOM = random.SystemRandom()
 _PROTOBUF = "application/x-protobuf"
 _MAX_EVENT_BYTES = 256 << 20
 _MAX_ERROR_BYTES = 64 << 10
-_TOKEN = "MESOS_EXECUTOR_AUTHENTICATION_TOKEN"
+_HIDDEN = (EXECUTOR_TOKEN, AGENT_TLS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class ClientSettings:
     endpoint: Endpoint
     framework_id: str
     executor_id: str
-    token: str | None
+    token: str | None = field(repr=False)
     checkpoint: bool
     shutdown_grace_s: float
     recovery_timeout_s: float = 0.0
@@ -66,7 +67,7 @@ class ClientSettings:
             endpoint=Endpoint.of(environ),
             framework_id=_required(environ, "MESOS_FRAMEWORK_ID"),
             executor_id=_required(environ, "MESOS_EXECUTOR_ID"),
-            token=environ.get(_TOKEN),
+            token=environ.get(EXECUTOR_TOKEN),
             checkpoint=checkpoint,
             shutdown_grace_s=_seconds(
                 "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD",
@@ -79,7 +80,7 @@ class ClientSettings:
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the part of ``environ`` that programs started by the executor may see."""
-    return {name: value for name, value in environ.items() if name not in (_TOKEN, AGENT_TLS)}
+    return {name: value for name, value in environ.items() if name not in _HIDDEN}
 
 
 def _required(environ: Mapping[str, str], name: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mesos_compat.base.errors import FlagError, WireError
 from mesos_compat.base.http1 import MessageReader, Part
 from mesos_compat.base.tls_options import AGENT_TLS, TlsOptions
+from mesos_compat.base.variables import DOMAIN_SOCKET
 from mesos_compat.executor.loop import READ, WRITE, Loop
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Endpoint:
         if not at or not colon or not port.isdigit() or not name.isprintable() or " " in name:
             raise FlagError(f"Failed to parse MESOS_SLAVE_PID '{upid}'")
         path = f"/{name}/api/v1/executor"
-        unix = environ.get("MESOS_DOMAIN_SOCKET")
+        unix = environ.get(DOMAIN_SOCKET)
         if unix:
             return cls(socket.AF_UNIX, _socket_path(unix), host, "/slave(1)/api/v1/executor")
         ip = ip.strip("[]")

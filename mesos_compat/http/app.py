@@ -4,7 +4,7 @@
 The composition root gives the handler made here to the libprocess server, which keeps actor
 messages for itself.
 
-Source: spec ``operator-api`` 1, 2 and 5; without authentication everything is allowed.
+Source: spec ``operator-api`` 1, 2, 5 and 7.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from mesos_compat.base.errors import ApiError, InvariantError
 from mesos_compat.base.log import Complaints, Logging
 from mesos_compat.base.scope import Scope
 from mesos_compat.http import files, introspection, monitor, reply
+from mesos_compat.http.authentication import EXECUTOR, READ_ONLY, READ_WRITE, Realms
 from mesos_compat.http.reply import PlainStream, Reply
 from mesos_compat.http.routes import Router, parse_target
 from mesos_compat.http.state_cache import StateCache
@@ -60,7 +61,13 @@ class Routed:
     query: Mapping[str, str]
 
 
-_Endpoint: TypeAlias = "Callable[[Routed], Awaitable[Reply | web.StreamResponse]]"
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """What serves a path, and who may ask."""
+
+    serve: Callable[[Routed], Awaitable[Reply | web.StreamResponse]]
+    #: ``None``: anybody may, without authentication.
+    realm: str | None
 
 
 def create_app(
@@ -71,12 +78,13 @@ def create_app(
     logs: Logging | None = None,
     clock: Clock | None = None,
     pulls: Callable[[], list[JsonValue]] = list,
+    realms: Realms | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Handler:
     """Make the agent's HTTP handler, which does in ``scope`` what no request waits for.
 
-    ``logs`` is the program's running logging, ``pulls`` tells how far images are. The server has to
-    cancel handlers whose client is gone.
+    ``logs`` is the program's running logging, ``pulls`` tells how far images are. Without
+    ``realms`` nobody is authenticated. The server has to cancel handlers whose client is gone.
 
     The machine's own metrics (``system/…``) are registered with those of the port.
 
@@ -86,7 +94,8 @@ def create_app(
     verbosity = Verbosity(logs if logs is not None else Logging("INFO", 0, {}), clock)
     interval_s = introspection.metrics_interval_s(environ)
     introspection.register_metrics(port.metrics)
-    return App(port, executor_streams, scope, verbosity, clock, interval_s, pulls).handle
+    known = realms if realms is not None else Realms({})
+    return App(port, executor_streams, scope, verbosity, clock, interval_s, pulls, known).handle
 
 
 def build_of(version: str) -> Build:
@@ -108,8 +117,10 @@ class App:
         clock: Clock,
         metrics_interval_s: float,
         pulls: Callable[[], list[JsonValue]],
+        realms: Realms,
     ) -> None:
         self._port = port
+        self._realms = realms
         self._pulls = pulls
         self._verbosity = verbosity
         self._build = build_of(port.state.config.version)
@@ -119,32 +130,32 @@ class App:
         self._metrics_pace = monitor.Pace(metrics_interval_s, clock)
         self._documents = StateCache()
         self._accesses = Complaints(log, burst=_ACCESSES, now=clock.now)
-        self._endpoints = self._routes()
-        self._router = Router(self._endpoints, open_roots=("/help",))
+        self._routes = self._table()
+        self._router = Router(self._routes, open_roots=("/help",))
 
-    def _routes(self) -> dict[str, _Endpoint]:
+    def _table(self) -> dict[str, _Route]:
         agent = "/slave(1)"
-        routes: dict[str, _Endpoint] = {
-            f"{agent}/api/v1": self._api,
-            f"{agent}/api/v1/executor": self._executor,
-            f"{agent}/state": self._state,
-            f"{agent}/flags": self._flags,
-            f"{agent}/health": self._health,
-            f"{agent}/monitor/statistics": self._statistics,
-            f"{agent}/containers": self._containers,
-            f"{agent}/containerizer/debug": self._containerizer_debug,
-            "/files/browse": self._browse,
-            "/files/read": self._read,
-            "/files/download": self._download,
-            "/files/debug": self._files_debug,
-            "/metrics/snapshot": self._snapshot,
-            "/logging/toggle": self._toggle,
-            "/profiler/start": self._profiler,
-            "/profiler/stop": self._profiler,
-            "/system/stats.json": self._system,
-            "/version": self._version,
-            "/help": self._help,
-            "/__processes__": self._processes,
+        routes: dict[str, _Route] = {
+            f"{agent}/api/v1": _Route(self._api, READ_WRITE),
+            f"{agent}/api/v1/executor": _Route(self._executor, EXECUTOR),
+            f"{agent}/state": _Route(self._state, READ_ONLY),
+            f"{agent}/flags": _Route(self._flags, READ_ONLY),
+            f"{agent}/health": _Route(self._health, None),
+            f"{agent}/monitor/statistics": _Route(self._statistics, READ_ONLY),
+            f"{agent}/containers": _Route(self._containers, READ_ONLY),
+            f"{agent}/containerizer/debug": _Route(self._containerizer_debug, READ_ONLY),
+            "/files/browse": _Route(self._browse, READ_ONLY),
+            "/files/read": _Route(self._read, READ_ONLY),
+            "/files/download": _Route(self._download, READ_ONLY),
+            "/files/debug": _Route(self._files_debug, READ_ONLY),
+            "/metrics/snapshot": _Route(self._snapshot, READ_ONLY),
+            "/logging/toggle": _Route(self._toggle, READ_WRITE),
+            "/profiler/start": _Route(self._profiler, READ_WRITE),
+            "/profiler/stop": _Route(self._profiler, READ_WRITE),
+            "/system/stats.json": _Route(self._system, None),
+            "/version": _Route(self._version, None),
+            "/help": _Route(self._help, None),
+            "/__processes__": _Route(self._processes, None),
         }
         # names before 0.25 that scripts still use
         for path in ("state", "monitor/statistics"):
@@ -181,7 +192,12 @@ class App:
             return reply.error(404)
         if _is_logged(path) and self._accesses.admit():
             _log_access(raw, path)
-        return await self._endpoints[route](Routed(raw, path, target.query))
+        found = self._routes[route]
+        if found.realm is not None:
+            refused = await self._realms.refusal(found.realm, raw)
+            if refused is not None:
+                return refused
+        return await found.serve(Routed(raw, path, target.query))
 
     # The agent.
 
@@ -278,7 +294,7 @@ class App:
 
     async def _help(self, request: Routed) -> Reply:
         agent = request.raw.headers.get("User-Agent", "")
-        return introspection.help_page(request.path, request.query, agent, self._endpoints)
+        return introspection.help_page(request.path, request.query, agent, self._routes)
 
     async def _processes(self, request: Routed) -> Reply:
         return reply.json(introspection.processes(self._router.actors), request.query)

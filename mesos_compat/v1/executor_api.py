@@ -18,6 +18,7 @@ from typing import Final, Literal
 
 from aiohttp import HttpVersion11, web
 
+from mesos_compat.agent.machine import tokens
 from mesos_compat.agent.machine.events import (
     ExecutorMessage,
     ExecutorSubscribed,
@@ -30,9 +31,10 @@ from mesos_compat.base.clock import Clock, PendingCall, RealClock
 from mesos_compat.base.errors import ApiError
 from mesos_compat.http import reply
 from mesos_compat.http.body import read_body
+from mesos_compat.http.principal import Principal, principal_of
 from mesos_compat.http.reply import PlainStream, Reply
 from mesos_compat.model import evolve, jsonpb
-from mesos_compat.model.ids import ExecutorId, FrameworkId
+from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId
 from mesos_compat.model.jsonpb import text_of
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
@@ -231,10 +233,12 @@ class ExecutorApi:
             media_type = stream_type(request.headers.get("Accept"))
         if call.type == executor_pb2.Call.HEARTBEAT:
             return Reply(202)
-        framework_id, executor_id = self._check_sender(call)
+        framework_id, executor_id = self._check_sender(call, principal_of(request))
         return await self._submit(request, call, framework_id, executor_id, media_type)
 
-    def _check_sender(self, call: executor_pb2.Call) -> tuple[FrameworkId, ExecutorId]:
+    def _check_sender(
+        self, call: executor_pb2.Call, principal: Principal | None
+    ) -> tuple[FrameworkId, ExecutorId]:
         framework_id = FrameworkId(text_of(call.framework_id.value))
         executor_id = ExecutorId(text_of(call.executor_id.value))
         state = self._port.state
@@ -247,6 +251,8 @@ class ExecutorApi:
         executor = framework.executors.get(executor_id)
         if executor is None:
             raise ApiError(400, "Executor cannot be found")
+        if principal is not None:
+            check_claims(principal, framework_id, executor_id, executor.container_id)
         if executor.phase is ExecutorPhase.REGISTERING and not subscribing:
             raise ApiError(403, "Executor is not subscribed")
         return framework_id, executor_id
@@ -297,6 +303,30 @@ def parse_call(body: bytes, content_type: str) -> executor_pb2.Call:
         return jsonpb.from_value(executor_pb2.Call, value)
     except jsonpb.JsonError as error:
         raise ApiError(400, f"Failed to convert JSON into Call protobuf: {error}") from None
+
+
+def check_claims(
+    principal: Principal,
+    framework_id: FrameworkId,
+    executor_id: ExecutorId,
+    container_id: ContainerId,
+) -> None:
+    """Check that a principal is the active run of this executor. Raises ApiError 403."""
+    claims = principal.claims
+    whose = f"Authenticated principal '{principal}' does not contain"
+    if claims.get(tokens.FRAMEWORK) != framework_id:
+        raise ApiError(
+            403,
+            f"{whose} an 'fid' claim with the framework ID {framework_id}, which is set in the"
+            " call",
+        )
+    if claims.get(tokens.EXECUTOR) != executor_id:
+        raise ApiError(
+            403,
+            f"{whose} an 'eid' claim with the executor ID {executor_id}, which is set in the call",
+        )
+    if claims.get(tokens.CONTAINER) != container_id.value:
+        raise ApiError(403, f"{whose} a 'cid' claim with the correct active ContainerID")
 
 
 def stream_type(accept: str | None) -> str:

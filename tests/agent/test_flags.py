@@ -249,9 +249,6 @@ def test_help_and_version_win_over_what_is_missing() -> None:
 @pytest.mark.parametrize(
     ("flag", "value"),
     [
-        ("authenticate_http_readonly", "true"),
-        ("authenticate_http_readwrite", "true"),
-        ("authenticate_http_executors", "true"),
         ("acls", "{}"),
         ("authorizer", "mine"),
         ("firewall_rules", "{}"),
@@ -264,7 +261,7 @@ def test_what_protects_is_not_ignored(flag: str, value: str) -> None:
 
 
 def test_protecting_flags_may_be_off() -> None:
-    parse("--no-authenticate_http_executors", "--authorizer=local")
+    parse("--authorizer=local")
 
 
 def test_what_has_no_effect_says_so_once_and_only_if_it_would_have_one() -> None:
@@ -276,7 +273,11 @@ def test_what_has_no_effect_says_so_once_and_only_if_it_would_have_one() -> None
 
 def test_typed_flags_are_read_by_the_agent_or_said_to_have_no_effect() -> None:
     root = Path(module.__file__).parent.parent
-    files = [root / "cli" / "agent.py", *(root / "agent").glob("*.py")]
+    files = [
+        root / "cli" / "agent.py",
+        root / "http" / "realms.py",
+        *(root / "agent").glob("*.py"),
+    ]
     text = "".join(file.read_text() for file in files)
     typed = {field.name for field in dataclasses.fields(AgentFlags)} & FLAGS.flags.keys()
     read = {name for name in typed if re.search(rf'\bflags\.(values\["{name}"|{name}\b)', text)}

@@ -178,9 +178,10 @@ def debug_config() -> slave.ContainerConfig:
 
 
 def test_a_session_inherits_from_its_parent() -> None:
+    token = "MESOS_EXECUTOR_AUTHENTICATION_TOKEN"
     parent = Parent(
         slave.ContainerConfig(),
-        slave.ContainerLaunchInfo(working_directory="/w", environment=environment("P")),
+        slave.ContainerLaunchInfo(working_directory="/w", environment=environment(token, "P")),
     )
     made = complete(slave.ContainerLaunchInfo(), debug_config(), {}, SANDBOX, parent)
     assert [v.name for v in made.environment.variables] == ["P"]

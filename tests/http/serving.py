@@ -12,6 +12,7 @@ from mesos_compat.base.clock import Clock
 from mesos_compat.base.log import Logging
 from mesos_compat.base.scope import Scope
 from mesos_compat.http.app import create_app
+from mesos_compat.http.authentication import Realms
 from mesos_compat.model.jsonpb import JsonValue
 from mesos_compat.v1.executor_api import ExecutorStreams
 from tests.http.fakes import FakePort
@@ -27,6 +28,7 @@ async def serving(
     logs: Logging | None = None,
     clock: Clock | None = None,
     pulls: Callable[[], list[JsonValue]] = list,
+    realms: Realms | None = None,
 ) -> AsyncIterator[Client]:
     """Serve an agent's endpoints on a free port of this machine."""
     client: Client
@@ -38,6 +40,7 @@ async def serving(
             logs=logs,
             clock=clock,
             pulls=pulls,
+            realms=realms,
             environ={"LIBPROCESS_METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT": ""},
         )
         server = RawTestServer(app, handler_cancellation=True)

@@ -17,8 +17,13 @@ from mesos_compat.agent.machine.events import (
     ExecutorUpdate,
 )
 from mesos_compat.agent.machine.state import AgentPhase, ExecutorPhase
+from mesos_compat.agent.machine.tokens import ExecutorTokens
 from mesos_compat.base.clock import FakeClock
 from mesos_compat.base.errors import ApiError
+from mesos_compat.http import authentication
+from mesos_compat.http.authentication import AuthenticatorContext, Realms
+from mesos_compat.http.authenticators import BasicAuthenticator, JwtAuthenticator
+from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.v1.executor import executor_pb2
 from mesos_compat.v1 import codec, executor_api
@@ -27,6 +32,7 @@ from tests.http.fakes import EXECUTOR, FRAMEWORK, FakePort, small_state
 from tests.http.serving import Client, serving
 from tests.libprocess.waiting import until
 
+KEY = b"a key"
 UUID = "WpChwSkJSTmx5q48XRHVVw=="
 Event = executor_pb2.Event
 
@@ -457,3 +463,68 @@ async def test_a_stream_that_ends_is_given_up_if_nobody_reads_the_rest() -> None
         await until(lambda: len(streams) == 0)
         for writer in writers:
             writer.close()
+
+
+def token_of(framework: str = "F", executor: str = "E", container: str = "c") -> str:
+    made = ExecutorTokens(KEY).token(
+        FrameworkId(framework), ExecutorId(executor), ContainerId(container)
+    )
+    return f"Bearer {made}"
+
+
+def known() -> Realms:
+    context = AuthenticatorContext(authentication.EXECUTOR, {"ops": "s"}, KEY)
+    return Realms(
+        {authentication.EXECUTOR: (BasicAuthenticator(context), JwtAuthenticator(context))}
+    )
+
+
+async def posted(client: Client, body: Any, authorization: str) -> tuple[int, str]:
+    headers = {"Content-Type": codec.JSON, "Authorization": authorization}
+    url = client.make_url("/slave(1)/api/v1/executor")
+    async with client.session.post(url, json=body, headers=headers) as response:
+        return response.status, await response.text()
+
+
+async def test_an_executor_with_its_token() -> None:
+    port = FakePort(small_state())
+    async with serving(port, realms=known()) as client:
+        assert (await post(client, update()))[0] == 401
+        assert await posted(client, update(), token_of()) == (202, "")
+        assert (await posted(client, call("HEARTBEAT"), token_of("other")))[0] == 202
+    assert [type(event) for event in port.events] == [ExecutorUpdate]
+
+
+@pytest.mark.parametrize(
+    ("claims", "what"),
+    [
+        (("G", "E", "c"), "an 'fid' claim with the framework ID F, which is set in the call"),
+        (("F", "D", "c"), "an 'eid' claim with the executor ID E, which is set in the call"),
+        (("F", "E", "d"), "a 'cid' claim with the correct active ContainerID"),
+    ],
+)
+async def test_the_token_of_another_executor(claims: tuple[str, str, str], what: str) -> None:
+    port = FakePort(small_state(ExecutorPhase.REGISTERING))
+    framework, executor, container = claims
+    shown = f'{{"claims":{{"cid":"{container}","eid":"{executor}","fid":"{framework}"}}}}'
+    async with serving(port, realms=known()) as client:
+        for body in (update(), call("SUBSCRIBE", subscribe={}), call("UNKNOWN")):
+            status, text = await posted(client, body, token_of(*claims))
+            assert status == 403
+            assert text == f"Authenticated principal '{shown}' does not contain {what}"
+    assert port.events == []
+
+
+async def test_a_user_is_no_executor() -> None:
+    port = FakePort(small_state())
+    async with serving(port, realms=known()) as client:
+        status, text = await posted(client, update(), "Basic b3BzOnM=")
+    assert status == 403
+    assert text.startswith("Authenticated principal 'ops' does not contain an 'fid' claim")
+
+
+async def test_what_is_wrong_with_the_call_comes_first() -> None:
+    async with serving(FakePort(small_state()), realms=known()) as client:
+        body = update() | {"framework_id": {"value": "G"}}
+        assert await posted(client, body, token_of("H")) == (400, "Framework cannot be found")
+        assert (await posted(client, {}, token_of("H")))[0] == 400

@@ -25,6 +25,7 @@ from mesos_compat.agent.machine.state import (
 )
 from mesos_compat.agent.machine.turn import Turn
 from mesos_compat.base.tls_options import AGENT_TLS
+from mesos_compat.base.variables import EXECUTOR_TOKEN
 from mesos_compat.model import reasons
 from mesos_compat.model.quantity import SECOND_NS, format_duration
 from mesos_compat.model.resources import Resources
@@ -84,6 +85,10 @@ def environment(state: AgentState, framework: Framework, executor: Executor) -> 
     if config.tls and executor.generated:
         # Others are configured by --executor_environment_variables, as with upstream.
         made[AGENT_TLS] = "1"
+    if config.executor_tokens is not None:
+        made[EXECUTOR_TOKEN] = config.executor_tokens.token(
+            framework.framework_id, executor.executor_id, executor.container_id
+        )
     if config.decorators is not None:
         made.update(config.decorators.executor_environment(executor.info))
     return made

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from mesos_compat.agent.machine.tokens import ExecutorTokens
 from mesos_compat.agent.meta.writes import FileWrite
 from mesos_compat.base.errors import InvariantError
 from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId
@@ -213,6 +214,8 @@ class AgentConfig:
     decorators: Decorators | None = None
     #: ``None``: the agent registers without authentication.
     authentication: AuthenticationConfig | None = None
+    #: ``None``: executors get no tokens.
+    executor_tokens: ExecutorTokens | None = None
     #: Whether executors reach the agent by TLS.
     tls: bool = False
     #: ``--recover=cleanup``: what an earlier process left is ended, and then the agent ends.

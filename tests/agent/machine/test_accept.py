@@ -9,6 +9,8 @@ import pytest
 
 from mesos_compat.agent.machine import effects, events
 from mesos_compat.agent.machine.state import ExecutorPhase
+from mesos_compat.agent.machine.tokens import ExecutorTokens
+from mesos_compat.model import jwt
 from mesos_compat.model.ids import ExecutorId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
@@ -336,6 +338,23 @@ def test_checkpointing_frameworks_tell_executors_more(agent: Driver) -> None:
     assert launch.environment["MESOS_CHECKPOINT"] == "1"
     assert launch.environment["MESOS_RECOVERY_TIMEOUT"] == "15mins"
     assert launch.environment["MESOS_SUBSCRIPTION_BACKOFF_MAX"] == "2secs"
+
+
+def test_a_run_of_an_executor_gets_its_token() -> None:
+    key = b"a key of the agent"
+    agent = Driver(executor_tokens=ExecutorTokens(key))
+    agent.register()
+    agent.run_task(run())
+    agent.launched()
+    launch = next(e for e in agent.all if isinstance(e, effects.Launch))
+    name, token = list(launch.environment.items())[-1]
+    assert name == "MESOS_EXECUTOR_AUTHENTICATION_TOKEN"
+    assert jwt.decode(token, key, 0.0) == {
+        "fid": FRAMEWORK,
+        "eid": "t1",
+        "cid": str(launch.container_id),
+    }
+    assert "key" not in repr(agent.state.config.executor_tokens)
 
 
 def test_without_switch_user_nobody_owns_the_sandbox() -> None:

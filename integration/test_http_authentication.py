@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An agent that asks operators and executors who they are, under real masters."""
+
+import base64
+import http.client
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from integration.agent import OurAgent
+from integration.scene import Scene
+from integration.test_recovery import executing
+from mesos_compat.agent.machine.tokens import ExecutorTokens
+from mesos_compat.base.recordio import Decoder
+from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId
+
+SECRET, KEY = "s3cret-of-\N{SNOWMAN}-operators", b"the s3cret key of executors' tokens\n"
+BASIC = "Basic " + base64.b64encode(f"ops:{SECRET}".encode()).decode()
+JSON = "application/json"
+
+Answer = tuple[int, str | None, str]
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def secured(scene: Scene) -> dict[str, object]:
+    """Return the flags of an agent that lets in nobody whom it does not know."""
+    known = {"credentials": [{"principal": "ops", "secret": SECRET}]}
+    credentials, key = scene.path("credentials.json"), scene.path("key")
+    with open(credentials, "w", encoding="utf-8", opener=_private) as file:
+        json.dump(known, file)
+    with open(key, "wb", opener=_private) as binary:
+        binary.write(KEY)
+    return {
+        "authenticate_http_readonly": True,
+        "authenticate_http_readwrite": True,
+        "authenticate_http_executors": True,
+        "http_credentials": credentials,
+        "executor_secret_key": key,
+    }
+
+
+def ask(
+    agent: OurAgent, path: str, authorization: str | None = None, call: object = None
+) -> Answer:
+    """GET, or POST a call; return status, challenge and text."""
+    headers = {} if authorization is None else {"Authorization": authorization}
+    if call is not None:
+        headers |= {"Content-Type": JSON, "Accept": JSON}
+    connection = http.client.HTTPConnection(agent.address, timeout=30)
+    try:
+        body = None if call is None else json.dumps(call)
+        connection.request("GET" if call is None else "POST", path, body, headers)
+        response = connection.getresponse()
+        text = response.read().decode()
+        return response.status, response.headers.get("WWW-Authenticate"), text
+    finally:
+        connection.close()
+
+
+def challenges(realm: str) -> tuple[str, str]:
+    """Return header and body for those who sent nothing."""
+    body = "\n\n".join(
+        f'"{scheme}" authenticator returned:\n401 Unauthorized.' for scheme in ("Basic", "Bearer")
+    )
+    return f'Basic realm="{realm}",Bearer realm="{realm}"', body
+
+
+def state(agent: OurAgent) -> Mapping[str, object]:
+    status, _, text = ask(agent, "/state", BASIC)
+    assert status == 200, text
+    found: Mapping[str, object] = json.loads(text)
+    return found
+
+
+@pytest.mark.parametrize("version", ["1.4.3", "1.11.0"])
+def test_everybody_says_who_they_are(scene: Scene, version: str) -> None:
+    master = scene.master(version)
+    agent = scene.agent(master, **secured(scene))
+    for path, call, realm in (
+        ("/state", None, "mesos-agent-readonly"),
+        ("/files/debug", None, "mesos-agent-readonly"),
+        ("/logging/toggle", None, "mesos-agent-readwrite"),
+        ("/api/v1", {"type": "GET_HEALTH"}, "mesos-agent-readwrite"),
+        ("/slave(1)/api/v1/executor", {"type": "HEARTBEAT"}, "mesos-agent-executor"),
+    ):
+        assert ask(agent, path, None, call) == (401, *challenges(realm))
+        assert ask(agent, path, BASIC[:-4] + "eHg=", call)[0] == 401
+    for path in ("/health", "/version", "/system/stats.json"):
+        assert ask(agent, path)[0] == 200
+    for path in ("/state", "/flags", "/metrics/snapshot", "/logging/toggle"):
+        assert ask(agent, path, BASIC)[0] == 200
+    assert ask(agent, "/api/v1", BASIC, {"type": "GET_HEALTH"})[0] == 200
+
+    scene.execute(master, "--command=env", "--name=t").check(
+        "TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"
+    )
+    assert "MESOS_EXECUTOR_ID=t" in agent.stdout()
+    assert "TOKEN" not in agent.stdout()
+    flags = json.loads(ask(agent, "/flags", BASIC)[2])["flags"]
+    assert flags["http_credentials"] == scene.path("credentials.json")
+    shown = agent.log_text() + json.dumps(state(agent)) + json.dumps(flags)
+    shown += Path(agent.sandbox(), "stderr").read_text()
+    for secret in ("s3cret", BASIC[6:], KEY.decode().strip(), "eyJ"):
+        assert secret not in shown
+
+
+def test_executors_are_themselves_and_nobody_else(scene: Scene) -> None:
+    """A task goes on over a restart of the agent, as the token of its executor does."""
+    agent = scene.agent(scene.master(), **secured(scene))
+    script = "while [ ! -e end ]; do sleep 0.1; done"
+    with executing(scene, agent, "on", "--checkpoint", f"--command={script}") as running:
+        running.until("TASK_RUNNING")
+        check_tokens(agent)
+        agent.kill()
+        agent.spawn()
+        agent.wait_until_registered()
+        check_tokens(agent)
+        Path(agent.sandbox(), "end").touch()
+        running.until("TASK_FINISHED", 60.0)
+    assert running.states == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
+
+
+def check_tokens(agent: OurAgent) -> None:
+    """Play the executor that runs, with good and bad tokens."""
+    sandbox = Path(agent.sandbox())
+    container, executor, framework = sandbox.name, sandbox.parts[-3], sandbox.parts[-5]
+    message = {
+        "type": "MESSAGE",
+        "framework_id": {"value": framework},
+        "executor_id": {"value": executor},
+        "message": {"data": ""},
+    }
+
+    def token(container: str = container, key: bytes = KEY) -> str:
+        made = ExecutorTokens(key).token(
+            FrameworkId(framework), ExecutorId(executor), ContainerId(container)
+        )
+        return f"Bearer {made}"
+
+    path = "/slave(1)/api/v1/executor"
+    assert ask(agent, path, token(), message) == (202, None, "")
+    status, _, text = ask(agent, path, token("other"), message)
+    assert status == 403
+    assert text.endswith("does not contain a 'cid' claim with the correct active ContainerID")
+    status, challenge, _ = ask(agent, path, token(key=KEY.strip()), message)
+    assert status == 401
+    assert "Invalid JWT: Token signature does not match" in (challenge or "")
+    status, _, text = ask(agent, path, BASIC, message)
+    assert status == 403
+    assert text.startswith("Authenticated principal 'ops' does not contain an 'fid' claim")
+    assert ask(agent, "/api/v1", token(), {"type": "GET_HEALTH"})[0] == 200
+
+
+def test_sessions_do_not_see_the_token(scene: Scene) -> None:
+    agent = scene.agent(scene.master(), **secured(scene))
+    with executing(scene, agent, "on", "--command=sleep 1000") as running:
+        running.until("TASK_RUNNING")
+        container = {"value": "session", "parent": {"value": Path(agent.sandbox()).name}}
+        launch = {
+            "container_id": container,
+            "command": {"value": "env"},
+        }
+        call = {
+            "type": "LAUNCH_NESTED_CONTAINER_SESSION",
+            "launch_nested_container_session": launch,
+        }
+        assert ask(agent, "/api/v1", None, call)[0] == 401
+        status, _, text = ask(agent, "/api/v1", BASIC, call)
+        assert status == 200
+        said = b"".join(
+            base64.b64decode(record["data"]["data"])
+            for record in map(json.loads, Decoder().feed(text.encode()))
+            if record["type"] == "DATA"
+        )
+        assert b"MESOS_EXECUTOR_ID=on" in said
+        assert b"TOKEN" not in said
+
+
+def test_executors_without_a_token_are_refused_and_ended(scene: Scene) -> None:
+    """Authentication that is switched on while they run."""
+    agent = scene.agent(scene.master())
+    flags = secured(scene)
+    with executing(scene, agent, "on", "--checkpoint", "--command=sleep 1000") as running:
+        running.until("TASK_RUNNING")
+        agent.kill()
+        agent.flags.update(flags)
+        agent.spawn()
+        agent.wait_until_registered()
+        running.until("TASK_GONE", 60.0)
+    assert "401 by realm mesos-agent-executor" in agent.log_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "error"),
+    [
+        (
+            {"authenticate_http_executors": True},
+            "--jwt_secret_key must be specified when --authenticate_http_executors is set to true",
+        ),
+        (
+            {"authenticate_http_readonly": True},
+            "No credentials provided for the default 'basic' HTTP authenticator for realm"
+            " 'mesos-agent-readonly'",
+        ),
+    ],
+)
+def test_what_is_missing_ends_the_start(scene: Scene, flags: dict[str, object], error: str) -> None:
+    agent = scene.prepare_agent("127.0.0.1:1", **flags).spawn()
+    assert agent.wait() == 1
+    assert error in agent.log_text()
