@@ -5,7 +5,7 @@ A program of ours may run in the forked process in place of an executable: no in
 started for it, and its memory is shared with the spawner's.
 
 Source: spec ``containerizer`` 8.2 (23-27).
-Deviation: a command executor of ours is the init itself, one process where upstream has two.
+Deviation: an executor of ours is the init itself, one process where upstream has two.
 """
 
 from __future__ import annotations

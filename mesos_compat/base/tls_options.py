@@ -15,7 +15,7 @@ from typing import Final
 
 from mesos_compat.base.errors import FlagError
 
-#: Tells a command executor that its agent is reached by TLS; tasks do not see it.
+#: Tells an executor of the agent's own that its agent is reached by TLS; tasks do not see it.
 AGENT_TLS: Final = "MESOS_AGENT_TLS"
 
 _PREFIXES: Final = ("LIBPROCESS_SSL_", "SSL_")

@@ -79,7 +79,10 @@ from mesos_compat.v1.executor_api import ExecutorStreams
 log = logging.getLogger(__name__)
 
 #: Programs that the spawner runs without an exec, by their name in our own ``launcher_dir``.
-_PROGRAMS = {"mesos-executor": "mesos_compat.executor.command:main"}
+_PROGRAMS = {
+    "mesos-executor": "mesos_compat.executor.command:main",
+    "mesos-default-executor": "mesos_compat.executor.default:main",
+}
 _REHEARSALS = ("mesos_compat.executor.rehearsal:rehearse",)
 _TLS_REHEARSAL = "mesos_compat.executor.rehearsal:load_tls"
 #: End of the program by these is left to their default action, after things are put in order.

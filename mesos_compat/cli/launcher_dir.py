@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The programs that have to be in ``--launcher_dir`` under upstream's names.
 
-Our own agent starts both inside a preloaded process; these are for agents and launchers that
+Our own agent starts most inside a preloaded process; these are for agents and launchers that
 execute a file.
 
-Source: spec ``containerizer`` 8 and 19, ``executors`` 5.
+Source: spec ``containerizer`` 8 and 19, ``executors`` 5, 6.
 """
 
 from __future__ import annotations
@@ -15,12 +15,17 @@ import sys
 from containerizer.init import launch
 from containerizer.loggers import logrotate_program
 from containerizer.switchboard import server
-from mesos_compat.executor import command
+from mesos_compat.executor import command, default
 
 
 def executor() -> int:
     """Run ``mesos-executor``."""
     return command.main(sys.argv, dict(os.environ))
+
+
+def default_executor() -> int:
+    """Run ``mesos-default-executor``."""
+    return default.main(sys.argv, dict(os.environ))
 
 
 def containerizer() -> int:

@@ -78,6 +78,18 @@ class ClientSettings:
         )
 
 
+def call_headers(settings: ClientSettings) -> dict[str, str]:
+    """Return the headers of every call to the agent."""
+    headers = {
+        "Host": settings.endpoint.host,
+        "Accept": _PROTOBUF,
+        "Content-Type": _PROTOBUF,
+    }
+    if settings.token is not None:
+        headers["Authorization"] = f"Bearer {settings.token}"
+    return headers
+
+
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the part of ``environ`` that programs started by the executor may see."""
     return {name: value for name, value in environ.items() if name not in _HIDDEN}
@@ -132,13 +144,7 @@ class AgentClient:
         self._settings = settings
         self._handler = handler
         self._log = log
-        self._headers = {
-            "Host": settings.endpoint.host,
-            "Accept": _PROTOBUF,
-            "Content-Type": _PROTOBUF,
-        }
-        if settings.token is not None:
-            self._headers["Authorization"] = f"Bearer {settings.token}"
+        self._headers = call_headers(settings)
         self._stream: Connection | None = None
         self._calls: Connection | None = None
         self._decoder = Decoder(_MAX_EVENT_BYTES)
@@ -176,6 +182,11 @@ class AgentClient:
     def subscribed(self) -> bool:
         """Whether the agent is there."""
         return self._subscribed
+
+    @property
+    def all_acknowledged(self) -> bool:
+        """Whether the agent has every update."""
+        return not self._updates
 
     def task_launched(self, task: v1.TaskInfo) -> None:
         """Remember a task that the agent has to hear of until it acknowledges an update."""

@@ -11,32 +11,27 @@ Source: spec ``executors`` 5.
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import signal
 import socket
 import sys
 import time
-import uuid
 from dataclasses import dataclass
 
 from containerizer.init.pid1 import TERMINAL_SIGNALS, Init
-from mesos_compat.base.errors import FlagError, LaunchError, MesosCompatError
+from mesos_compat.base.errors import FlagError, LaunchError
 from mesos_compat.base.units import format_duration
+from mesos_compat.executor import program
 from mesos_compat.executor import task as task_plan
 from mesos_compat.executor.client import AgentClient, ClientSettings, without_secrets
-from mesos_compat.executor.flags import ExecutorFlags, parse_flags, usage
+from mesos_compat.executor.flags import parse_flags
 from mesos_compat.executor.kill import signal_tree
 from mesos_compat.executor.launch import launch_task
-from mesos_compat.executor.log import SandboxLog, write_all
+from mesos_compat.executor.log import SandboxLog
 from mesos_compat.executor.loop import READ, Loop, Timer
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as api
 
-#: Seconds that the agent has for acknowledging the last update before we leave anyway.
-ACK_TIMEOUT_S = 60.0
-#: The same once we were told to shut down: updates of a framework that ends are never acknowledged.
-SHUTDOWN_ACK_TIMEOUT_S = 1.0
 #: Seconds taken off the shutdown grace period: reaping may be slow, and so may the agent be.
 SHUTDOWN_RESERVE_S = 2.0
 
@@ -177,7 +172,7 @@ class CommandExecutor:
             return
         self._told_to_end = True
         if self._last is not None:
-            self._loop.later(SHUTDOWN_ACK_TIMEOUT_S, self._leave_if_connected)
+            self._loop.later(program.SHUTDOWN_ACK_TIMEOUT_S, self._leave_if_connected)
         self._kill_task(self._settings.shutdown_grace_s - SHUTDOWN_RESERVE_S)
 
     def _error(self, event: api.Event) -> None:
@@ -298,9 +293,9 @@ class CommandExecutor:
         """Exit once the update ``last`` is acknowledged, or nobody is there to do so."""
         self._ended = True
         self._last = (last, exit_code)
-        self._loop.later(ACK_TIMEOUT_S, self._on_ack_timeout)
+        self._loop.later(program.ACK_TIMEOUT_S, self._on_ack_timeout)
         if self._told_to_end:
-            self._loop.later(SHUTDOWN_ACK_TIMEOUT_S, self._leave_if_connected)
+            self._loop.later(program.SHUTDOWN_ACK_TIMEOUT_S, self._leave_if_connected)
         self._leave_if_abandoned()
 
     def _leave_if_abandoned(self) -> None:
@@ -327,13 +322,13 @@ class CommandExecutor:
         """Send a status of our task (or of ``task``) and return its uuid."""
         subject = task or self._task
         assert subject is not None
-        identity = uuid.UUID(bytes=os.urandom(16), version=4).bytes
+        identity = task_plan.random_uuid().bytes
         self._client.update(
             task_plan.status(
                 subject.task_id,
                 self._settings.executor_id,
                 state,
-                uuid=identity,
+                identity=identity,
                 timestamp=time.time(),
                 message=message,
                 reason=reason,
@@ -359,32 +354,20 @@ def _text(seconds: float) -> str:
 
 
 def main(argv: list[str], environ: dict[str, str], init: Init | None = None) -> int:
-    """Run the executor; ``argv`` starts with the program's name. Returns the exit code.
+    """Run the executor (see ``program.run``); ``argv`` starts with the program's name.
 
     With ``init`` this process is the container's init at the same time.
     """
-    gc.disable()
-    try:
-        flags = parse_flags(argv[1:])
-        if flags.help:
-            write_all(1, usage().encode())
-            return 0
-        settings = ClientSettings.of(environ)
-        if flags.options.rootfs is not None and os.geteuid() != 0:
-            raise FlagError("The command executor requires root with rootfs")
-        return _run(flags, settings, environ, init)
-    except FlagError as error:
-        write_all(2, f"{error}\n".encode("utf-8", "surrogateescape"))
-        return 1
-    except MesosCompatError as error:
-        write_all(2, f"mesos-executor: {error}\n".encode("utf-8", "surrogateescape"))
-        return 1
+    return program.run("mesos-executor", lambda: _run(argv, environ, init))
 
 
-def _run(
-    flags: ExecutorFlags, settings: ClientSettings, environ: dict[str, str], init: Init | None
-) -> int:
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+def _run(argv: list[str], environ: dict[str, str], init: Init | None) -> int:
+    flags = parse_flags(argv[1:])
+    if flags.help is not None:
+        return program.show(flags.help)
+    settings = ClientSettings.of(environ)
+    if flags.options.rootfs is not None and os.geteuid() != 0:
+        raise FlagError("The command executor requires root with rootfs")
     loop = Loop()
     log = SandboxLog(flags.logging_level, flags.quiet)
     visible = without_secrets(environ)

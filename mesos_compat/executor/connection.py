@@ -36,6 +36,11 @@ class Endpoint:
     #: How to speak TLS, if the agent does.
     tls: Tls | None = None
 
+    @property
+    def operator_path(self) -> str:
+        """The path of the agent's operator API."""
+        return self.path.removesuffix("/executor")
+
     def __str__(self) -> str:
         if self.family == socket.AF_UNIX:
             return f"unix:{self.address} {self.path}"

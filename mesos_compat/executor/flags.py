@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments of the command executor.
+"""Arguments of the command executor and of the default executor.
 
 Read by hand and not through ``base.flags``: they are few, all but the logging ones come from an
 agent, and each task pays for every page that is touched here.
 
-Source: spec ``executors`` 5.2; ``state-and-recovery`` 1.1, 1.3.
+Source: spec ``executors`` 5.2, 6.1; ``state-and-recovery`` 1.1, 1.3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from mesos_compat.base.errors import FlagError, WireError
 from mesos_compat.executor.log import LEVELS
@@ -27,14 +27,18 @@ _SWITCHES = {
     "initialize_driver_logging": "Accepted without effect.",
 }
 
-_VALUES = {
-    "bounding_capabilities": "Capabilities that the task can ever have (JSON).",
-    "effective_capabilities": "Capabilities that the task has at start (JSON).",
+#: Flags with a value that all executors know.
+_COMMON = {
     "external_log_file": "Accepted without effect.",
     "launcher_dir": "Folder of the agent's helper programs.",
     "log_dir": "Accepted; lines always go to stderr.",
     "logbufsecs": "Accepted; lines are never held back.",
     "logging_level": "Show this level and above: INFO, WARNING or ERROR.",
+}
+_COMMAND = {
+    **_COMMON,
+    "bounding_capabilities": "Capabilities that the task can ever have (JSON).",
+    "effective_capabilities": "Capabilities that the task has at start (JSON).",
     "rootfs": "Root file system of the task.",
     "sandbox_directory": "Path of the sandbox inside the task's root file system.",
     "task_command": "Command to run instead of the task's (JSON).",
@@ -54,31 +58,13 @@ class ExecutorFlags:
     options: TaskOptions = field(default_factory=TaskOptions)
     logging_level: str = "INFO"
     quiet: bool = False
-    help: bool = False
-
-
-def usage() -> str:
-    """Return the text of ``--help``."""
-    lines = [f"  --[no-]{name}\n      {text}" for name, text in _SWITCHES.items()]
-    lines += [f"  --{name}=VALUE\n      {text}" for name, text in _VALUES.items()]
-    return "Usage: mesos-executor [options]\n\n" + "\n".join(lines) + "\n"
+    #: The text to show instead of running.
+    help: str | None = None
 
 
 def parse_flags(arguments: Iterable[str]) -> ExecutorFlags:
-    """Read the arguments without the program's name. Raises FlagError."""
-    switches: dict[str, bool] = {}
-    given: dict[str, str] = {}
-    for argument in arguments:
-        word = argument.strip()
-        if word == "--":
-            break
-        if word.startswith("--"):
-            _load(word[2:], switches, given)
-    if switches.get("help"):
-        return ExecutorFlags(help=True)
-    level = given.get("logging_level", "INFO")
-    if level not in LEVELS:
-        raise FlagError(f"'{level}' is not a valid logging level")
+    """Read the arguments of a command executor without its name. Raises FlagError."""
+    flags, given = _parse("mesos-executor", arguments, _COMMAND)
     options = TaskOptions(
         rootfs=given.get("rootfs"),
         sandbox_directory=given.get("sandbox_directory"),
@@ -92,15 +78,47 @@ def parse_flags(arguments: Iterable[str]) -> ExecutorFlags:
         supplementary_groups=_gids(given.get("task_supplementary_groups")),
         tty="tty_slave_path" in given,
     )
-    return ExecutorFlags(options, level, switches.get("quiet", False))
+    return replace(flags, options=options)
 
 
-def _load(word: str, switches: dict[str, bool], given: dict[str, str]) -> None:
+def parse_default_flags(arguments: Iterable[str]) -> ExecutorFlags:
+    """Read the arguments of a default executor without its name. Raises FlagError."""
+    return _parse("mesos-default-executor", arguments, _COMMON)[0]
+
+
+def _parse(
+    program: str, arguments: Iterable[str], known: Mapping[str, str]
+) -> tuple[ExecutorFlags, dict[str, str]]:
+    switches: dict[str, bool] = {}
+    given: dict[str, str] = {}
+    for argument in arguments:
+        word = argument.strip()
+        if word == "--":
+            break
+        if word.startswith("--"):
+            _load(word[2:], known, switches, given)
+    if switches.get("help"):
+        return ExecutorFlags(help=_usage(program, known)), {}
+    level = given.get("logging_level", "INFO")
+    if level not in LEVELS:
+        raise FlagError(f"'{level}' is not a valid logging level")
+    return ExecutorFlags(logging_level=level, quiet=switches.get("quiet", False)), given
+
+
+def _usage(program: str, known: Mapping[str, str]) -> str:
+    lines = [f"  --[no-]{name}\n      {text}" for name, text in _SWITCHES.items()]
+    lines += [f"  --{name}=VALUE\n      {text}" for name, text in sorted(known.items())]
+    return f"Usage: {program} [options]\n\n" + "\n".join(lines) + "\n"
+
+
+def _load(
+    word: str, known: Mapping[str, str], switches: dict[str, bool], given: dict[str, str]
+) -> None:
     name, equals, value = word.partition("=")
     name = name.lower()
     negated = name.startswith("no-")
     bare = name[3:] if negated else name
-    if bare not in _SWITCHES and bare not in _VALUES:
+    if bare not in _SWITCHES and bare not in known:
         raise FlagError(f"Failed to load unknown flag '{bare}'")
     if bare in switches or bare in given:
         raise FlagError(f"Flag '{bare}' is already loaded via name '{bare}'")

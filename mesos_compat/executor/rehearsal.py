@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The life of a command task, played to the end in the process that executors are forked from.
+"""Lives of tasks, played to the end in the process that executors are forked from.
 
 What the interpreter does at the first times only (specialise code, fill its caches, make the
 classes of messages) it has then done for all of them, in memory that they share.
@@ -15,10 +15,12 @@ from mesos_compat.base import recordio
 from mesos_compat.base.tls_options import TlsOptions
 from mesos_compat.executor.client import ClientSettings
 from mesos_compat.executor.command import CommandExecutor
-from mesos_compat.executor.flags import parse_flags
+from mesos_compat.executor.default import DefaultExecutor, address_of
+from mesos_compat.executor.flags import parse_default_flags, parse_flags
 from mesos_compat.executor.log import SandboxLog
 from mesos_compat.executor.loop import READ, Loop
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
+from mesos_compat.pb.mesos.v1.agent import agent_pb2
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as api
 
 #: Often enough for the interpreter to have adapted its code.
@@ -28,6 +30,12 @@ _LIMIT_S = 5.0
 _MOST_BYTES = 1 << 16
 _STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: a\r\nDate: b\r\nTransfer-Encoding: chunked\r\n\r\n"
 _ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nDate: a\r\nServer: b\r\n\r\n"
+#: To the launch of a container as well: nobody reads it there.
+_ENDED = agent_pb2.Response(
+    type=agent_pb2.Response.WAIT_NESTED_CONTAINER,
+    wait_nested_container=agent_pb2.Response.WaitNestedContainer(exit_status=0),
+).SerializeToString()
+_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: a\r\nContent-Length: %d\r\nDate: b\r\n\r\n%b"
 _ENVIRON = {
     "MESOS_AGENT_ENDPOINT": "127.0.0.1:1",
     "MESOS_CHECKPOINT": "1",
@@ -49,7 +57,8 @@ def rehearse() -> None:
         os.close(null)
         init = Init(None)
         for _ in range(_ROUNDS):
-            _play(init)
+            _play(init, grouped=False)
+            _play(init, grouped=True)
         for fd in init.fds:
             os.close(fd)
     finally:
@@ -64,18 +73,15 @@ def load_tls() -> None:
     Tls(TlsOptions())
 
 
-def _play(init: Init) -> None:
+def _play(init: Init, *, grouped: bool) -> None:
     loop = Loop()
     with socket.socket(socket.AF_INET) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        agent = _Agent(loop, listener)
+        agent = _Agent(loop, listener, grouped)
         port = listener.getsockname()[1]
         environ = {**_ENVIRON, "MESOS_SLAVE_PID": f"slave(1)@127.0.0.1:{port}"}
-        flags = parse_flags(["--launcher_dir=/", "--sandbox_directory=/mnt/mesos/sandbox"])
-        settings = ClientSettings.of(environ)
-        log = SandboxLog(flags.logging_level)
-        executor = CommandExecutor(loop, settings, flags.options, environ, log, init)
+        executor = (_default if grouped else _command)(loop, environ, init)
         executor.start()
         loop.later(_LIMIT_S, lambda: loop.stop(1))
         loop.run()
@@ -83,12 +89,27 @@ def _play(init: Init) -> None:
         agent.close()
 
 
+def _command(loop: Loop, environ: dict[str, str], init: Init) -> CommandExecutor:
+    flags = parse_flags(["--launcher_dir=/", "--sandbox_directory=/mnt/mesos/sandbox"])
+    settings = ClientSettings.of(environ)
+    log = SandboxLog(flags.logging_level)
+    return CommandExecutor(loop, settings, flags.options, environ, log, init)
+
+
+def _default(loop: Loop, environ: dict[str, str], init: Init) -> DefaultExecutor:
+    flags = parse_default_flags(["--launcher_dir=/"])
+    settings = ClientSettings.of(environ)
+    log = SandboxLog(flags.logging_level)
+    return DefaultExecutor(loop, settings, "/", address_of(b"localhost"), log, init)
+
+
 class _Agent:
     """Says what an agent says, on the executor's own loop."""
 
-    def __init__(self, loop: Loop, listener: socket.socket) -> None:
+    def __init__(self, loop: Loop, listener: socket.socket, grouped: bool) -> None:
         self._loop = loop
         self._listener = listener
+        self._launch = _launch_group() if grouped else _launch()
         self._peers: list[socket.socket] = []
         self._stream: socket.socket | None = None
         loop.watch(listener.fileno(), READ, self._accept)
@@ -104,10 +125,15 @@ class _Agent:
 
     def _answer(self, peer: socket.socket) -> None:
         data = peer.recv(_MOST_BYTES)
+        if not data:
+            self._loop.unwatch(peer.fileno())
         while data:
             head, _, rest = data.partition(b"\r\n\r\n")
             length = int(head.rpartition(b"Content-Length: ")[2])
-            self._take(peer, api.Call.FromString(rest[:length]))
+            if b"/executor " in head:
+                self._take(peer, api.Call.FromString(rest[:length]))
+            else:
+                peer.sendall(_ANSWER % (len(_ENDED), _ENDED))
             data = rest[length:]
 
     def _take(self, peer: socket.socket, call: api.Call) -> None:
@@ -115,7 +141,7 @@ class _Agent:
             self._stream = peer
             peer.sendall(_STREAM)
             self._send(_subscribed())
-            self._send(_launch())
+            self._send(self._launch)
             return
         peer.sendall(_ACCEPTED)
         event = api.Event(type=api.Event.ACKNOWLEDGED)
@@ -134,7 +160,7 @@ def _subscribed() -> api.Event:
     body = event.subscribed
     body.executor_info.executor_id.value = "rehearsal"
     body.framework_info.user = body.framework_info.name = "rehearsal"
-    body.framework_info.id.value = "rehearsal"
+    body.framework_info.id.value = body.container_id.value = "rehearsal"
     body.framework_info.capabilities.add(type=v1.FrameworkInfo.Capability.TASK_KILLING_STATE)
     body.agent_info.hostname = "localhost"
     return event
@@ -142,12 +168,22 @@ def _subscribed() -> api.Event:
 
 def _launch() -> api.Event:
     event = api.Event(type=api.Event.LAUNCH)
-    task = event.launch.task
-    task.name = task.task_id.value = task.agent_id.value = "rehearsal"
+    _fill(event.launch.task, "rehearsal")
+    return event
+
+
+def _launch_group() -> api.Event:
+    event = api.Event(type=api.Event.LAUNCH_GROUP)
+    # An id that is no file name: nothing is to be linked.
+    _fill(event.launch_group.task_group.tasks.add(), "a/rehearsal")
+    return event
+
+
+def _fill(task: v1.TaskInfo, name: str) -> None:
+    task.name = task.task_id.value = task.agent_id.value = name
     task.command.value = "exit 0"
     task.command.environment.variables.add(name="A", value="b")
-    for name in ("cpus", "mem"):
-        resource = task.resources.add(name=name, type=v1.Value.SCALAR)
+    for kind in ("cpus", "mem"):
+        resource = task.resources.add(name=kind, type=v1.Value.SCALAR)
         resource.scalar.value = 1.0
         resource.allocation_info.role = "*"
-    return event

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the command executor makes of a task: the launch of its command, its statuses. Pure.
+"""What executors make of a task: the launch of its command, its statuses. Pure.
 
 Source: spec ``executors`` 3.3, 5.2, 5.3, 5.5; ``containerizer`` 7.2; ``images`` 12.3, 12.4.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -122,12 +123,17 @@ def launch_info(options: TaskOptions, task: v1.TaskInfo) -> JsonObject:
     return info
 
 
+def random_uuid() -> uuid.UUID:
+    """Return a new UUID. Forks of one process go on with the same pseudo-random numbers."""
+    return uuid.UUID(bytes=os.urandom(16), version=4)
+
+
 def status(
     task_id: v1.TaskID,
     executor_id: str,
     state: v1.TaskState,
     *,
-    uuid: bytes,
+    identity: bytes,
     timestamp: float,
     message: str | None = None,
     reason: v1.TaskStatus.Reason | None = None,
@@ -135,7 +141,7 @@ def status(
 ) -> v1.TaskStatus:
     """Build a status from scratch; ``check`` is the task's, whose result nobody knows yet."""
     made = v1.TaskStatus(
-        state=state, source=v1.TaskStatus.SOURCE_EXECUTOR, uuid=uuid, timestamp=timestamp
+        state=state, source=v1.TaskStatus.SOURCE_EXECUTOR, uuid=identity, timestamp=timestamp
     )
     made.task_id.CopyFrom(task_id)
     made.executor_id.value = executor_id

@@ -20,13 +20,15 @@ from dataclasses import dataclass, field
 
 from containerizer.linux import proc
 from mesos_compat.base import recordio
-from mesos_compat.executor import command
+from mesos_compat.executor import command, default
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
+from mesos_compat.pb.mesos.v1.agent import agent_pb2
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as api
 
 WAIT_S = 60.0
 FRAMEWORK = "f-0000"
 EXECUTOR = "t"
+CONTAINER = "c-0"
 
 
 @dataclass
@@ -42,8 +44,35 @@ class Request:
     peer: Peer
 
 
+@dataclass
+class Ask:
+    """A call of the operator API, which waits for its answer."""
+
+    call: agent_pb2.Call
+    head: str
+    peer: Peer
+
+    def answer(self, status: int = 200, body: bytes | str = b"") -> None:
+        data = body.encode() if isinstance(body, str) else body
+        head = f"HTTP/1.1 {status} So\r\nContent-Length: {len(data)}\r\n\r\n"
+        self.peer.socket.sendall(head.encode() + data)
+
+    def end(self, exit_status: int | None = 0, **fields: object) -> None:
+        """Answer a wait."""
+        response = agent_pb2.Response(type=agent_pb2.Response.WAIT_NESTED_CONTAINER)
+        response.wait_nested_container.SetInParent()
+        if exit_status is not None:
+            response.wait_nested_container.exit_status = exit_status
+        for name, value in fields.items():
+            setattr(response.wait_nested_container, name, value)
+        self.answer(200, response.SerializeToString())
+
+
 class FakeAgent:
-    """Answers 200 or 202 unless ``refuse`` holds an answer for the next call of a type."""
+    """Answers 200 or 202 unless ``refuse`` holds an answer for the next call of a type.
+
+    Calls of the operator API wait for the test to answer them.
+    """
 
     def __init__(self, family: socket.AddressFamily = socket.AF_INET, path: str = "") -> None:
         self.listener = socket.socket(family)
@@ -52,6 +81,7 @@ class FakeAgent:
         self.path = path
         self.peers: list[Peer] = []
         self.requests: deque[Request] = deque()
+        self.asked: list[Ask] = []
         self.stream: Peer | None = None
         self.refuse: dict[int, deque[tuple[int, str]]] = {}
         #: How to speak TLS, if so, and how often an executor broke that off.
@@ -86,6 +116,13 @@ class FakeAgent:
         request = self.request()
         assert request.call.type == kind, request.call
         return request.call
+
+    def ask(self, kind: int) -> Ask:
+        """Wait for the next call of this type of the operator API."""
+        self.serve(lambda: any(ask.call.type == kind for ask in self.asked))
+        found = next(ask for ask in self.asked if ask.call.type == kind)
+        self.asked.remove(found)
+        return found
 
     def update(self, state: int, acknowledge: bool = True) -> v1.TaskStatus:
         """Wait for an update, which has to be of this state."""
@@ -137,6 +174,10 @@ class FakeAgent:
             if not end or len(rest) < length:
                 return
             del peer.buffer[: len(head) + 4 + length]
+            if b"/executor " not in head:
+                called = agent_pb2.Call.FromString(rest[:length])
+                self.asked.append(Ask(called, head.decode(), peer))
+                continue
             call = api.Call.FromString(rest[:length])
             self._answer(peer, call)
             self.requests.append(Request(call, head.decode(), peer))
@@ -173,11 +214,17 @@ class FakeAgent:
         for capability in capabilities:
             body.framework_info.capabilities.add(type=capability)
         body.agent_info.hostname = "agent.example"
+        body.container_id.value = CONTAINER
         self.send(event)
 
     def launch(self, task: v1.TaskInfo) -> None:
         event = api.Event(type=api.Event.LAUNCH)
         event.launch.task.CopyFrom(task)
+        self.send(event)
+
+    def launch_group(self, *tasks: v1.TaskInfo) -> None:
+        event = api.Event(type=api.Event.LAUNCH_GROUP)
+        event.launch_group.task_group.tasks.extend(tasks)
         self.send(event)
 
     def acknowledge(self, status: v1.TaskStatus) -> None:
@@ -211,8 +258,14 @@ class RunningExecutor:
     """The executor in a fork, in a session of its own, writing to files of a sandbox."""
 
     def __init__(
-        self, agent: FakeAgent, sandbox: str, arguments: list[str], environ: Mapping[str, str]
+        self,
+        agent: FakeAgent,
+        sandbox: str,
+        arguments: list[str],
+        environ: Mapping[str, str],
+        grouped: bool = False,
     ) -> None:
+        """With ``grouped`` it is a default executor."""
         self.sandbox = sandbox
         self.exit_status: int | None = None
         environment = {
@@ -232,6 +285,9 @@ class RunningExecutor:
                 os.chdir(sandbox)
                 for fd, name in ((1, "stdout"), (2, "stderr")):
                     os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), fd)
+                if grouped:
+                    environment["MESOS_SANDBOX"] = sandbox
+                    os._exit(default.main(["mesos-default-executor", *arguments], environment))
                 os._exit(command.main(["mesos-executor", *arguments], environment))
             except BaseException:
                 os.write(2, traceback.format_exc().encode())
@@ -263,10 +319,10 @@ class RunningExecutor:
             os.waitpid(self.pid, 0)
 
 
-def shell_task(command_line: str) -> v1.TaskInfo:
+def shell_task(command_line: str, task_id: str = EXECUTOR) -> v1.TaskInfo:
     """A task as it arrives at an executor."""
     task = v1.TaskInfo(name="test")
-    task.task_id.value = EXECUTOR
+    task.task_id.value = task_id
     task.agent_id.value = "a-S0"
     task.command.value = command_line
     resource = task.resources.add(name="cpus", type=v1.Value.SCALAR)

@@ -15,11 +15,9 @@ from pathlib import Path
 import pytest
 
 from containerizer.linux import proc
-from mesos_compat.executor.command import CommandExecutor
-from mesos_compat.executor.loop import Loop
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as api
-from tests.executor.conftest import Start
+from tests.executor.conftest import Skip, Start
 from tests.executor.fake_agent import FakeAgent, RunningExecutor, shell_task
 
 KILLING = v1.FrameworkInfo.Capability.TASK_KILLING_STATE
@@ -462,34 +460,6 @@ def test_a_refusal_is_an_error_in_the_log(agent: FakeAgent, start: Start) -> Non
     )
 
 
-class Skip:
-    """Time of executors started from now on, which a test can move on."""
-
-    def __init__(self, agent: FakeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._agent = agent
-        self._skipped_s = 0
-        self._handle = CommandExecutor.handle
-        monkeypatch.setattr(Loop, "now", lambda loop: time.monotonic() + self._skipped_s)
-        monkeypatch.setattr(
-            CommandExecutor, "handle", lambda executor, event: self._handled(executor, event)
-        )
-
-    def __call__(self) -> None:
-        """Let 100 s pass once the executor has seen all events sent before."""
-        self._agent.send(api.Event(type=api.Event.HEARTBEAT))
-
-    def _handled(self, executor: CommandExecutor, event: api.Event) -> None:
-        if event.type == api.Event.HEARTBEAT:
-            self._skipped_s += 100
-        else:
-            self._handle(executor, event)
-
-
-@pytest.fixture
-def skip(agent: FakeAgent, monkeypatch: pytest.MonkeyPatch) -> Skip:
-    return Skip(agent, monkeypatch)
-
-
 def test_the_last_acknowledgement_is_not_waited_for_for_ever(
     agent: FakeAgent, start: Start, skip: Skip
 ) -> None:
@@ -505,7 +475,7 @@ def test_the_last_acknowledgement_is_not_waited_for_for_ever(
 def test_after_a_shutdown_the_acknowledgement_is_not_waited_for_long(
     agent: FakeAgent, start: Start, monkeypatch: pytest.MonkeyPatch, ended: bool, skip: Skip
 ) -> None:
-    monkeypatch.setattr("mesos_compat.executor.command.ACK_TIMEOUT_S", 1000.0)
+    monkeypatch.setattr("mesos_compat.executor.program.ACK_TIMEOUT_S", 1000.0)
     executor = start(MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD="1000secs")
     agent.start_task(shell_task("true" if ended else "sleep 1000"))
     if ended:
@@ -520,8 +490,8 @@ def test_after_a_shutdown_the_acknowledgement_is_not_waited_for_long(
 def test_an_executor_that_outlives_its_shutdown_kills_itself(
     agent: FakeAgent, start: Start, monkeypatch: pytest.MonkeyPatch, skip: Skip
 ) -> None:
-    monkeypatch.setattr("mesos_compat.executor.command.SHUTDOWN_ACK_TIMEOUT_S", 1000.0)
-    monkeypatch.setattr("mesos_compat.executor.command.ACK_TIMEOUT_S", 1000.0)
+    monkeypatch.setattr("mesos_compat.executor.program.SHUTDOWN_ACK_TIMEOUT_S", 1000.0)
+    monkeypatch.setattr("mesos_compat.executor.program.ACK_TIMEOUT_S", 1000.0)
     executor = start(MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD="50secs")
     agent.start_task(shell_task("sleep 1000"))
     agent.shutdown()

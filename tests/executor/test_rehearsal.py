@@ -11,6 +11,7 @@ import pytest
 from containerizer.linux import proc, process, signals
 from mesos_compat.executor import command, rehearsal
 from mesos_compat.executor.command import CommandExecutor
+from mesos_compat.executor.groups import Effect, TaskGroups, TellStatus
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 
 
@@ -25,6 +26,14 @@ def test_it_runs_tasks_to_their_end_and_leaves_nothing(
         end(self, state, message)  # type: ignore[arg-type] # an enum is a number
 
     monkeypatch.setattr(command.CommandExecutor, "_end", noted)
+    in_groups: list[tuple[int, str | None]] = []
+    groups_end = TaskGroups._end
+
+    def noted_in_groups(self: TaskGroups, last: TellStatus) -> list[Effect]:
+        in_groups.append((last.state, last.message))
+        return groups_end(self, last)
+
+    monkeypatch.setattr(TaskGroups, "_end", noted_in_groups)
     before = os.listdir("/proc/self/fd")
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     signals.block_all()
@@ -34,7 +43,8 @@ def test_it_runs_tasks_to_their_end_and_leaves_nothing(
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     finished = v1.TASK_FINISHED
     assert set(ended) == {(finished, "Command exited with status 0")}
-    assert len(ended) == rehearsal._ROUNDS
+    assert len(ended) == len(in_groups) == rehearsal._ROUNDS
+    assert set(in_groups) == set(ended)
     assert os.listdir("/proc/self/fd") == before
     assert proc.children(os.getpid()) == []
 

@@ -82,7 +82,8 @@ def environment(state: AgentState, framework: Framework, executor: Executor) -> 
     if checkpoint:
         made["MESOS_RECOVERY_TIMEOUT"] = _duration(config.recovery_timeout_s)
         made["MESOS_SUBSCRIPTION_BACKOFF_MAX"] = _duration(config.executor_reregistration_timeout_s)
-    if config.tls and executor.generated:
+    built_in = executor.generated or executor.info.type == pb.ExecutorInfo.DEFAULT
+    if config.tls and built_in:
         # Others are configured by --executor_environment_variables, as with upstream.
         made[AGENT_TLS] = "1"
     if config.executor_tokens is not None:
