@@ -133,11 +133,9 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if happened():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("did not happen")
+    async with asyncio.timeout(60):
+        while not happened():  # noqa: ASYNC110 - files give no event
+            await asyncio.sleep(0)
 
 
 async def test_provision_and_destroy(stage: Stage) -> None:
