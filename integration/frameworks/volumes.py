@@ -73,18 +73,23 @@ class VolumeFramework:
 
     async def run(self, name: str, command: str, *resources: v1.Resource) -> str:
         """Run a task to its end; return its last state."""
-        offer = await self._offer()
         operation = Operation(type=Operation.LAUNCH)
         task = operation.launch.task_infos.add(name=name)
         task.task_id.value = name
-        task.agent_id.CopyFrom(offer.agent_id)
         task.command.value = command
         task.resources.extend([scalar("cpus", 0.1), scalar("mem", 32.0), *resources])
-        await self._accept(offer, operation)
         ends = ("FINISHED", "FAILED", "ERROR", "LOST", "KILLED", "GONE", "DROPPED")
-        await self._until(
-            lambda _: any(s.removeprefix("TASK_") in ends for s in self.tasks.get(name, ()))
-        )
+        reason: int = v1.TaskStatus.REASON_INVALID_OFFERS
+        # Offers of an agent are taken back when it is gone, maybe while they are accepted.
+        while reason == v1.TaskStatus.REASON_INVALID_OFFERS:
+            self.tasks.pop(name, None)
+            offer = await self._offer()
+            task.agent_id.CopyFrom(offer.agent_id)
+            await self._accept(offer, operation)
+            last = await self._until(
+                lambda _: any(s.removeprefix("TASK_") in ends for s in self.tasks.get(name, ()))
+            )
+            reason = last.update.status.reason
         return self.tasks[name][-1]
 
     async def _offer(self) -> v1.Offer:
@@ -100,7 +105,7 @@ class VolumeFramework:
 
     async def _until(self, wanted: Callable[[api.Event], bool]) -> api.Event:
         assert self._events is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             async for event in self._events:
                 await self._note(event)
                 if wanted(event):
