@@ -27,6 +27,7 @@ from containerizer.rundir import RuntimeDirectory
 from containerizer.sandbox import SandboxCollector
 from containerizer.secrets import SecretResolver, ValueSecretResolver
 from containerizer.switchboard.isolator import IOSwitchboard, SwitchboardConfig
+from containerizer.volume_gids import VolumeGids
 from mesos_compat.base import plugins
 from mesos_compat.base.errors import FlagError, IsolatorError
 from mesos_compat.base.metrics import Metrics
@@ -72,6 +73,7 @@ def create_containerizer(
     secrets: SecretResolver | None = None,
     fetched: Callable[[ContainerId, str], None] | None = None,
     sandboxes: SandboxCollector | None = None,
+    gids: VolumeGids | None = None,
 ) -> Containerizer:
     """Make the containerizer that ``config`` describes; on the event loop.
 
@@ -79,8 +81,8 @@ def create_containerizer(
     that ``config`` names. ``helpers`` (the launcher's spawner) starts I/O switchboards and loggers;
     without it there are no terminals and no sessions. ``fetched`` is called with the sandbox of
     each container when all its files are there, and raises nothing; ``sandboxes`` removes those of
-    nested containers some time after their end. Raises FlagError with the line
-    that upstream prints.
+    nested containers some time after their end. ``gids`` gives volumes
+    groups. Raises FlagError with the line that upstream prints.
     """
     names = [name for name in config.containerizers.split(",") if name]
     if len(set(names)) != len(names):
@@ -98,7 +100,7 @@ def create_containerizer(
         raise FlagError(f"{_PREFIX}No containerizers specified")
     check_images(config)
     surroundings = _Surroundings(
-        config, launcher, provisioner, metrics, logger, helpers, secrets, fetched, sandboxes
+        config, launcher, provisioner, metrics, logger, helpers, secrets, fetched, sandboxes, gids
     )
     # Upstream keeps the names in a sorted set, whatever the order of the flag.
     made = [
@@ -123,6 +125,7 @@ class _Surroundings:
     secrets: SecretResolver | None
     fetched: Callable[[ContainerId, str], None] | None
     sandboxes: SandboxCollector | None
+    gids: VolumeGids | None
 
 
 def _create_foreign(
@@ -152,6 +155,7 @@ def _create_ours(given: _Surroundings) -> Containerizer:
             container_directory=rundir.path,
             container_config=rundir.read_config,
             launcher_hierarchies=_hierarchies(launcher),
+            gids=given.gids,
             secrets=given.secrets or ValueSecretResolver(),
             appc_app=no_app if given.provisioner is None else given.provisioner.appc_app,
             provision=no_images if given.provisioner is None else given.provisioner.provision,
@@ -188,6 +192,7 @@ def _create_ours(given: _Surroundings) -> Containerizer:
         metrics,
         given.fetched,
         given.sandboxes,
+        given.gids,
     )
 
 

@@ -38,6 +38,7 @@ from containerizer.switchboard.client import attach_input, attach_output
 from containerizer.switchboard.isolator import NAME as SWITCHBOARD
 from containerizer.switchboard.isolator import IOSwitchboard
 from containerizer.switchboard.records import Encoding
+from containerizer.volume_gids import VolumeGids
 from containerizer.watch import Watch, Watcher
 from mesos_compat.base import checkpoint
 from mesos_compat.base.errors import (
@@ -110,6 +111,7 @@ class MesosContainerizer:
     ``isolators`` are in order; the switchboard comes after them. Made by ``create.py``.
     ``fetched`` is called with the sandbox of each container when all its files are there, and
     raises nothing. ``sandboxes`` removes those of nested containers some time after their end.
+    ``gids`` are those of volumes; what is in a sandbox has them no longer than the container.
     """
 
     def __init__(
@@ -122,10 +124,12 @@ class MesosContainerizer:
         metrics: Metrics,
         fetched: Callable[[ContainerId, str], None] | None = None,
         sandboxes: SandboxCollector | None = None,
+        gids: VolumeGids | None = None,
     ) -> None:
         self._config = config
         self._fetched = fetched
         self._sandboxes = sandboxes
+        self._gids = gids
         self._launcher = launcher
         self._provisioner = provisioner
         self._switchboard = switchboard
@@ -532,6 +536,9 @@ class MesosContainerizer:
         if duties.kill and container.forked:
             with _prefixed("Failed to kill all processes in the container"):
                 await self._launcher.destroy(container.id)
+        if self._gids is not None and container.config is not None and container.config.directory:
+            with _prefixed("Failed to deallocate gid when destroying container"):
+                await self._gids.deallocate(container.config.directory)
         if duties.isolators:
             failures = await self._isolators.cleanup(container.id)
             if failures:

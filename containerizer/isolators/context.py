@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from containerizer.provisioner.appc_details import AppcApp
 from containerizer.provisioner.base import ProvisionInfo
 from containerizer.secrets import SecretResolver, ValueSecretResolver
+from containerizer.volume_gids import VolumeGids
 from mesos_compat.base.errors import ProvisionError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.plugins import Parameters
@@ -105,6 +106,8 @@ class IsolatorContext:
     provision: Provision = no_images
     #: Hierarchies (mount points) in which the launcher keeps a cgroup of every container.
     launcher_hierarchies: tuple[str, ...] = ()
+    #: Gives volumes groups; ``None`` without ``--volume_gid_range``.
+    gids: VolumeGids | None = None
     #: Turns references to secrets into their values.
     secrets: SecretResolver = field(default_factory=ValueSecretResolver)
     #: Those of this very isolator, from ``--modules``.

@@ -26,7 +26,11 @@ from containerizer.isolators.base import Isolator, is_debug
 from containerizer.isolators.context import IsolatorContext
 from containerizer.isolators.inside import make_directory
 from containerizer.isolators.persistent_mounts import VolumeMounts
-from containerizer.isolators.persistent_volumes import PersistentVolumes, refuse_volumes
+from containerizer.isolators.persistent_volumes import (
+    PersistentVolumes,
+    add_groups,
+    refuse_volumes,
+)
 from containerizer.isolators.volumes import isolator_of
 from containerizer.linux import mount, mountinfo, users
 from containerizer.linux.mount import (
@@ -102,7 +106,7 @@ class LinuxFilesystemIsolator(Isolator):
         self._sandboxes: dict[ContainerId, str | None] = {}
         self._with_image: set[ContainerId] = set()
         self._volumes = PersistentVolumes(
-            context.config.work_dir, VolumeMounts(context.container_directory)
+            context.config.work_dir, VolumeMounts(context.container_directory), context.gids
         )
         context.metrics.gauge(_METRIC, lambda: float(len(self._with_image)))
 
@@ -151,9 +155,10 @@ class LinuxFilesystemIsolator(Isolator):
         self._sandboxes[container_id] = config.directory
         if container_id.parent is None and _has_image(config.executor_info.container):
             self._with_image.add(container_id)
-        if container_id.parent is None:
-            self._volumes.update(container_id, config.directory, config.resources)
         info = slave.ContainerLaunchInfo(clone_namespaces=[CLONE_NEWNS])
+        if container_id.parent is None:
+            groups = await self._volumes.update(container_id, config.directory, config.resources)
+            add_groups(info, config, groups)
         if config.HasField("rootfs"):
             devices = self._make_devices(container_id, config)
             self._add_mounts(info, config, devices)
@@ -171,7 +176,7 @@ class LinuxFilesystemIsolator(Isolator):
         sandbox = self._sandboxes.get(container_id)
         if sandbox is None:
             raise IsolatorError("Unknown container")
-        self._volumes.update(container_id, sandbox, requests)
+        await self._volumes.update(container_id, sandbox, requests)
 
     async def cleanup(self, container_id: ContainerId) -> None:
         """Unmount what is mounted below the sandbox on the host, so that nobody deletes it."""

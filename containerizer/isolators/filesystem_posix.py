@@ -17,8 +17,10 @@ from containerizer.isolators.context import IsolatorContext
 from containerizer.isolators.persistent_volumes import (
     PersistentVolume,
     PersistentVolumes,
+    add_groups,
     refuse_volumes,
 )
+from containerizer.volume_gids import VolumeGids
 from mesos_compat.base.beneath import Root
 from mesos_compat.base.errors import IsolatorError
 from mesos_compat.model.ids import ContainerId
@@ -31,14 +33,14 @@ log = logging.getLogger(__name__)
 class PosixFilesystemIsolator(Isolator):
     """Refuses what needs another root file system or mounts; knows the sandboxes."""
 
-    def __init__(self, work_dir: str) -> None:
+    def __init__(self, work_dir: str, gids: VolumeGids | None = None) -> None:
         self._sandboxes: dict[ContainerId, str] = {}
-        self._volumes = PersistentVolumes(work_dir, _Links())
+        self._volumes = PersistentVolumes(work_dir, _Links(), gids)
 
     @classmethod
     def create(cls, context: IsolatorContext) -> PosixFilesystemIsolator:
         """Make the isolator."""
-        return cls(context.config.work_dir)
+        return cls(context.config.work_dir, context.gids)
 
     async def recover(
         self, states: Sequence[slave.ContainerState], orphans: Collection[ContainerId]
@@ -61,8 +63,12 @@ class PosixFilesystemIsolator(Isolator):
         if not config.HasField("executor_info"):
             refuse_volumes(config.resources, "standalone")
         self._sandboxes[container_id] = config.directory
-        self._volumes.update(container_id, config.directory, config.resources)
-        return None
+        groups = await self._volumes.update(container_id, config.directory, config.resources)
+        if not groups:
+            return None
+        info = slave.ContainerLaunchInfo()
+        add_groups(info, config, groups)
+        return info
 
     async def update(
         self,
@@ -73,7 +79,7 @@ class PosixFilesystemIsolator(Isolator):
         """Link the persistent volumes that there are now."""
         if container_id not in self._sandboxes:
             raise IsolatorError("Unknown container")
-        self._volumes.update(container_id, self._sandboxes[container_id], requests)
+        await self._volumes.update(container_id, self._sandboxes[container_id], requests)
 
     async def cleanup(self, container_id: ContainerId) -> None:
         """Forget the container; links vanish with its sandbox."""

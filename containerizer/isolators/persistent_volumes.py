@@ -18,13 +18,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from containerizer.isolators.base import is_command_task
 from containerizer.sandbox import open_sandbox
+from containerizer.volume_gids import PERSISTENT, VolumeGids
 from mesos_compat.base.beneath import Root
 from mesos_compat.base.errors import IsolatorError, WireError
 from mesos_compat.model.ids import ContainerId, id_error
 from mesos_compat.model.resources import is_persistent_volume, upgrade
 from mesos_compat.model.volumes import home
 from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
 log = logging.getLogger(__name__)
 
@@ -55,39 +58,62 @@ class VolumeAttachment(Protocol):
 class PersistentVolumes:
     """Knows which container has which volumes."""
 
-    def __init__(self, work_dir: str, attachment: VolumeAttachment) -> None:
+    def __init__(
+        self, work_dir: str, attachment: VolumeAttachment, gids: VolumeGids | None
+    ) -> None:
         self._work_dir = work_dir
         self._attachment = attachment
+        self._gids = gids
         self._attached: dict[ContainerId, dict[str, PersistentVolume]] = {}
 
-    def update(
+    async def update(
         self, container_id: ContainerId, directory: str, resources: Iterable[pb.Resource]
-    ) -> None:
+    ) -> tuple[int, ...]:
         """Let a container have the volumes among ``resources`` and no others.
 
-        ``directory`` is its sandbox. Raises IsolatorError.
+        ``directory`` is its sandbox. Returns the groups of new ones that its processes need. Raises
+        IsolatorError.
         """
         wanted = volumes_of(self._work_dir, resources)
         attached = self._attached.setdefault(container_id, {})
         if wanted == attached:
-            return
+            return ()
+        new = [volume for volume in wanted.values() if attached.get(volume.name) != volume]
+        groups = await self._groups(directory, new)
+        if self._attached.get(container_id) is not attached:
+            raise IsolatorError("The container was destroyed while it was given its volumes")
         try:
             with open_sandbox(container_id, directory) as sandbox:
                 for volume in [v for v in attached.values() if wanted.get(v.name) != v]:
                     self._attachment.detach(container_id, sandbox, volume)
                     del attached[volume.name]
                 for volume in [v for v in wanted.values() if v.name not in attached]:
-                    self._give(container_id, sandbox, volume)
+                    if volume.source not in groups:
+                        self._give(container_id, sandbox, volume)
                     self._attachment.attach(container_id, sandbox, volume)
                     attached[volume.name] = volume
         except OSError as error:
             raise IsolatorError(
                 f"Failed to set the persistent volumes of '{directory}': {error}"
             ) from error
+        return tuple(groups.values())
 
     def forget(self, container_id: ContainerId) -> None:
         """The container is gone."""
         self._attached.pop(container_id, None)
+
+    async def _groups(self, directory: str, new: Iterable[PersistentVolume]) -> dict[str, int]:
+        """Return the group of each new volume by its path; none for those of root's containers."""
+        if self._gids is None:
+            return {}
+        try:
+            if os.stat(directory).st_uid == 0:
+                return {}
+        except OSError as error:
+            raise IsolatorError(
+                f"Failed to get the ownership of '{directory}': {error.strerror}"
+            ) from error
+        return {each.source: await self._gids.allocate(each.source, PERSISTENT) for each in new}
 
     def _give(self, container_id: ContainerId, sandbox: Root, volume: PersistentVolume) -> None:
         """Let the sandbox's owner own a volume, unless another container has it."""
@@ -136,6 +162,16 @@ def volumes_of(work_dir: str, resources: Iterable[pb.Resource]) -> Mapping[str, 
         if found.setdefault(name, volume).source != source:
             raise IsolatorError(f"There are two persistent volumes at '{name}'")
     return found
+
+
+def add_groups(
+    info: slave.ContainerLaunchInfo, config: slave.ContainerConfig, groups: Iterable[int]
+) -> None:
+    """Let the processes of a container have the groups of its volumes."""
+    if is_command_task(config) and config.HasField("rootfs"):
+        info.task_supplementary_groups.extend(groups)
+    else:
+        info.supplementary_groups.extend(groups)
 
 
 def refuse_volumes(resources: Iterable[pb.Resource], why: str) -> None:

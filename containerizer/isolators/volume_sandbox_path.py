@@ -13,7 +13,9 @@ from collections.abc import Collection, Sequence
 from containerizer.isolators import volumes
 from containerizer.isolators.base import Isolator, is_debug
 from containerizer.isolators.context import IsolatorContext
+from containerizer.linux import users
 from containerizer.sandbox import open_sandbox
+from containerizer.volume_gids import SANDBOX_PATH, VolumeGids
 from mesos_compat.base.errors import IsolatorError
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
@@ -30,16 +32,17 @@ class SandboxPathVolumeIsolator(Isolator):
     supports_nesting = True
     supports_standalone = True
 
-    def __init__(self, sandbox_directory: str, binds: bool) -> None:
+    def __init__(self, sandbox_directory: str, binds: bool, gids: VolumeGids | None = None) -> None:
         self._sandbox_directory = sandbox_directory
         self._binds = binds
+        self._gids = gids
         self._sandboxes: dict[ContainerId, str] = {}
 
     @classmethod
     def create(cls, context: IsolatorContext) -> SandboxPathVolumeIsolator:
         """Make the isolator; without mount namespaces it makes links instead of mounts."""
         binds = context.config.launcher == "linux" and context.names("filesystem/linux")
-        return cls(context.config.sandbox_directory, binds)
+        return cls(context.config.sandbox_directory, binds, context.gids)
 
     async def recover(
         self, states: Sequence[slave.ContainerState], orphans: Collection[ContainerId]
@@ -62,14 +65,14 @@ class SandboxPathVolumeIsolator(Isolator):
                 continue
             if is_debug(config):
                 raise IsolatorError("SANDBOX_PATH volume is not supported for DEBUG containers")
-            self._add(info, container_id, config, volume)
+            await self._add(info, container_id, config, volume)
         return info if info.mounts else None
 
     async def cleanup(self, container_id: ContainerId) -> None:
         """Forget the container."""
         self._sandboxes.pop(container_id, None)
 
-    def _add(
+    async def _add(
         self,
         info: slave.ContainerLaunchInfo,
         container_id: ContainerId,
@@ -107,6 +110,13 @@ class SandboxPathVolumeIsolator(Isolator):
             directory=directory,
         )
         info.mounts.add(source=source, target=target, flags=volumes.flags_of(volume))
+        if (
+            self._gids is not None
+            and kind == _SandboxPath.PARENT
+            and _is_of_another(owner, self._sandboxes[owner], path, config)
+        ):
+            gid = await self._gids.allocate(source, SANDBOX_PATH)
+            info.supplementary_groups.append(gid)
 
     def _owner_of_source(
         self, container_id: ContainerId, kind: _SandboxPath.Type, absolute: bool
@@ -140,3 +150,19 @@ class SandboxPathVolumeIsolator(Isolator):
             raise IsolatorError(
                 f"Failed to symlink '{source}' -> '{target}': {error.strerror}"
             ) from error
+
+
+def _is_of_another(
+    owner: ContainerId, sandbox: str, path: str, config: slave.ContainerConfig
+) -> bool:
+    """Whether a container runs as a user, but not root, who does not own the source."""
+    if not config.HasField("user") or config.user == "root":
+        return False
+    user = users.identity_of(config.user)
+    try:
+        with open_sandbox(owner, sandbox) as root:
+            return user is not None and root.lstat(path).st_uid != user.uid
+    except OSError as error:
+        raise IsolatorError(
+            f"Failed to get the ownership of '{os.path.join(sandbox, path)}': {error.strerror}"
+        ) from error

@@ -22,6 +22,7 @@ from containerizer.provisioner.config import ProvisionerConfig
 from containerizer.provisioner.create import create_provisioner
 from containerizer.sandbox import SandboxCollector
 from containerizer.secrets import SecretResolver
+from containerizer.volume_gids import VolumeGids
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.model.ids import ContainerId
 
@@ -59,6 +60,7 @@ def open_engine(
     secrets: SecretResolver | None = None,
     fetched: Callable[[ContainerId, str], None] | None = None,
     sandboxes: SandboxCollector | None = None,
+    gids: VolumeGids | None = None,
 ) -> Containerizer:
     """Make provisioner and containerizer, on the event loop; ``stack`` closes both.
 
@@ -76,6 +78,7 @@ def open_engine(
         secrets=secrets,
         fetched=fetched,
         sandboxes=sandboxes,
+        gids=gids,
     )
     stack.push_async_callback(containerizer.close)
     return containerizer

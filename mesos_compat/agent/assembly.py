@@ -54,6 +54,7 @@ class Parts:
     failed: Callable[[InvariantError], None]
     removed: RemovedHook = running.tell_nobody
     disk: running.Disk = running.DISK
+    volume_removed: running.VolumeHook = running.no_volume
     #: Address that outgoing connections come from; the system's choice if there is none.
     source_ip: str | None = None
     #: How to connect to peers; in plain if there is none.
@@ -104,6 +105,7 @@ def assemble(parts: Parts) -> Assembly:
         parts.exit,
         parts.removed,
         parts.disk,
+        parts.volume_removed,
     )
     return Assembly(loop, inbox, links, Runner(around, loop.submit))
 

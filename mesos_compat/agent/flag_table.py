@@ -43,7 +43,6 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     Flag("ip6_discovery_command", STRING, "Command that prints the address for --ip6."),
     Flag("domain", JSON_OBJECT, "Fault domain of this agent.", check=_domain),
     Flag("memory_profiling", BOOL, "Offer the memory profiler's endpoints.", False),
-    Flag("agent_features", JSON_OBJECT, "Capabilities to advertise instead of all."),
     # resource providers
     Flag("resource_provider_config_dir", PATH, "Directory of resource provider configurations."),
     Flag("csi_plugin_config_dir", PATH, "Directory of CSI plug-in configurations."),
@@ -110,7 +109,6 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     Flag("perf_events", STRING, "Perf events to sample."),
     Flag("perf_interval", DURATION, "Time between two samples.", 60.0),
     Flag("perf_duration", DURATION, "Length of a sample.", 10.0),
-    Flag("volume_gid_range", STRING, "Group ids for shared volumes."),
     Flag("container_disk_watch_interval", DURATION, "How often sandboxes are measured.", 15.0),
     Flag("enforce_container_disk_quota", BOOL, "End containers over their disk.", False),
     Flag("xfs_project_range", STRING, "XFS project ids to use."),

@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mesos_compat.agent.features import features_error
 from mesos_compat.agent.flag_groups import GROUPS, OWN
 from mesos_compat.agent.flag_table import OTHER_FLAGS, PROTECTING, WITHOUT_EFFECT
 from mesos_compat.agent.packaged import read_packaged
@@ -223,6 +224,13 @@ class AgentFlags:
         "with each further one, to a minute at most.",
         default=1.0,
         check=_at_most_a_minute,
+    )
+
+    agent_features: Mapping[str, Any] | None = optional(
+        JSON_OBJECT,
+        'What masters are told that the agent can do, as {"capabilities": [{"type": "MULTI_ROLE"}, '
+        "...]}; all but RESIZE_VOLUME have to be there. All of it if not given.",
+        check=features_error,
     )
 
     # --- authentication with the master ---
@@ -523,6 +531,11 @@ class AgentFlags:
     )
     host_path_volume_force_creation: str | None = optional(
         PATHS, "Colon separated directories below which missing volume paths are made."
+    )
+    volume_gid_range: str | None = optional(
+        STRING,
+        "Group ids, as [10000-20000], for persistent volumes and directories of a parent's "
+        "sandbox: tasks of users other than root can work in them whoever owns them.",
     )
     network_cni_plugins_dir: str | None = optional(
         PATHS, "Colon separated directories with CNI plug-ins."

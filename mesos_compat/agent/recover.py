@@ -21,7 +21,7 @@ from mesos_compat.agent.meta import layout
 from mesos_compat.agent.meta.load import load
 from mesos_compat.agent.meta.recovered import AgentFound, Found
 from mesos_compat.agent.meta.resources import completion
-from mesos_compat.agent.meta.writes import RemovedFile, carry_out
+from mesos_compat.agent.meta.writes import DestroyedVolume, RemovedFile, carry_out
 from mesos_compat.base.errors import CheckpointError, MesosCompatError, WireError
 from mesos_compat.model import values
 from mesos_compat.model.attributes import format_attributes
@@ -55,6 +55,8 @@ class Recovery:
     changed: bool = False
     #: Directories of runs, executors and frameworks that no checkpoint tells of.
     strays: tuple[str, ...] = ()
+    #: Paths of persistent volumes that an interrupted change was about to remove.
+    removed_volumes: tuple[str, ...] = ()
 
 
 def read(work_dir: str, info: pb.SlaveInfo, *, policy: str, strict: bool) -> Recovery:
@@ -67,7 +69,8 @@ def read(work_dir: str, info: pb.SlaveInfo, *, policy: str, strict: bool) -> Rec
     boot_id = _boot_id()
     try:
         found = load(work_dir, boot_id, strict=strict)
-        for write in completion(work_dir, found.resources):
+        completing = tuple(completion(work_dir, found.resources))
+        for write in completing:
             carry_out(write)
         _check_resources(found, info)
         if found.agent is not None:
@@ -84,6 +87,7 @@ def read(work_dir: str, info: pb.SlaveInfo, *, policy: str, strict: bool) -> Rec
         tuple(containers(found, work_dir)),
         changed=changed,
         strays=() if found.agent is None else tuple(strays(work_dir, found.agent)),
+        removed_volumes=tuple(w.home.path for w in completing if isinstance(w, DestroyedVolume)),
     )
 
 

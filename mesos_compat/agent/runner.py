@@ -322,7 +322,10 @@ class Runner:
         if answer == effect.stored:
             for write in effect.writes:
                 if isinstance(write, DestroyedVolume):
-                    await self._around.volume_removed(write.home.path)
+                    try:
+                        await self._around.volume_removed(write.home.path)
+                    except MesosCompatError as error:
+                        log.error("Persistent volume '%s': %s", write.home.path, error)
         if answer is not None:
             self._submit(answer)
 

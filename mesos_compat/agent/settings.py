@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from mesos_compat.agent import discovery
+from mesos_compat.agent.features import capabilities
 from mesos_compat.agent.flags import AgentFlags
 from mesos_compat.agent.machine.state import AgentConfig
 from mesos_compat.base.errors import FlagError, WireError
@@ -27,18 +28,6 @@ M = TypeVar("M", bound=Message)
 MESOS_VERSION = "1.12.0"
 #: The actor that every agent is to masters and executors.
 ACTOR_ID = "slave(1)"
-#: What this agent can do: masters make offers and send messages accordingly. RESOURCE_PROVIDER is
-#: what masters call operations; there are no providers.
-CAPABILITIES = (
-    pb.SlaveInfo.Capability.MULTI_ROLE,
-    pb.SlaveInfo.Capability.HIERARCHICAL_ROLE,
-    pb.SlaveInfo.Capability.RESERVATION_REFINEMENT,
-    pb.SlaveInfo.Capability.RESOURCE_PROVIDER,
-    pb.SlaveInfo.Capability.RESIZE_VOLUME,
-    pb.SlaveInfo.Capability.AGENT_OPERATION_FEEDBACK,
-    pb.SlaveInfo.Capability.AGENT_DRAINING,
-    pb.SlaveInfo.Capability.TASK_RESOURCE_LIMITS,
-)
 _COMMAND_EXECUTOR = "mesos-executor"
 _DEFAULT_EXECUTOR = "mesos-default-executor"
 
@@ -58,7 +47,7 @@ def agent_config(
         work_dir=work_dir,
         info=_agent_info(flags, address, work_dir),
         version=MESOS_VERSION,
-        capabilities=CAPABILITIES,
+        capabilities=capabilities(flags.agent_features),
         launcher_dir=flags.launcher_dir,
         command_executor=command_executor,
         command_executor_error=command_executor_error,

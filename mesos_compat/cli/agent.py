@@ -32,7 +32,8 @@ from containerizer.provisioner.config import DEFAULT_CERTS, DEFAULT_EXTENSIONS, 
 from containerizer.provisioner.progress import PullTable
 from containerizer.sandbox import SandboxCollector
 from containerizer.secrets import SecretResolver, create_secret_resolver
-from mesos_compat.agent import gauges
+from containerizer.volume_gids import VolumeGids
+from mesos_compat.agent import gauges, paths
 from mesos_compat.agent import recover as recovery
 from mesos_compat.agent.assembly import Parts, assemble
 from mesos_compat.agent.authenticatee import authentication_config
@@ -45,6 +46,7 @@ from mesos_compat.agent.loop import AgentLoop
 from mesos_compat.agent.machine import events
 from mesos_compat.agent.machine.state import AgentState
 from mesos_compat.agent.machine.tokens import ExecutorTokens
+from mesos_compat.agent.meta import layout
 from mesos_compat.agent.modules import module_parameters
 from mesos_compat.agent.oversubscription import (
     Oversubscription,
@@ -52,7 +54,7 @@ from mesos_compat.agent.oversubscription import (
     load_estimator,
 )
 from mesos_compat.agent.recover import Recovery
-from mesos_compat.agent.runner import Runner
+from mesos_compat.agent.runner import Runner, no_volume
 from mesos_compat.agent.service import ServiceManager
 from mesos_compat.agent.settings import MESOS_VERSION, agent_config, from_json
 from mesos_compat.agent.workdir import DirectoryLock, publish
@@ -110,6 +112,8 @@ class _Doors:
     sandboxes: SandboxCollector | None
     #: Shown by an endpoint.
     pulls: PullTable
+    #: Set if volumes have groups.
+    gids: VolumeGids | None
 
 
 def main() -> int:
@@ -231,8 +235,10 @@ class _Agent:
         recover: Callable[[], Recovery],
         scope: Scope,
         begin_asking: Callable[[], None],
+        gids: VolumeGids | None,
     ) -> None:
         self.loop = loop
+        self._gids = gids
         self._begin_asking = begin_asking
         self.scope = scope
         self._recover = recover
@@ -270,6 +276,7 @@ class _Agent:
             create_secret_resolver(flags.secret_resolver, parameters),
             gc if flags.gc_non_executor_container_sandboxes else None,
             PullTable(),
+            _volume_gids(flags, work_dir, metrics),
         )
         spawner = _spawner(open_files, tls is not None)
         containerizer = await _containerizer(
@@ -320,6 +327,7 @@ class _Agent:
                 exit=exit_with,
                 failed=failed,
                 removed=hooks.remove_executor,
+                volume_removed=no_volume if doors.gids is None else doors.gids.deallocate,
                 tls=tls,
             )
         )
@@ -349,7 +357,7 @@ class _Agent:
             strict=flags.strict,
         )
         begin = partial(begin_asking, asking)
-        return cls(loop, server, runner, runtime_dir, recover, scope, begin)
+        return cls(loop, server, runner, runtime_dir, recover, scope, begin, doors.gids)
 
     async def start(self) -> None:
         """Listen, take over what an earlier process left, and begin. Raises RecoveryError."""
@@ -361,6 +369,8 @@ class _Agent:
         log.info("Agent hostname: %s", state.config.info.hostname)
         self.loop.start(self._runner.run)
         found = await asyncio.to_thread(self._recover)
+        if self._gids is not None:
+            await self._gids.recover(rebooted=found.found.rebooted, removed=found.removed_volumes)
         await self.loop.containerizer.recover(found.containers)
         self.loop.submit(
             events.Recovered(
@@ -487,10 +497,18 @@ async def _containerizer(
         secrets=doors.secrets,
         fetched=doors.hooks.post_fetch if doors.hooks else None,
         sandboxes=doors.sandboxes,
+        gids=doors.gids,
     )
     # The first task shall not wait for an interpreter.
     await spawner.start()
     return containerizer
+
+
+def _volume_gids(flags: AgentFlags, work_dir: str, metrics: Metrics) -> VolumeGids | None:
+    if flags.volume_gid_range is None:
+        return None
+    directory = layout.volume_gids(paths.meta(work_dir))
+    return VolumeGids.create(flags.volume_gid_range, work_dir, directory, metrics)
 
 
 def _containerizer_config(

@@ -224,6 +224,13 @@ def test_the_environment_sets_flags() -> None:
         (["--domain={}"], "`domain` must define `fault_domain`"),
         (['--executor_environment_variables={"A":1}'], "executor_environment_variables"),
         (["--port=x"], "Failed to load flag 'port': Failed to load value 'x'"),
+        (
+            ['--agent_features={"capabilities": [{"type": "MULTI_ROLE"}]}'],
+            "At least the following agent features need to be enabled: MULTI_ROLE,"
+            " HIERARCHICAL_ROLE, RESERVATION_REFINEMENT, AGENT_OPERATION_FEEDBACK,"
+            " RESOURCE_PROVIDER, AGENT_DRAINING, TASK_RESOURCE_LIMITS",
+        ),
+        (['--agent_features={"capabilities": 1}'], "Failed to load flag 'agent_features'"),
     ],
 )
 def test_refusals(argv: list[str], error: str) -> None:

@@ -23,6 +23,7 @@ from containerizer.mesos import MesosContainerizer
 from containerizer.provisioner.base import ProvisionInfo
 from containerizer.rundir import RuntimeDirectory
 from containerizer.switchboard.isolator import IOSwitchboard, SwitchboardConfig
+from containerizer.volume_gids import VolumeGids
 from mesos_compat.base.errors import ContainerError, IsolatorError, LaunchAborted, ProvisionError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.model.ids import ContainerId
@@ -55,7 +56,7 @@ DESTROY_ERRORS = "containerizer/mesos/container_destroy_errors"
 class World:
     """A containerizer and all that is around it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, gids: VolumeGids | None = None) -> None:
         self.folder = folder
         self.steps = Steps()
         self.launcher = FakeLauncher(self.steps)
@@ -82,6 +83,7 @@ class World:
             ],
             self.metrics,
             sandboxes=self,
+            gids=gids,
         )
         #: What became of sandboxes of nested containers.
         self.collected: list[str] = []
@@ -338,6 +340,38 @@ async def test_a_failing_cleanup_keeps_the_container_for_ever(world: World) -> N
     assert "unprovision c" not in world.steps.done
     assert world.destroy_errors == 1
     assert world.mesos.containers() == {C}
+
+
+class Groups(VolumeGids):
+    """Those of volumes, which writes down who lets go of them."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(((10000, 10001),), str(folder), str(folder), Metrics())
+        self.done: list[str] = []
+        self.failure: IsolatorError | None = None
+
+    async def deallocate(self, path: str) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.done.append(path)
+
+
+async def test_groups_in_a_sandbox_end_with_its_container(tmp_path: Path) -> None:
+    """Before the isolators clean up, which do not when that fails."""
+    gids = Groups(tmp_path)
+    world = World(tmp_path, gids)
+    await world.launch()
+    await world.mesos.launch(N, world.nested(), {})
+    await world.mesos.destroy(N)
+    sandbox = str(tmp_path / "sandbox")
+    assert gids.done == [f"{sandbox}/containers/n"]
+    gids.failure = IsolatorError("x")
+    why = "^Failed to deallocate gid when destroying container: x$"
+    with pytest.raises(ContainerError, match=why):
+        await world.mesos.destroy(C)
+    assert "kill c" in world.steps.done
+    assert "a cleanup c" not in world.steps.done
+    await world.mesos.close()
 
 
 async def test_the_switchboard_is_prepared_last_and_cleaned_up_first(

@@ -6,6 +6,7 @@
     <work_dir>/meta/
     ├─ boot_id
     ├─ resources/{resources.info, resources_and_operations.state}, and .target of both
+    ├─ volume_gid_manager/volume_gids               written by the containerizer
     └─ slaves/
        ├─ latest -> <agent>                           absolute link
        └─ <agent>/
@@ -55,6 +56,11 @@ def resources_state(meta: str) -> str:
 def resources_state_target(meta: str) -> str:
     """What ``resources_state`` is about to become."""
     return f"{meta}/resources/resources_and_operations.target"
+
+
+def volume_gids(meta: str) -> str:
+    """The directory of what is known of the groups of volumes."""
+    return f"{meta}/volume_gid_manager"
 
 
 def latest_agent(meta: str) -> str:

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from containerizer.isolators.filesystem_posix import PosixFilesystemIsolator
+from containerizer.isolators.persistent_volumes import add_groups
+from containerizer.volume_gids import VolumeGids
 from mesos_compat.base.errors import IsolatorError
+from mesos_compat.base.metrics import Metrics
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -25,12 +30,13 @@ class Box:
         self.sandbox.mkdir()
         self.source = folder / "volumes" / "roles" / "db" / "v"
         self.source.mkdir(parents=True)
+        self.gids = VolumeGids(((10000, 10009),), str(folder), str(folder), Metrics())
         self.isolator = PosixFilesystemIsolator(str(folder))
 
-    async def prepare(self, *resources: pb.Resource) -> None:
+    async def prepare(self, *resources: pb.Resource) -> slave.ContainerLaunchInfo | None:
         config = slave.ContainerConfig(directory=str(self.sandbox), resources=resources)
         config.executor_info.executor_id.value = "e"
-        await self.isolator.prepare(C, config)
+        return await self.isolator.prepare(C, config)
 
 
 @pytest.fixture
@@ -83,3 +89,58 @@ async def test_paths_with_a_slash_are_passed_over(box: Box) -> None:
 async def test_containers_that_are_unknown(box: Box) -> None:
     with pytest.raises(IsolatorError, match="Unknown container"):
         await box.isolator.update(C, [volume(1.0, "db")], {})
+
+
+@pytest.mark.root
+async def test_without_a_group_it_belongs_to_who_has_it(box: Box) -> None:
+    shutil.chown(box.sandbox, "nobody", "daemon")
+    assert await box.prepare(volume(1.0, "db")) is None
+    assert (box.source.owner(), box.source.group()) == ("nobody", "daemon")
+
+
+@pytest.mark.root
+async def test_with_a_group_it_belongs_to_nobody(box: Box) -> None:
+    box.isolator = PosixFilesystemIsolator(str(box.source.parents[3]), box.gids)
+    assert await box.prepare(volume(1.0, "db")) is None
+    assert box.source.stat().st_gid == 0
+    await box.isolator.cleanup(C)
+    (box.sandbox / "data").unlink()
+    shutil.chown(box.sandbox, "nobody")
+    info = await box.prepare(volume(1.0, "db"))
+    assert info is not None
+    assert list(info.supplementary_groups) == [10000]
+    assert (box.source.stat().st_uid, box.source.stat().st_gid) == (0, 10000)
+
+
+def test_who_needs_the_groups() -> None:
+    """The task, not its executor, if that is outside of the task's image."""
+    config = slave.ContainerConfig()
+    for rootfs, name in ((False, "supplementary_groups"), (True, "task_supplementary_groups")):
+        config.task_info.name = "command task"
+        if rootfs:
+            config.rootfs = "/rootfs"
+        info = slave.ContainerLaunchInfo()
+        add_groups(info, config, (10000,))
+        assert list(getattr(info, name)) == [10000]
+        assert [field.name for field, _ in info.ListFields()] == [name]
+
+
+@pytest.mark.root
+async def test_a_container_that_goes_meanwhile_gets_nothing(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is mounted after the cleanup would stay."""
+    box.isolator = PosixFilesystemIsolator(str(box.source.parents[3]), box.gids)
+    shutil.chown(box.sandbox, "nobody")
+    await box.prepare()
+    allocate = box.gids.allocate
+
+    async def slow(*given: Any) -> int:
+        gid = await allocate(*given)
+        await box.isolator.cleanup(C)
+        return gid
+
+    monkeypatch.setattr(box.gids, "allocate", slow)
+    with pytest.raises(IsolatorError, match="destroyed while it was given its volumes"):
+        await box.isolator.update(C, [volume(1.0, "db")], {})
+    assert not (box.sandbox / "data").is_symlink()

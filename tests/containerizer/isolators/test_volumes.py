@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from containerizer.isolators.base import Isolator
 from containerizer.isolators.volume_host_path import HostPathVolumeIsolator
 from containerizer.isolators.volume_sandbox_path import SandboxPathVolumeIsolator
 from containerizer.isolators.volumes import isolator_of, volume_error
+from containerizer.volume_gids import VolumeGids
 from mesos_compat.base.errors import IsolatorError
+from mesos_compat.base.metrics import Metrics
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -182,6 +185,37 @@ async def test_parts_of_the_own_sandbox(box: Box) -> None:
         (f"{box.sandbox}/o", f"{box.rootfs}/old", BIND_REC | 1),
     ]
     assert (box.sandbox / "d").is_dir()
+
+
+@pytest.mark.root
+async def test_what_another_user_shares_has_a_group(box: Box, tmp_path: Path) -> None:
+    """Unless root comes, or its owner."""
+    gids = VolumeGids(((10000, 10009),), str(tmp_path), str(tmp_path), Metrics())
+    isolator = SandboxPathVolumeIsolator(B, binds=True, gids=gids)
+    assert await isolator.prepare(C, box.config()) is None
+    inner = Box(tmp_path / "sandbox")
+    for user, path, found in (
+        ("root", "of-root", []),
+        ("nobody", "of-root", [10000]),
+        ("daemon", "of-root", [10000]),
+        ("daemon", "of-root/below", [10000]),
+        ("nobody", "of-nobody", []),
+    ):
+        (box.sandbox / path).mkdir(exist_ok=True)
+        if path == "of-nobody":
+            shutil.chown(box.sandbox / path, "nobody")
+        config = inner.config(sandbox_volume(path, "here", PARENT), image=False)
+        config.user = user
+        info = await isolator.prepare(N, config)
+        assert info is not None
+        assert list(info.supplementary_groups) == found
+        await isolator.cleanup(N)
+    own = box.config(sandbox_volume("mine", "/data", SELF))
+    own.user = "nobody"
+    await isolator.cleanup(C)
+    info = await isolator.prepare(C, own)
+    assert info is not None
+    assert not info.supplementary_groups
 
 
 async def test_parts_of_the_parents_sandbox(box: Box, tmp_path: Path) -> None:
