@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """RunTaskMessage and RunTaskGroupMessage: what is ignored, what is refused, what is run.
 
+Deviation: launches that come between an attempt to register and its answer are ignored. A master
+sent them before it read the attempt, which does not tell of them: one that kept the agent asks for
+them with its answer and hears that they were dropped, one that had given the agent up has
+forgotten them, says so to who asks, and must not hear of them again. Upstream runs them.
+
 Source: spec ``agent-master`` 8, ``executors`` 4.3.
 """
 
@@ -159,6 +164,10 @@ def _acceptable(
     if not registration.from_master(turn, sender, "run task"):
         return False
     if state.phase not in (AgentPhase.DISCONNECTED, AgentPhase.RUNNING) or state.agent_id is None:
+        return False
+    if state.registration_unanswered:
+        names = ", ".join(task.task_id.value for task in tasks)
+        turn.warn(f"Ignoring {names}: the master was told what runs here and has not answered")
         return False
     for task in tasks:
         if task.slave_id.value != state.agent_id:

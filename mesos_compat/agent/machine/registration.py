@@ -97,6 +97,7 @@ def registration_due(turn: Turn, event: RegistrationDue) -> None:
         authentication.begin(turn)
         return
     state.registration_attempts += 1
+    state.registration_unanswered = True
     factor_s = state.config.registration_backoff_factor_s
     doublings = min(state.registration_attempts, _MAX_DOUBLINGS)
     delay_s = turn.random() * min(factor_s * 2.0**doublings, MAX_REGISTRATION_DELAY_S)
@@ -221,6 +222,7 @@ def _run(turn: Turn, ping_timeout_s: float | None) -> None:
     state.phase = AgentPhase.RUNNING
     state.registered_at = turn.now
     state.registration_attempts = 0
+    state.registration_unanswered = False
     state.ping_timeout_s = DEFAULT_PING_TIMEOUT_S
     if ping_timeout_s is not None and ping_timeout_s >= 1:
         state.ping_timeout_s = float(int(ping_timeout_s))

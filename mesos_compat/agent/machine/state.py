@@ -546,6 +546,8 @@ class AgentState:
     registered_at: float | None = None
     #: Attempts since the master was detected; grows the delay between them.
     registration_attempts: int = 0
+    #: Whether a master was told what the agent runs, and has not answered.
+    registration_unanswered: bool = False
     #: Whether resources, attributes or domain are others than in the life before.
     changed: bool = False
     #: Whether the present master knows who we are.

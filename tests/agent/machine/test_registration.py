@@ -12,7 +12,16 @@ from mesos_compat.agent.machine.state import AgentPhase
 from mesos_compat.model.ids import AgentId, FrameworkId, TaskId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
-from tests.agent.machine.driver import AGENT, FRAMEWORK, MASTER, Driver, framework, run, task
+from tests.agent.machine.driver import (
+    AGENT,
+    FRAMEWORK,
+    MASTER,
+    Driver,
+    framework,
+    run,
+    run_group,
+    task,
+)
 
 OTHER = "master@127.0.0.2:5050"
 
@@ -215,6 +224,39 @@ def test_partition_aware_frameworks_hear_of_dropped_tasks(agent: Driver) -> None
     (status,) = agent.updates()
     assert status.state == pb.TASK_DROPPED
     assert (FrameworkId("unknown"), TaskId("gone")) in agent.state.streams
+
+
+def test_launches_that_the_reregistration_does_not_tell_of_are_ignored(agent: Driver) -> None:
+    agent.register()
+    agent.feed(events.PingTimeout(), events.MasterDetected(MASTER))
+    agent.run_task(run(task("before")))
+    agent.feed(events.RegistrationDue(MASTER))
+    (sent,) = agent.sent(messages.ReregisterSlaveMessage)
+    assert [each.task_id.value for each in sent.tasks] == ["before"]
+    agent.run_task(run(task("between")))
+    agent.run_group(run_group("grouped"))
+    # The first attempt may have reached the master even if it is looked for again.
+    agent.feed(events.MasterDetected(MASTER))
+    agent.run_task(run(task("again")))
+    known = agent.state.frameworks[FRAMEWORK]
+    assert list(known.homes) == ["before"]
+    agent.feed(events.AgentReregistered(MASTER, AGENT, None, ()))
+    agent.run_task(run(task("after")))
+    assert list(known.homes) == ["before", "after"]
+
+
+def test_ignored_launches_are_dropped_when_the_master_asks(agent: Driver) -> None:
+    agent.register()
+    agent.feed(events.PingTimeout(), events.MasterDetected(MASTER), events.RegistrationDue(MASTER))
+    agent.run_task(run(task("between")))
+    assert not agent.state.frameworks
+    asked = messages.ReconcileTasksMessage()
+    asked.framework_id.value = FRAMEWORK
+    asked.framework.CopyFrom(framework(pb.FrameworkInfo.Capability.PARTITION_AWARE))
+    asked.statuses.add(state=pb.TASK_STAGING).task_id.value = "between"
+    agent.feed(events.AgentReregistered(MASTER, AGENT, None, (asked,)))
+    (status,) = agent.updates()
+    assert (status.task_id.value, status.state) == ("between", pb.TASK_DROPPED)
 
 
 def test_reservations_are_taken_over_and_told(agent: Driver) -> None:
