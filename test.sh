@@ -121,8 +121,7 @@ case $what in
         ;;
     chaos)
         prepare_integration
-        "$bin/python" -m integration.chaos "$@" </dev/null
-        exit
+        exec "$bin/python" -m integration.chaos "$@" </dev/null
         ;;
     qemu)
         prepare_integration

@@ -4,6 +4,7 @@
 import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 from integration.processes import (
@@ -90,16 +91,18 @@ class RealMaster(Program):
 
         return eventually(probe, timeout_s, f"{number} active agents at {self.name}")[0]
 
+    def tasks(self) -> Iterator[tuple[str, str]]:
+        """Return id and state of all tasks that it knows; one that is in two lists comes twice."""
+        frameworks = self.state()
+        for kind in ("frameworks", "completed_frameworks"):
+            for framework in frameworks[kind]:
+                for key in ("tasks", "completed_tasks", "unreachable_tasks"):
+                    for task in framework.get(key, ()):
+                        yield task["id"], task["state"]
+
     def task_states(self) -> dict[str, str]:
         """Return task id → state of all tasks that it knows, completed ones included."""
-        frameworks = self.state()
-        return {
-            task["id"]: task["state"]
-            for kind in ("frameworks", "completed_frameworks")
-            for framework in frameworks[kind]
-            for key in ("tasks", "completed_tasks", "unreachable_tasks")
-            for task in framework.get(key, ())
-        }
+        return dict(self.tasks())
 
     def _await_answer(self) -> None:
         def probe() -> bool:

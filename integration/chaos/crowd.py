@@ -48,8 +48,10 @@ class CrowdProcess:
         # Asked a second time, it tells what it has.
         impatience = threading.Timer(timeout_s, self.stop)
         impatience.start()
-        line = self._process.stdout.readline()
-        impatience.cancel()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            impatience.cancel()
         assert line, f"the framework ended without a word\n{Path(self.log).read_text()[-4000:]}"
         found: dict[str, Any] = json.loads(line)
         return found

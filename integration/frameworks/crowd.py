@@ -40,6 +40,8 @@ _QUIET_S = 6.0
 _RECONCILE_S = 3.0
 _KILL_AGAIN_S = 3.0
 _TICK_S = 0.25
+#: Names of one reason, older and newer.
+_IS_BACK = frozenset(("REASON_SLAVE_REREGISTERED", "REASON_AGENT_REREGISTERED"))
 #: Seconds in which a master may tell of tasks that run although they were given up.
 _LAST_WORDS_S = 7.0
 
@@ -55,6 +57,34 @@ class Update:
     #: Seconds since the start.
     at_s: float
 
+    @property
+    def final(self) -> bool:
+        """Whether the task has ended for good.
+
+        Who is not partition-aware is told TASK_LOST when an agent is unreachable; it may come back
+        with the task (spec ``agent-master`` 6.9, 7.1). What a master says of a task that it does
+        not know, on an agent that is there, is final: TASK_GONE or TASK_LOST, from masters before
+        1.5 TASK_UNKNOWN.
+        """
+        if self.foretold:
+            return False
+        if self.source == "SOURCE_MASTER":
+            if self.message.endswith("unknown to the agent"):
+                return True
+            return self.state in TERMINAL - {"TASK_LOST"}
+        return self.state in TERMINAL
+
+    @property
+    def foretold(self) -> bool:
+        """Whether updates of the agent are to follow, which end in this state if it is terminal.
+
+        When an agent is there again its master tells the newest state that it has of each task
+        (6.3), then and when it is asked; the agent sends all that was not acknowledged after that
+        (11.2).
+        """
+        asked = self.message.endswith("Latest task state")
+        return self.source == "SOURCE_MASTER" and (asked or self.reason in _IS_BACK)
+
 
 @dataclass
 class Story:
@@ -68,41 +98,17 @@ class Story:
     agent_id: Any = None
 
     @property
-    def ends(self) -> list[str]:
-        """Each terminal state that somebody who knows told, in order."""
-        found: list[str] = []
-        for update in self.updates:
-            known = update.state in TERMINAL and not _given_up(update)
-            if known and update.state not in found:
-                found.append(update.state)
-        return found
-
-    @property
     def ended(self) -> bool:
-        """Whether nothing more is expected of it."""
-        if self.ends:
+        """Whether nothing more is expected of it: it has ended, or was given up."""
+        if any(update.final for update in self.updates):
             return True
-        if not self.updates:
-            return False
-        # Given up by the master for good, unless the agent comes back with it; or never seen by
-        # an agent that is there, in the words of old masters.
-        last = self.updates[-1]
-        return last.state in TERMINAL or last.message.endswith("unknown to the agent")
+        return bool(self.updates) and self.updates[-1].state in TERMINAL
 
     @property
     def last_s(self) -> float:
         """When it was heard of; that nobody knows it is no news."""
         known = [update.at_s for update in self.updates if update.state != "TASK_UNKNOWN"]
         return known[-1] if known else self.launched_s
-
-
-def _given_up(update: Update) -> bool:
-    """Whether only the master says so, and the agent may come back with the task.
-
-    It takes back an agent whose list of tasks was made before a launch of its own arrived there,
-    says that the task is gone, and then hears of it.
-    """
-    return update.source == "SOURCE_MASTER" and update.state in ("TASK_LOST", "TASK_GONE")
 
 
 class Crowd(pymesos.Scheduler):  # type: ignore[misc]
@@ -215,7 +221,7 @@ class Crowd(pymesos.Scheduler):  # type: ignore[misc]
             "tasks": {
                 name: {
                     "kind": story.kind,
-                    "ends": story.ends,
+                    "launched_s": round(story.launched_s, 3),
                     "updates": [vars(update) for update in story.updates],
                 }
                 for name, story in stories.items()
