@@ -5,17 +5,22 @@ import base64
 import http.client
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from integration.agent import OurAgent
+from integration.fleet import fleet
+from integration.processes import environment, flag_arguments
 from integration.scene import Scene
 from integration.test_recovery import executing
 from mesos_compat.agent.machine.tokens import ExecutorTokens
 from mesos_compat.base.recordio import Decoder
 from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId
+from mesos_compat.simulate.options import make_options
 
 SECRET, KEY = "s3cret-of-\N{SNOWMAN}-operators", b"the s3cret key of executors' tokens\n"
 BASIC = "Basic " + base64.b64encode(f"ops:{SECRET}".encode()).decode()
@@ -46,13 +51,14 @@ def secured(scene: Scene) -> dict[str, object]:
 
 
 def ask(
-    agent: OurAgent, path: str, authorization: str | None = None, call: object = None
+    agent: OurAgent | str, path: str, authorization: str | None = None, call: object = None
 ) -> Answer:
     """GET, or POST a call; return status, challenge and text."""
+    address = agent if isinstance(agent, str) else agent.address
     headers = {} if authorization is None else {"Authorization": authorization}
     if call is not None:
         headers |= {"Content-Type": JSON, "Accept": JSON}
-    connection = http.client.HTTPConnection(agent.address, timeout=30)
+    connection = http.client.HTTPConnection(address, timeout=30)
     try:
         body = None if call is None else json.dumps(call)
         connection.request("GET" if call is None else "POST", path, body, headers)
@@ -194,6 +200,41 @@ def test_executors_without_a_token_are_refused_and_ended(scene: Scene) -> None:
         agent.wait_until_registered()
         running.until("TASK_GONE", 60.0)
     assert "401 by realm mesos-agent-executor" in agent.log_text()
+
+
+def test_simulated_agents_ask_too(scene: Scene) -> None:
+    master = scene.master()
+    flags = flag_arguments(secured(scene))
+    with fleet(master.address, make_options({"agents": 1}, tuple(flags))):
+        address = master.wait_for_agents(1)[0]["pid"].partition("@")[2]
+        assert ask(address, "/state") == (401, *challenges("mesos-agent-readonly"))
+        assert ask(address, "/state", BASIC)[0] == 200
+
+
+def test_commands_say_who_we_are(scene: Scene) -> None:
+    agent = scene.agent(scene.master(), **secured(scene))
+    credential = scene.path("credential")
+    with open(credential, "w", encoding="utf-8", opener=_private) as file:
+        file.write(f"ops {SECRET}\n")
+
+    def ps(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "mesos_compat.cli.main", "ps", *arguments],
+            capture_output=True,
+            text=True,
+            env=environment(),
+            check=False,
+        )
+
+    with executing(scene, agent, "on", "--command=sleep 1000") as running:
+        running.until("TASK_RUNNING")
+        place = f"--agent-runtime-dir={agent.runtime_dir}"
+        refused = ps(place)
+        assert (refused.returncode, refused.stdout) == (125, "")
+        assert "does not know us: give a file with principal and secret" in refused.stderr
+        known = ps(place, f"--credential={credential}")
+        assert known.returncode == 0, known.stderr
+        assert Path(agent.sandbox()).name in known.stdout
 
 
 @pytest.mark.parametrize(

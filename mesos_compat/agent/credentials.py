@@ -84,8 +84,10 @@ def load_credentials(path: str) -> dict[str, str]:
     return {each.principal: each.secret for each in found}
 
 
-def load_key(path: str) -> bytes:
-    """Read the key of executors' tokens: all bytes of a file. Raises FlagError."""
+def load_key(path: str | None) -> bytes | None:
+    """Read the key of executors' tokens: all bytes of a file, if there is one. Raises FlagError."""
+    if path is None:
+        return None
     key = _read(path, "secret key file", _MAX_KEY_BYTES)
     if not key:
         raise FlagError(f"The secret key file '{path}' is empty: anybody could sign tokens")

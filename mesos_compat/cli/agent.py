@@ -284,7 +284,7 @@ class _Agent:
         )
         detector = _detector(flags, parameters, scope, clock)
         begin_asking = _oversubscription(flags, parameters)
-        key = None if flags.jwt_secret_key is None else load_key(flags.jwt_secret_key)
+        key = load_key(flags.jwt_secret_key)
         known = realms(flags, key, parameters, clock.time)
         config = replace(
             agent_config(flags, bound.address, work_dir, os.environ),

@@ -26,6 +26,7 @@ from mesos_compat.base.errors import InvariantError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.scope import Scope
 from mesos_compat.http.app import create_app
+from mesos_compat.http.authentication import Realms
 from mesos_compat.libprocess.address import Bound
 from mesos_compat.libprocess.server import Handler, Inbox, Server
 from mesos_compat.libprocess.upid import UPID
@@ -71,6 +72,8 @@ class Common:
     failed: Callable[[InvariantError], None]
     #: Called with an agent that wants to end, and why.
     ended: Callable[[SimulatedAgent, str], None]
+    #: Whom the agents let in.
+    realms: Realms
     disk: Disk = NO_DISK
     #: Whether each agent's connections come from its own address.
     own_source: bool = False
@@ -259,7 +262,7 @@ class SimulatedAgent:
         )
         executors.attach(made.loop.submit)
         streams = ExecutorStreams(clock)
-        app = create_app(made.loop, streams, scope, clock=clock)
+        app = create_app(made.loop, streams, scope, clock=clock, realms=common.realms)
         server = Server(self._bound, partial(self._deliver, made.inbox), partial(self._serve, app))
         return _Life(made, scope, server, executors, streams)
 

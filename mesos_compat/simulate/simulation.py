@@ -21,6 +21,7 @@ from random import Random
 from types import TracebackType
 
 from mesos_compat.agent.authenticatee import authentication_config
+from mesos_compat.agent.credentials import load_key
 from mesos_compat.agent.flags import AgentFlags, parse_agent_flags
 from mesos_compat.agent.machine.state import AgentConfig
 from mesos_compat.agent.runner import Disk
@@ -28,6 +29,7 @@ from mesos_compat.agent.settings import ACTOR_ID, agent_config
 from mesos_compat.base.clock import Clock, RealClock
 from mesos_compat.base.errors import FlagError, InvariantError, WireError
 from mesos_compat.base.scope import Scope
+from mesos_compat.http.realms import realms
 from mesos_compat.libprocess.address import Bound
 from mesos_compat.libprocess.upid import UPID
 from mesos_compat.master.detector import detect
@@ -151,6 +153,7 @@ class Simulation:
             flags=flags.display,
             failed=self._fail,
             ended=self._ended,
+            realms=realms(flags, load_key(flags.jwt_secret_key), {}, self._clock.time),
             disk=self._disk,
             own_source=front.own_ips,
         )

@@ -63,8 +63,9 @@ class _Container:
 class AgentTarget:
     """Implements ContainerTarget for the agent at an address."""
 
-    def __init__(self, address: str) -> None:
-        self._client = OperatorClient(address)
+    def __init__(self, address: str, credential: str | None = None) -> None:
+        """``credential`` is the file that says who we are. Raises FlagError."""
+        self._client = OperatorClient(address, credential)
         self._scope = Scope("containers of an agent")
 
     async def rows(self) -> list[Row]:

@@ -6,6 +6,7 @@ Source: spec ``operator-api`` 3.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 from collections.abc import AsyncIterator
 from typing import TypeVar
@@ -13,6 +14,7 @@ from typing import TypeVar
 import aiohttp
 from google.protobuf.message import Message
 
+from mesos_compat.agent.credentials import AgentCredential, load_credential
 from mesos_compat.base.errors import ContainerError, WireError
 from mesos_compat.base.recordio import Decoder, encode
 from mesos_compat.pb.mesos.v1.agent import agent_pb2
@@ -30,9 +32,17 @@ _MAX_ERROR_BYTES = 64 << 10
 class OperatorClient:
     """Calls to one agent. Whatever goes wrong is a ContainerError."""
 
-    def __init__(self, address: str) -> None:
-        """``address`` is ``host:port``, or ``http[s]://[user:password@]host:port``."""
+    def __init__(self, address: str, credential: str | None = None) -> None:
+        """``address`` is ``host:port``, or ``http[s]://[user:password@]host:port``.
+
+        ``credential`` is a file with principal and secret. Raises FlagError.
+        """
         self._address = address if "://" in address else f"http://{address}"
+        #: Whom errors name: without a password.
+        self._shown = self._address.rpartition("@")[2]
+        self._headers: dict[str, str] = {}
+        if credential is not None:
+            self._headers["Authorization"] = _basic(load_credential(credential))
         self._session: aiohttp.ClientSession | None = None
 
     async def call(self, call: agent_pb2.Call, *, endless: bool = False) -> agent_pb2.Response:
@@ -89,19 +99,29 @@ class OperatorClient:
             async with self._session.post(
                 self._address + _PATH,
                 data=data,
-                headers=headers,
+                headers=headers | self._headers,
                 timeout=timeout,
                 allow_redirects=False,
             ) as answer:
+                if answer.status == 401:
+                    raise ContainerError(
+                        f"The agent at {self._shown} does not know us: give a file with principal"
+                        " and secret by --credential"
+                    )
                 if answer.status not in (200, 202):
                     text = (await answer.content.read(_MAX_ERROR_BYTES)).decode("utf-8", "replace")
                     raise ContainerError(text.strip() or f"The agent answers {answer.status}")
                 yield answer
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             why = str(error) or type(error).__name__
-            raise ContainerError(f"No answer of the agent at {self._address}: {why}") from error
+            raise ContainerError(f"No answer of the agent at {self._shown}: {why}") from error
         except WireError as error:
             raise ContainerError(f"Unusable answer of the agent: {error}") from error
+
+
+def _basic(credential: AgentCredential) -> str:
+    text = f"{credential.principal}:{credential.secret}"
+    return f"Basic {base64.b64encode(text.encode()).decode()}"
 
 
 async def _records(answer: aiohttp.ClientResponse) -> AsyncIterator[agent_pb2.ProcessIO]:

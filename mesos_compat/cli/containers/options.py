@@ -40,8 +40,9 @@ def parser(
         "--agent",
         metavar="HOST:PORT",
         default=os.environ.get("MESOS_COMPAT_AGENT"),
-        help="those of this agent (http://user:password@host:port, if it asks for a password)",
+        help="those of this agent",
     )
+    add_credential(whose)
     whose.add_argument(
         "--agent-runtime-dir",
         metavar="DIR",
@@ -59,6 +60,17 @@ def parser(
     return made
 
 
+def add_credential(to: argparse._ActionsContainer) -> None:
+    """Add the option that says who we are to agents."""
+    to.add_argument(
+        "--credential",
+        metavar="FILE",
+        default=os.environ.get("MESOS_COMPAT_CREDENTIAL"),
+        help="principal and secret for an agent that asks who we are: a JSON object, or one line"
+        " of both",
+    )
+
+
 def choose(options: argparse.Namespace) -> ContainerTarget:
     """Return the containers that the options mean."""
     address = None if options.local else options.agent
@@ -69,7 +81,7 @@ def choose(options: argparse.Namespace) -> ContainerTarget:
     # HTTP takes long to load and is needed for agents only.
     from mesos_compat.cli.containers.agent import AgentTarget
 
-    return AgentTarget(address)
+    return AgentTarget(address, options.credential)
 
 
 def agent_address(runtime_dir: str) -> str | None:

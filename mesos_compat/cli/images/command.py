@@ -108,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     prune.add_argument(
         "--agent", metavar="HOST:PORT", help="have this agent do it, with what it uses in mind"
     )
+    common.add_credential(prune)
 
     add("df", "show what images take of the disk", _df)
     return parser
@@ -202,7 +203,7 @@ async def _prune(options: argparse.Namespace) -> int:
         # HTTP takes long to load and is needed for agents only.
         from mesos_compat.cli.images.agent import prune
 
-        await prune(options.agent, options.keep)
+        await prune(options.agent, options.credential, options.keep)
         return 0
     before = await asyncio.to_thread(read_catalog, stores.layout(options))
     for name in options.keep:
