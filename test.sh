@@ -59,6 +59,10 @@ prepare_integration() {
         need_debian "PATH=\$PATH:/usr/sbin command -v ss" iproute2
         need_debian "command -v java" default-jre-headless
         need_debian "test -e /usr/share/java/zookeeper.jar" libzookeeper-java
+        # Executors of others: the driver of mesos-go.
+        need_debian "command -v go" golang-go
+        need_debian "test -d /usr/share/gocode/src/github.com/mesos/mesos-go" \
+            golang-github-mesos-mesos-go-dev
         # Networks that are cut.
         need_debian "PATH=\$PATH:/sbin:/usr/sbin command -v nft" nftables
     fi

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from integration.agent import OurAgent
-from integration.frameworks.v0 import V0Scheduler, scheduler
+from integration.frameworks.v0 import V0Process, scheduler
 from integration.processes import eventually
 from integration.scene import Scene
 from mesos_compat.libprocess.upid import UPID
@@ -46,7 +46,7 @@ def talker(offer: pb.Offer) -> pb.TaskInfo:
     return made
 
 
-async def launch(one: V0Scheduler) -> pb.FrameworkID:
+async def launch(one: V0Process) -> pb.FrameworkID:
     one.send(messages.RegisterFrameworkMessage(framework=framework()))
     _, registered = await one.next(messages.FrameworkRegisteredMessage)
     _, offered = await one.next(messages.ResourceOffersMessage)
@@ -59,7 +59,7 @@ async def launch(one: V0Scheduler) -> pb.FrameworkID:
 
 
 async def update(
-    one: V0Scheduler, state: pb.TaskState, acknowledge: bool = True
+    one: V0Process, state: pb.TaskState, acknowledge: bool = True
 ) -> messages.StatusUpdateMessage:
     _, message = await one.next(
         messages.StatusUpdateMessage, lambda m: m.update.status.state == state
@@ -73,7 +73,7 @@ async def update(
     return message
 
 
-async def talk(one: V0Scheduler, agent: UPID, about: messages.StatusUpdate) -> None:
+async def talk(one: V0Process, agent: UPID, about: messages.StatusUpdate) -> None:
     """Data goes to the executor and comes back, past the master in both directions."""
     data = messages.FrameworkToExecutorMessage(data=b"hello")
     data.slave_id.CopyFrom(about.slave_id)

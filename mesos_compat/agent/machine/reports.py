@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Status updates as executors send them: checked and completed before they take their way.
+"""Status updates as executors send them: checked and brought into one form.
 
 Those with the HTTP API are wrapped; messages come wrapped, but what the agent knows better is laid
 over. Nothing of an update is trusted; who may send it is not asked, as any executor of the
@@ -43,6 +43,8 @@ def executor_update(turn: Turn, event: ExecutorUpdate) -> None:
     if event.status.HasField("timestamp"):
         made.timestamp = event.status.timestamp
     made.status.timestamp = made.timestamp
+    if not event.status.HasField("slave_id"):
+        made.status.slave_id.CopyFrom(made.slave_id)
     made.status.source = pb.TaskStatus.SOURCE_EXECUTOR
     _take(turn, IncomingUpdate(made, from_executor=True), event.executor_id)
 
@@ -69,7 +71,7 @@ def _take(turn: Turn, incoming: IncomingUpdate, executor_id: ExecutorId) -> None
     task_id = TaskId(update.status.task_id.value)
     framework = state.frameworks.get(framework_id)
     executor = None if framework is None else framework.executor_of(task_id)
-    _complete(turn, update)
+    _bound_times(turn, update)
     why = _unusable(turn, update, framework)
     if not why and _full(turn, executor, framework_id, task_id):
         why = f"too many updates of task {task_id} wait"
@@ -103,14 +105,12 @@ def _take(turn: Turn, incoming: IncomingUpdate, executor_id: ExecutorId) -> None
         status.advance(turn, framework, executor)
 
 
-def _complete(turn: Turn, update: messages.StatusUpdate) -> None:
-    # Masters print times as JSON, which knows no other numbers.
+def _bound_times(turn: Turn, update: messages.StatusUpdate) -> None:
+    """Masters print times as JSON, which knows finite numbers only."""
     if not math.isfinite(update.timestamp):
         update.timestamp = turn.now
     if not math.isfinite(update.status.timestamp):
         update.status.timestamp = update.timestamp
-    if not update.status.HasField("slave_id"):
-        update.status.slave_id.CopyFrom(update.slave_id)
 
 
 def _unusable(turn: Turn, update: messages.StatusUpdate, framework: Framework | None) -> str:

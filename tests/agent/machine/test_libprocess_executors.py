@@ -221,7 +221,8 @@ def test_an_unknown_task(running: Driver) -> None:
 
 def test_what_is_no_update(running: Driver) -> None:
     before = running.state.counters.get("slave/invalid_status_updates", 0)
-    bad = [update(pb.TASK_RUNNING, number) for number in range(1, 9)]
+    bad = [update(pb.TASK_RUNNING, number) for number in range(1, 10)]
+    bad[8].status.ClearField("slave_id")
     bad[0].uuid = b""
     bad[1].ClearField("uuid")
     bad[2].uuid = b"x" * 17
