@@ -37,7 +37,7 @@ async def preempted(master: str) -> tuple[float, v1.TaskStatus]:
     framework = v1.FrameworkInfo(user="root", name="revocable")
     framework.capabilities.add(type="REVOCABLE_RESOURCES")
     offered = 0.0
-    async with aiohttp.ClientSession() as session, asyncio.timeout(30):
+    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
         client = SchedulerClient(session, master)
         framework_id = v1.FrameworkID()
         async for event in client.subscribe(framework):

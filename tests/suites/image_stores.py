@@ -19,7 +19,7 @@ from mesos_compat.pb.mesos import mesos_pb2 as pb
 
 async def until(happened: Callable[[], bool]) -> None:
     """Return once ``happened()`` is true."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not happened():  # noqa: ASYNC110 - files and processes give no event
             await asyncio.sleep(0.001)
 

@@ -113,7 +113,7 @@ class Host:
     async def run(self, config: slave.ContainerConfig) -> slave.ContainerTermination:
         """Launch a container and wait for its end."""
         waited = await self.started(config)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             ended = await waited
         assert ended is not None
         return ended

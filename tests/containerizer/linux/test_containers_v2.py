@@ -265,7 +265,7 @@ async def test_a_later_agent_goes_on_watching(v2: Host) -> None:
     assert file(v2, "memory.max") == str(41 * MB)
     limit = asyncio.create_task(later.watch(C))
     (v2.sandbox() / "go").touch()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         limitation = await limit
     assert limitation.reason == pb.TaskStatus.REASON_CONTAINER_LIMITATION_MEMORY
     # It stays true for one that starts after it happened.

@@ -70,7 +70,7 @@ async def said(host: Host, container_id: ContainerId, text: str) -> None:
 
 
 async def ended(host: Host, container_id: ContainerId) -> slave.ContainerTermination:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         found = await host.mesos.wait(container_id)
     assert found is not None
     return found

@@ -159,7 +159,7 @@ async def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     try:
         yield made
     finally:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await asyncio.gather(*(made.mesos.destroy(each) for each in made.mesos.containers()))
             await made.mesos.close()
     assert list(sockets.parent.glob(f"{sockets.name}-*")) == []
@@ -167,7 +167,7 @@ async def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 async def until(condition: Callable[[], object]) -> None:
     """Return once something holds that gives no event."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
@@ -380,7 +380,7 @@ async def test_a_session_does_not_outlive_its_agent(host: Host) -> None:
     host.restart()
     host.never_impatient()
     await host.mesos.recover([])
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await asyncio.gather(*(host.mesos.destroy(each) for each in host.mesos.containers()))
     assert not os.path.exists(address)
     assert not proc.runs_since(pid, time.time())
