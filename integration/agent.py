@@ -94,11 +94,13 @@ class OurAgent(Program):
         return self
 
     def wait_until_registered(self, timeout_s: float = 60.0) -> None:
-        """Wait until its master lists it as active."""
+        """Wait until its master lists it as active, and not the process before this one."""
 
         def probe() -> bool:
             if not self.running:
                 raise AssertionError(f"the agent ended with {self.exit_status}\n{self.tail()}")
+            if not self.said("egistered with master"):
+                return False
             state = get_json(self.master, "/state") or {}
             return any(
                 agent["active"] and agent["pid"].endswith(f"@{self.address}")

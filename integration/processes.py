@@ -91,6 +91,8 @@ class Program:
         self.name = name
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
+        #: Size of the log when it was started last.
+        self._begin = 0
 
     @property
     def pid(self) -> int:
@@ -112,6 +114,7 @@ class Program:
         """Start the program in a session of its own."""
         assert not self.running, f"{self.name} runs already"
         with open(self.log, "ab") as output:
+            self._begin = output.tell()
             self._process = subprocess.Popen(
                 list(arguments),
                 stdin=subprocess.DEVNULL,
@@ -151,6 +154,12 @@ class Program:
                 return file.read()
         except FileNotFoundError:
             return ""
+
+    def said(self, text: str) -> bool:
+        """Whether the process that was started last has logged ``text``."""
+        with open(self.log, "rb") as file:
+            file.seek(self._begin)
+            return text.encode() in file.read()
 
     def tail(self, lines: int = 40) -> str:
         """The end of the log, for messages."""

@@ -53,7 +53,7 @@ class Subscription:
         """Hang up and end the thread; without effect on what was taken already."""
         self._closed.set()
         self.interrupt()
-        self._thread.join(10.0)
+        self._thread.join(60.0)
         assert not self._thread.is_alive(), f"the subscription to {self.address} does not end"
 
     def interrupt(self) -> None:
