@@ -25,11 +25,13 @@ from mesos_compat.realmaster.run import load, run
 class UpstreamCluster(Program):
     """Upstream's master and agent; both at the same address."""
 
-    def __init__(self, folder: str, version: str = LATEST) -> None:
+    def __init__(self, folder: str, version: str = LATEST, **flags: str) -> None:
+        """``flags`` are the agent's."""
         os.makedirs(folder, exist_ok=True)
         super().__init__(f"upstream-{version}", os.path.join(folder, "upstream.log"))
         self.folder = folder
         self.version = version
+        self.flags = flags
         self.ip = "127.0.0.1"
         self.port = free_port(self.ip)
 
@@ -55,7 +57,9 @@ class UpstreamCluster(Program):
             "ALLOCATION_INTERVAL": "100ms",
             "REGISTRATION_BACKOFF_FACTOR": "100ms",
         }
-        variables = {f"MESOS_{name}": value for name, value in variables.items()}
+        variables = {
+            f"MESOS_{name.upper()}": value for name, value in (variables | self.flags).items()
+        }
         variables |= {"LIBPROCESS_IP": self.ip, "LIBPROCESS_PORT": str(self.port)}
         variables["PYTHONPATH"] = os.path.dirname(os.path.dirname(__file__))
         program = [sys.executable, "-m", "integration.upstream", library(self.version)]
