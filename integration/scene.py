@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from integration.agent import OurAgent
@@ -92,9 +93,13 @@ class Scene:
         return agent
 
     def execute(
-        self, master: RealMaster | str, *arguments: str, timeout_s: float = 60.0
+        self,
+        master: RealMaster | str,
+        *arguments: str,
+        timeout_s: float = 60.0,
+        variables: Mapping[str, str] | None = None,
     ) -> Execution:
-        """Run mesos-execute to its end."""
+        """Run mesos-execute to its end, with these environment variables."""
         address = master if isinstance(master, str) else master.address
         program = command("execute", f"--master={address}", *arguments)
         try:
@@ -104,7 +109,7 @@ class Scene:
                 capture_output=True,
                 text=True,
                 timeout=timeout_s,
-                env=environment(),
+                env=environment(**(variables or {})),
                 cwd=self.folder,
                 check=False,
             )

@@ -4,6 +4,7 @@
 import json
 import ssl
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from integration.agent import OurAgent
 from integration.master import LATEST
-from integration.processes import eventually
+from integration.processes import environment, eventually
 from integration.scene import Scene
 from integration.tls_master import TlsMaster, fetch
 from tests.certificates import Authority
@@ -84,6 +85,25 @@ def test_without_downgrade_a_plain_master_is_not_reached(
     agent.wait_for_log(f"Master master@{master.address} cannot be reached")
     assert master.agents() == []
     eventually(lambda: _https(agent, authority, "/version"), 60, "the agent to answer")
+
+
+def test_commands_reach_an_agent_that_serves_tls_alone(scene: Scene, authority: Authority) -> None:
+    agent = scene.prepare_agent("127.0.0.1:1", variables=_variables(authority)).spawn()
+    agent.wait_for_log("Agent started on")
+
+    def ps(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        program = [sys.executable, "-m", "mesos_compat.cli.main", "ps", *arguments]
+        return subprocess.run(
+            program, env=environment(**variables), capture_output=True, text=True, check=False
+        )
+
+    verified = ps(f"--agent=https://{agent.address}", LIBPROCESS_SSL_CA_FILE=authority.cert)
+    assert verified.returncode == 0, verified
+    # as this host's own agent
+    found = ps("--agent-runtime-dir", agent.runtime_dir)
+    assert (found.returncode, found.stdout) == (0, verified.stdout), found
+    unverified = ps(f"--agent=https://{agent.address}")
+    assert unverified.returncode == 125, unverified
 
 
 def test_a_wrong_key_ends_the_agent(scene: Scene, authority: Authority, tmp_path: Path) -> None:
@@ -161,6 +181,21 @@ class TestMastersWithTls:
         (found,) = master.wait_for_agents(1)
         assert found["pid"] == f"slave(1)@{agent.address}"
         agent.wait_for_log("Registered with master")
+
+    def test_a_task(self, scene: Scene, master: TlsMaster, authority: Authority) -> None:
+        variables = _variables(authority, VERIFY_SERVER_CERT="true", VERIFY_IPADD="true")
+        agent = scene.prepare_agent(master.address, variables=variables).spawn()
+        master.wait_for_agents(1)
+        task = ("--name=t", "--command=true")
+        done = scene.execute(master.address, *task, variables=variables)
+        done.check("TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED")
+        named = f"https://localhost:{master.port}"
+        done = scene.execute(named, *task, variables=variables)
+        done.check("TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED")
+        assert agent.running
+        strangers = {"LIBPROCESS_SSL_ENABLED": "true", "LIBPROCESS_SSL_VERIFY_CERT": "true"}
+        refused = scene.execute(named, *task, "--offer_timeout=2secs", variables=strangers)
+        assert (refused.exit_code, refused.stdout) == (1, "")
 
     def test_one_with_another_authority_does_not(
         self, scene: Scene, master: TlsMaster, tmp_path: Path

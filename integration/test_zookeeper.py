@@ -5,6 +5,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,20 @@ def test_agents_follow_the_leader(
     agents = {one["id"] for one in contenders[2].master.agents()}
     assert agents == {agent.state()["id"]}
     assert "s3cr@t" not in agent.log_text()
+
+
+def test_mesos_execute_finds_the_leader(server: ZooKeeper, path: str, scene: Scene) -> None:
+    # Whoever leads has no agent, so that its end is noticed in the middle of a run.
+    first, second = (Contender(server, path, scene.master(), CREDENTIALS) for _ in range(2))
+    scene.agent(second.master)
+    url = _url(server, path, CREDENTIALS)
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(scene.execute, url, "--name=a", "--command=true")
+        eventually(lambda: first.master.state()["frameworks"], 30.0, "mesos-execute to subscribe")
+        first.die()
+        done = asked.result()
+    done.check("TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED")
+    assert "s3cr@t" not in done.stdout + done.stderr
 
 
 def test_an_agent_outlives_its_zookeeper(own_server: ZooKeeper, path: str, scene: Scene) -> None:

@@ -15,7 +15,7 @@ from mesos_compat.base.errors import CheckpointError, FlagError
 
 log = logging.getLogger(__name__)
 
-#: File of the runtime directory with ``<ip>:<port>``; only true as long as the lock is held.
+#: File of the runtime directory with ``[tls://]<ip>:<port>``; true as long as the lock is held.
 _ADDRESS = "address"
 
 
@@ -45,12 +45,14 @@ class DirectoryLock:
         os.close(self._fd)
 
 
-def publish(runtime_dir: str, address: str) -> None:
+def publish(runtime_dir: str, address: str, *, only_tls: bool = False) -> None:
     """Write down where the agent listens that holds the lock of ``runtime_dir``.
 
     A full disk keeps nobody from running: then what an earlier agent wrote is at least not left.
     """
     path = os.path.join(runtime_dir, _ADDRESS)
+    if only_tls:
+        address = f"tls://{address}"
     try:
         if not os.path.exists(path) or checkpoint.read_text(path) != address:
             checkpoint.write_text(path, address)
@@ -61,7 +63,10 @@ def publish(runtime_dir: str, address: str) -> None:
 
 
 def listening(runtime_dir: str) -> str | None:
-    """Return where the agent listens that uses ``runtime_dir``; ``None`` if none does now."""
+    """Return where the agent listens that uses ``runtime_dir``; ``None`` if none does now.
+
+    It begins with ``tls://`` if nothing else is spoken there.
+    """
     try:
         directory = os.open(runtime_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:

@@ -4,6 +4,9 @@
 With the scheme ``legacy`` a certificate has to name what the peer's IP is called by reverse DNS,
 which OpenSSL can not check; with ``openssl`` it checks the name or IP that was dialled.
 
+Deviation: of several ``LIBPROCESS_SSL_ECDH_CURVES`` only the first is used, with a warning, before
+Python 3.15, whose ``ssl`` is the first to take a list.
+
 Source: spec ``agent-master`` 2.8.
 """
 
@@ -23,6 +26,16 @@ _VERSIONS: Final = {
     (1, 2): ssl.TLSVersion.TLSv1_2,
     (1, 3): ssl.TLSVersion.TLSv1_3,
 }
+#: NIST's names of curves, which lists of them may use → those that OpenSSL knows a single one by.
+_CURVES: Final = {
+    "P-192": "prime192v1",
+    "P-224": "secp224r1",
+    "P-256": "prime256v1",
+    "P-384": "secp384r1",
+    "P-521": "secp521r1",
+}
+#: Ends a handshake as a wrong certificate does.
+_CERTIFICATE_ERROR: Final = 1
 
 
 class Tls:
@@ -30,16 +43,18 @@ class Tls:
 
     def __init__(self, options: TlsOptions) -> None:
         self.options = options
+        #: What to log at WARNING.
+        self.warnings = list(options.warnings)
+        if not _takes_lists() and ":" in options.ecdh_curves:
+            self.warnings.append(
+                "LIBPROCESS_SSL_ECDH_CURVES: this Python can use one curve only, the first"
+            )
         self.server = self._context(ssl.PROTOCOL_TLS_SERVER)
         self.server.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_TICKET
         self.server.verify_mode = (
             ssl.CERT_REQUIRED if options.require_client_cert else ssl.CERT_NONE
         )
-        self.client = self._context(ssl.PROTOCOL_TLS_CLIENT)
-        verify = options.verify_server_cert
-        named = options.hostname_validation_scheme == "openssl"
-        self.client.check_hostname = verify and named
-        self.client.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
+        self.client = self._client()
 
     def server_name(self, ip: str, name: str) -> str:
         """Return the name of a server for the handshake; ``name`` was dialled or is empty.
@@ -54,6 +69,30 @@ class Tls:
             f"{ip} was given without a name, so its certificate cannot be checked"
             " (LIBPROCESS_SSL_VERIFY_IPADD)"
         )
+
+    def client_of(self, ip: str, name: str | None) -> ssl.SSLContext:
+        """Return a context for one server that ends the handshake if ``check`` refuses it.
+
+        ``name`` is what reverse DNS calls ``ip``. For connections that others make.
+        """
+        if not self.options.verify_server_cert:
+            return self.client
+        context, looks_up = self._client(), self.looks_up_servers
+        tls = self
+
+        class _Checked(ssl.SSLObject):
+            def do_handshake(self) -> None:
+                super().do_handshake()
+                try:
+                    if looks_up:
+                        tls.check(self, ip, name)
+                    else:
+                        tls.check_depth(self)
+                except WireError as error:
+                    raise ssl.SSLCertVerificationError(_CERTIFICATE_ERROR, str(error)) from error
+
+        context.sslobject_class = _Checked
+        return context
 
     @property
     def looks_up_servers(self) -> bool:
@@ -121,6 +160,13 @@ class Tls:
         if between > self.options.verification_depth:
             raise WireError(f"{between} certificates between that of the peer and the last")
 
+    def _client(self) -> ssl.SSLContext:
+        made = self._context(ssl.PROTOCOL_TLS_CLIENT)
+        verify = self.options.verify_server_cert
+        made.check_hostname = verify and self.options.hostname_validation_scheme == "openssl"
+        made.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
+        return made
+
     def _context(self, protocol: Any) -> ssl.SSLContext:
         options = self.options
         context = ssl.SSLContext(protocol)
@@ -134,7 +180,7 @@ class Tls:
         try:
             context.set_ciphers(options.ciphers)
             if options.ecdh_curves != "auto":
-                context.set_ecdh_curve(options.ecdh_curves.split(":")[0])
+                _set_curves(context, options.ecdh_curves)
         except (ssl.SSLError, ValueError) as error:
             raise FlagError(f"Unusable ciphers or curves (LIBPROCESS_SSL_*): {error}") from error
         self._load(context)
@@ -162,3 +208,15 @@ class Tls:
             raise FlagError(
                 f"Could not load the certificates of {options.ca_file or options.ca_dir}: {error}"
             ) from error
+
+
+def _takes_lists() -> bool:
+    return hasattr(ssl.SSLContext, "set_groups")
+
+
+def _set_curves(context: Any, curves: str) -> None:
+    if _takes_lists():
+        context.set_groups(curves)
+    else:
+        first = curves.split(":")[0]
+        context.set_ecdh_curve(_CURVES.get(first, first))

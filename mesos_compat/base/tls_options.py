@@ -10,7 +10,7 @@ Source: spec ``agent-master`` 2.8.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mesos_compat.base.errors import FlagError
@@ -36,6 +36,13 @@ _UPSTREAM_CIPHERS: Final = (
     ":DHE-DSS-AES256-SHA"
 )
 _CIPHERS: Final = f"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:{_UPSTREAM_CIPHERS}"
+#: What the environment need not say for servers that are given as URL.
+_URL_DEFAULTS: Final = {
+    "VERIFY_CERT": "true",
+    "VERIFY_IPADD": "true",
+    "HOSTNAME_VALIDATION_SCHEME": "openssl",
+    "ENABLE_TLS_V1_3": "true",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +79,20 @@ class TlsOptions:
         variables = _Variables(environ)
         if not variables.flag("ENABLED", False):
             return None
+        return cls._of(variables, need_key)
+
+    @classmethod
+    def of_url(cls, environ: Mapping[str, str]) -> TlsOptions:
+        """Read the environment for a server that was given as ``https://…``.
+
+        Whatever it does not say is as everywhere: the server is verified by the name or IP of its
+        URL, by TLS 1.3, too, and never spoken to in plain. Raises FlagError.
+        """
+        made = cls._of(_Variables(environ, _URL_DEFAULTS), need_key=False)
+        return replace(made, support_downgrade=False)
+
+    @classmethod
+    def _of(cls, variables: _Variables, need_key: bool) -> TlsOptions:
         cert, key = variables.text("CERT_FILE"), variables.text("KEY_FILE")
         if not need_key and not (cert and key):
             # SSL_CERT_FILE alone may be OpenSSL's own variable.
@@ -128,8 +149,11 @@ def _protocols(variables: _Variables) -> tuple[tuple[int, int], tuple[int, int]]
 class _Variables:
     """One variable at a time, under either prefix."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], defaults: Mapping[str, str] | None = None
+    ) -> None:
         self._values: dict[str, str] = {}
+        self._defaults = defaults or {}
         self.warnings: list[str] = []
         for prefix in reversed(_PREFIXES):
             for name, value in environ.items():
@@ -143,10 +167,10 @@ class _Variables:
                 self._values[suffix] = value
 
     def text(self, suffix: str) -> str:
-        return self._values.get(suffix, "")
+        return self._values.get(suffix, "") or self._defaults.get(suffix, "")
 
     def flag(self, suffix: str, default: bool) -> bool:
-        value = self._values.get(suffix, "")
+        value = self.text(suffix)
         if not value:
             return default
         if value.lower() in _TRUE:
@@ -156,7 +180,7 @@ class _Variables:
         raise FlagError(f"LIBPROCESS_SSL_{suffix}={value}: expecting true or false")
 
     def number(self, suffix: str, default: int) -> int:
-        value = self._values.get(suffix, "")
+        value = self.text(suffix)
         if not value:
             return default
         if not (value.isascii() and value.isdigit() and len(value) < 10):

@@ -198,9 +198,10 @@ def _tls() -> Tls | None:
     options = TlsOptions.of(os.environ)
     if options is None:
         return None
-    for warning in options.warnings:
+    made = Tls(options)
+    for warning in made.warnings:
         log.warning("%s", warning)
-    return Tls(options)
+    return made
 
 
 def _broken(
@@ -231,7 +232,7 @@ class _Agent:
         loop: AgentLoop,
         server: Server,
         runner: Runner,
-        runtime_dir: str,
+        publish_address: Callable[[], None],
         recover: Callable[[], Recovery],
         scope: Scope,
         begin_asking: Callable[[], None],
@@ -242,7 +243,7 @@ class _Agent:
         self._begin_asking = begin_asking
         self.scope = scope
         self._recover = recover
-        self._runtime_dir = runtime_dir
+        self._publish_address = publish_address
         self._server = server
         self._runner = runner
 
@@ -357,13 +358,15 @@ class _Agent:
             strict=flags.strict,
         )
         begin = partial(begin_asking, asking)
-        return cls(loop, server, runner, runtime_dir, recover, scope, begin, doors.gids)
+        only_tls = tls is not None and not tls.options.support_downgrade
+        tell = partial(publish, runtime_dir, str(bound.address), only_tls=only_tls)
+        return cls(loop, server, runner, tell, recover, scope, begin, doors.gids)
 
     async def start(self) -> None:
         """Listen, take over what an earlier process left, and begin. Raises RecoveryError."""
         state = self.loop.state
         await self._server.start()
-        publish(self._runtime_dir, state.config.pid.partition("@")[2])
+        self._publish_address()
         log.info("Agent started on %s", state.config.pid)
         log.info("Agent work directory: %s", state.config.work_dir)
         log.info("Agent hostname: %s", state.config.info.hostname)

@@ -3,7 +3,9 @@
 
 Output and exit codes are upstream's. Deviation: it gives up after ``--offer_timeout`` where
 upstream waits for ever (no master, no offer that fits), it goes on looking at offers after it
-declined some, and SIGINT and SIGTERM tear its framework down.
+declined some, follows a master that names the leading one, takes ``http://`` and ``https://`` for
+``--master``, stays subscribed while no master is known, and SIGINT and SIGTERM tear its framework
+down.
 
 Source: spec ``state-and-recovery`` 2.
 """
@@ -19,12 +21,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-import aiohttp
-
 from mesos_compat.base import log as glog
-from mesos_compat.base.errors import MesosCompatError, WireError
+from mesos_compat.base.errors import FlagError, MesosCompatError, WireError
 from mesos_compat.base.scope import Scope
 from mesos_compat.base.units import format_duration
+from mesos_compat.cli.execute_leader import LeadingMaster
 from mesos_compat.cli.execute_plan import (
     FLAGS,
     ExecuteError,
@@ -34,13 +35,20 @@ from mesos_compat.cli.execute_plan import (
     required,
     resources_of,
 )
+from mesos_compat.master.detected import Detector
+from mesos_compat.master.detector import detect
 from mesos_compat.model import jsonpb
 from mesos_compat.model.evolve import evolve
 from mesos_compat.model.resources import Resources
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.scheduler import scheduler_pb2 as api
-from mesos_compat.v1.scheduler_client import CallRefused, MasterUnavailable, SchedulerClient
+from mesos_compat.v1.scheduler_client import (
+    CallRefused,
+    MasterUnavailable,
+    NotLeading,
+    SchedulerClient,
+)
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +75,12 @@ _TERMINAL = frozenset(
 class ExecuteRun:
     """One run: subscribe, launch once, follow the tasks to their end."""
 
-    def __init__(self, wanted: ExecutePlan, client: SchedulerClient, scope: Scope) -> None:
+    def __init__(
+        self, wanted: ExecutePlan, client: SchedulerClient, detector: Detector, scope: Scope
+    ) -> None:
         self._plan = wanted
         self._client = client
+        self._leader = LeadingMaster(detector, scope, client.unsubscribe)
         self._scope = scope
         self._framework = v1.FrameworkInfo()
         self._framework.CopyFrom(wanted.framework)
@@ -78,7 +89,7 @@ class ExecuteRun:
         self._launched = False
         self._ended = 0
         self._declined = 0
-        self._reason = "no answer"
+        self._reason = "no master is known"
 
     async def run(self) -> None:
         """Return when all tasks have ended. Raises ExecuteError."""
@@ -101,21 +112,31 @@ class ExecuteRun:
         return self._launched and self._ended >= len(self._plan.tasks)
 
     async def _subscribe_once(self) -> None:
-        master = self._client.master
         try:
-            async with contextlib.aclosing(self._client.subscribe(self._framework)) as events:
+            master = await self._leader.find()
+        except MesosCompatError as error:
+            raise ExecuteError(f"Failed to detect a master: {error}") from error
+        self._reason = "no answer"
+        try:
+            events = self._client.subscribe(master, self._framework)
+            async with contextlib.aclosing(events):
                 async for event in events:
                     await self._handle(event)
                     if self._done:
                         return
             self._reason = "the master ended the subscription"
+        except NotLeading as error:
+            self._reason = str(error)
+            if await self._leader.redirect(error.leader):
+                log.info("%s", error)
+                return
         except MasterUnavailable as error:
             self._reason = str(error)
         except (CallRefused, WireError) as error:
             raise ExecuteError(f"Received an ERROR event: {error}") from error
         log.warning("Not subscribed: %s", self._reason)
-        if self._client.master == master:
-            await asyncio.sleep(RETRY_S)
+        self._leader.failed()
+        await asyncio.sleep(RETRY_S)
 
     async def _handle(self, event: api.Event) -> None:
         match event.type:
@@ -287,7 +308,7 @@ def _say(line: str) -> None:
 
 
 async def execute(wanted: ExecutePlan) -> int:
-    """Run ``wanted``; return the exit code. Raises ExecuteError."""
+    """Run ``wanted``; return the exit code. Raises ExecuteError and FlagError."""
     loop = asyncio.get_running_loop()
     me = asyncio.current_task()
     assert me is not None
@@ -301,14 +322,12 @@ async def execute(wanted: ExecutePlan) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
     try:
-        async with aiohttp.ClientSession() as session, Scope("mesos-execute") as scope:
+        async with wanted.master.client(os.environ) as http, Scope("mesos-execute") as scope:
             client = SchedulerClient(
-                session,
-                wanted.master,
-                content_type=wanted.content_type,
-                credential=wanted.credential,
+                http, content_type=wanted.content_type, credential=wanted.credential
             )
-            execution = ExecuteRun(wanted, client, scope)
+            detector = await asyncio.to_thread(detect, wanted.master.rest, scope)
+            execution = ExecuteRun(wanted, client, detector, scope)
             try:
                 await execution.run()
             except asyncio.CancelledError:
@@ -360,9 +379,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if wanted.package is not None:
             upload(wanted.package)
         return asyncio.run(execute(wanted))
-    except ExecuteError as error:
+    except (ExecuteError, FlagError) as error:
         print(f"EXIT with status 1: {error}", file=sys.stderr)
-        if error.usage:
+        if getattr(error, "usage", False):
             print(f"\n{FLAGS.help()}", end="", file=sys.stderr)
         return 1
     finally:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from mesos_compat.base.errors import MesosCompatError, WireError
+from mesos_compat.base.errors import FlagError, MesosCompatError, WireError
 from mesos_compat.base.flags import (
     BOOL,
     DURATION,
@@ -27,6 +27,7 @@ from mesos_compat.base.flags import (
     FlagKind,
     FlagSet,
 )
+from mesos_compat.cli.connect import ServerAddress
 from mesos_compat.model import jsonpb
 from mesos_compat.model.evolve import devolve, evolve
 from mesos_compat.model.resources import Resources
@@ -77,7 +78,12 @@ FLAGS = FlagSet(
     "mesos-execute",
     [
         Flag("help", BOOL, "Print this text and exit.", False),
-        Flag("master", STRING, "Mesos master, host:port.", required=True),
+        Flag(
+            "master",
+            STRING,
+            "The master: host:port, zk://[user:password@]hosts/path, or http[s]://host:port.",
+            required=True,
+        ),
         Flag("name", STRING, "Name and id of the task."),
         Flag("task", _message(v1.TaskInfo), "A complete TaskInfo, or a file with one."),
         Flag("task_group", _message(v1.TaskGroupInfo), "A TaskGroupInfo, or a file with one."),
@@ -131,7 +137,8 @@ class Package:
 class ExecutePlan:
     """What to run and how to get there; ``group`` says how ``tasks`` are launched."""
 
-    master: str
+    #: Without a scheme of URLs whatever detectors understand.
+    master: ServerAddress
     framework: v1.FrameworkInfo
     tasks: tuple[v1.TaskInfo, ...]
     group: bool
@@ -355,15 +362,9 @@ def _docker_container(given: dict[str, Any], volumes: list[v1.Volume]) -> v1.Con
     return made
 
 
-def _master(text: str) -> str:
-    """Return ``host:port``. Raises ExecuteError."""
-    text = text.strip()
-    if text.startswith("zk://"):
-        raise ExecuteError(
-            f"Failed to create a master detector: '{text}': masters in ZooKeeper are not"
-            " supported yet; give the host:port of a master, any one finds the leading one"
-        )
-    host, colon, port = text.removeprefix("master@").rpartition(":")
-    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536 or "/" in host:
-        raise ExecuteError(f"Failed to create a master detector: Failed to parse '{text}'")
-    return f"{host}:{port}"
+def _master(text: str) -> ServerAddress:
+    """Raises ExecuteError."""
+    try:
+        return ServerAddress.parse(text)
+    except FlagError as error:
+        raise ExecuteError(f"Failed to create a master detector: {error}") from error

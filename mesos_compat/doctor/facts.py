@@ -6,6 +6,7 @@ Source: proc(5), cgroups(7), adjtimex(2), systemd's sd_booted(3).
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import importlib.util
 import json
@@ -18,12 +19,17 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
+import aiohttp
+
 from containerizer.linux import cgroup1, cgroup2, mountinfo, seccomp
+from mesos_compat.base.errors import FlagError
+from mesos_compat.base.tls import Tls
+from mesos_compat.libprocess.http_client import HttpClient, HttpPeer, why
+from mesos_compat.master.detected import parse_location
 
 #: Programs that parts of the agent run if they are there.
 PROGRAMS = ("hadoop", "gpgv", "systemctl")
@@ -33,6 +39,7 @@ MODULES = ("isal", "backports.zstd", "compression.zstd", "kazoo")
 _UNITS = ("mesos-agent", "mesos-slave", "dcos-mesos-slave")
 _CNI_DIRECTORIES = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
 _MASTER_TIMEOUT_S = 5.0
+_MAX_ANSWER_BYTES = 64 << 10
 _TRIALS_TIMEOUT_S = 60.0
 _TIME_ERROR = 5
 
@@ -101,11 +108,13 @@ def gather(
     cni_directories: Sequence[str],
     masters: Sequence[str],
     zookeepers: Sequence[str],
+    tls: Tls | None = None,
 ) -> Facts:
     """Look around, for some seconds.
 
     ``directories`` are those of the agent by the flags that name them, ``masters`` addresses as
-    ``host:port``, ``zookeepers`` too. Never raises for what a host lacks.
+    ``host:port``, ``zookeepers`` too; ``tls`` is for the masters. Never raises for what
+    a host lacks.
     """
     trials, error = _trials(directories["work_dir"])
     layout = cgroup1.layout()
@@ -138,7 +147,7 @@ def gather(
         clock_synchronized=_synchronized(),
         hostname=hostname,
         addresses=_resolved(hostname),
-        masters=tuple(map(_ask, masters)),
+        masters=tuple(_ask(master, tls) for master in masters),
         zookeepers={address: _reach(address) for address in zookeepers},
     )
 
@@ -271,13 +280,24 @@ def _reach(address: str) -> str | None:
     return None
 
 
-def _ask(address: str) -> Master:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def _ask(address: str, tls: Tls | None) -> Master:
+    return asyncio.run(_answer(address, tls))
+
+
+async def _answer(address: str, tls: Tls | None) -> Master:
+    timeout = aiohttp.ClientTimeout(total=_MASTER_TIMEOUT_S)
     try:
-        with opener.open(f"http://{address}/version", timeout=_MASTER_TIMEOUT_S) as reply:
-            version = json.loads(reply.read(65536)).get("version", "")
-            date = reply.headers.get("Date")
+        upid, name = await asyncio.to_thread(parse_location, address)
+        peer = HttpPeer(upid.ip, upid.port, name)
+        async with (
+            HttpClient(tls) as client,
+            client.request("GET", peer, "/version", timeout=timeout) as answer,
+        ):
+            version = json.loads(await answer.content.read(_MAX_ANSWER_BYTES)).get("version", "")
+            date = answer.headers.get("Date")
         ahead_s = parsedate_to_datetime(date).timestamp() - time.time() if date else 0.0
         return Master(address, version=str(version), ahead_s=ahead_s)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        return Master(address, error=str(getattr(error, "reason", "") or error))
+    except (aiohttp.ClientError, OSError, ValueError, TypeError, AttributeError) as error:
+        return Master(address, error=why(error))
+    except FlagError as error:
+        return Master(address, error=str(error))

@@ -213,12 +213,13 @@ async def _check(tls: Tls, transport: asyncio.Transport, ip: str, look_up: bool)
     """Raises WireError."""
     connection = transport.get_extra_info("ssl_object")
     if look_up:
-        tls.check(connection, ip, await _name_of(ip))
+        tls.check(connection, ip, await name_of(ip))
     else:
         tls.check_depth(connection)
 
 
-async def _name_of(ip: str) -> str | None:
+async def name_of(ip: str) -> str | None:
+    """Return what reverse DNS calls an address; ``None`` if it has no name."""
     try:
         async with asyncio.timeout(_LOOKUP_S):
             name, _ = await asyncio.get_running_loop().getnameinfo((ip, 0), socket.NI_NAMEREQD)

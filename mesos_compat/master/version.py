@@ -7,7 +7,6 @@ Source: spec ``agent-master`` 6.12.
 from __future__ import annotations
 
 import logging
-import ssl
 from typing import Final
 
 import aiohttp
@@ -15,6 +14,7 @@ import aiohttp
 from mesos_compat.base.clock import Clock
 from mesos_compat.base.errors import WireError
 from mesos_compat.base.tls import Tls
+from mesos_compat.libprocess.http_client import HttpClient, HttpPeer, why
 from mesos_compat.libprocess.upid import UPID
 from mesos_compat.model import jsonpb
 
@@ -37,37 +37,22 @@ async def version(master: UPID, clock: Clock, tls: Tls | None = None, name: str 
             found = await _answer(master, tls, name)
         except (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError) as error:
             if not complained:
-                log.warning("Master %s cannot be reached: %s", master, error)
+                log.warning("Master %s cannot be reached: %s", master, why(error))
                 complained = True
             await clock.sleep(_RETRY_S)
             continue
         except (aiohttp.ClientError, TimeoutError, WireError) as error:
-            log.warning(
-                "Master %s does not tell its version: %s", master, str(error) or "no answer"
-            )
+            log.warning("Master %s does not tell its version: %s", master, why(error))
             return ""
         return found
 
 
 async def _answer(master: UPID, tls: Tls | None, name: str) -> str:
-    place = f"{master.ip}:{master.port}/version"
-    if tls is None:
-        return await _ask(f"http://{place}")
-    try:
-        return await _ask(f"https://{place}", tls.client, tls.server_name(master.ip, name))
-    except aiohttp.ClientConnectorCertificateError:
-        raise
-    except aiohttp.ClientConnectionError:
-        if not tls.options.support_downgrade:
-            raise
-    return await _ask(f"http://{place}")
-
-
-async def _ask(url: str, context: ssl.SSLContext | bool = True, name: str | None = None) -> str:
+    peer = HttpPeer(master.ip, master.port, name)
     timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
     async with (
-        aiohttp.ClientSession(timeout=timeout) as session,
-        session.get(url, ssl=context, server_hostname=name) as response,
+        HttpClient(tls) as client,
+        client.request("GET", peer, "/version", timeout=timeout) as response,
     ):
         if response.status != 200:
             raise WireError(f"it answers {response.status}")

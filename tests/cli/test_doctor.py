@@ -15,7 +15,7 @@ from mesos_compat.cli.doctor import main
 @pytest.fixture(autouse=True)
 def no_flags_around(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith("MESOS_"):
+        if name.startswith(("MESOS_", "LIBPROCESS_", "SSL_")):
             monkeypatch.delenv(name)
 
 
@@ -40,13 +40,12 @@ def test_this_host(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 
 @pytest.mark.root
 def test_backends_are_tried(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    mounted = Path("/proc/self/mountinfo").read_text()
     code, found = run(capsys, tmp_path, "--image_providers=docker", "--launcher=linux")
     assert code == 0
     assert found["backend copy"]["text"] == "tried, works"
     assert found["isolator filesystem/linux"]["level"] == "ok"
     assert found["isolator namespaces/pid"]["level"] == "ok"
-    assert Path("/proc/self/mountinfo").read_text() == mounted
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
     assert os.listdir(tmp_path) == []
 
 
@@ -54,7 +53,7 @@ def test_an_agent_that_would_not_run(capsys: pytest.CaptureFixture[str], tmp_pat
     code, found = run(capsys, tmp_path, "--isolation=no/such", "--master=127.0.0.1:1")
     assert code == 1
     assert found["isolator no/such"]["level"] == "missing"
-    assert found["master 127.0.0.1:1"]["text"] == "no answer: [Errno 111] Connection refused"
+    assert found["master 127.0.0.1:1"]["text"].startswith("no answer: Cannot connect to host")
 
 
 def test_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

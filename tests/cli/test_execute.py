@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,11 +17,14 @@ from aiohttp import web
 from mesos_compat.base import recordio
 from mesos_compat.cli import execute
 from mesos_compat.cli.execute_plan import FLAGS, ExecuteError, Package, plan
+from mesos_compat.master.detected import DetectedMaster, DetectionError, parse_location
 from mesos_compat.model import jsonpb
 from mesos_compat.model.evolve import evolve
 from mesos_compat.model.resources import Resources
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.scheduler import scheduler_pb2 as api
+from tests.certificates import Authority
+from tests.libprocess.waiting import until
 
 FRAMEWORK = "f4b41d3f-e4f7-4c99-8f67-4b401badbfa9-0000"
 AGENT = "f4b41d3f-e4f7-4c99-8f67-4b401badbfa9-S0"
@@ -104,17 +109,23 @@ class FakeMaster:
         self.events.put_nowait(event)
 
 
-@pytest.fixture
-async def master() -> AsyncIterator[FakeMaster]:
+@asynccontextmanager
+async def fake_master(tls: ssl.SSLContext | None = None) -> AsyncIterator[FakeMaster]:
     made = FakeMaster()
     runner = web.ServerRunner(web.Server(made.handle), shutdown_timeout=0.01)  # type: ignore[arg-type]
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     made.address = "{}:{}".format(*runner.addresses[0])
     yield made
     made.events.put_nowait(None)
     await runner.cleanup()
+
+
+@pytest.fixture
+async def master() -> AsyncIterator[FakeMaster]:
+    async with fake_master() as made:
+        yield made
 
 
 Start = Callable[..., asyncio.Task[int]]
@@ -287,6 +298,100 @@ async def test_the_leading_master_is_followed(master: FakeMaster, start: Start) 
     await master.call(api.Call.SUBSCRIBE)
     assert master.headers[-1]["Host"].startswith("localhost:")
     running.cancel()
+
+
+class Rumours:
+    """Finds the masters that the test puts."""
+
+    def __init__(self) -> None:
+        self.masters: asyncio.Queue[str | DetectionError | None] = asyncio.Queue()
+
+    async def next(self, previous: DetectedMaster | None) -> DetectedMaster | None:
+        found = await self.masters.get()
+        if isinstance(found, DetectionError):
+            raise found
+        return None if found is None else DetectedMaster(parse_location(found)[0], "h")
+
+
+class TestDetection:
+    @pytest.fixture
+    def rumours(self, monkeypatch: pytest.MonkeyPatch) -> Rumours:
+        """The detector of every run."""
+        made = Rumours()
+        monkeypatch.setattr(execute, "detect", lambda location, scope: made)
+        monkeypatch.setattr(execute, "RETRY_S", 0.01)
+        return made
+
+    async def test_another_master_is_followed(
+        self, master: FakeMaster, start: Start, rumours: Rumours
+    ) -> None:
+        running = start("--master=zk://h/m", "--name=a", "--command=b")
+        async with fake_master() as other:
+            rumours.masters.put_nowait(None)
+            rumours.masters.put_nowait(other.address)
+            await other.call(api.Call.SUBSCRIBE)
+            other.subscribed()
+            other.offer("cpus:2;mem:1024")
+            await other.call(api.Call.ACCEPT)
+            await other.call(api.Call.SUPPRESS)
+            # nobody knows of a master: the subscription goes on
+            rumours.masters.put_nowait(None)
+            await finish(other, "a", v1.TASK_RUNNING)
+            rumours.masters.put_nowait(master.address)
+            again = await master.call(api.Call.SUBSCRIBE)
+        assert again.framework_id.value == FRAMEWORK
+        master.subscribed()
+        master.offer("cpus:2;mem:1024")
+        await master.call(api.Call.DECLINE)
+        await finish(master, "a", v1.TASK_FINISHED)
+        assert await running == 0
+
+    async def test_a_named_master_that_fails(
+        self, master: FakeMaster, start: Start, rumours: Rumours
+    ) -> None:
+        location = "//127.0.0.1:1/master/api/v1/scheduler"
+        named = web.Response(status=307, headers={"Location": location})
+        nobody = web.Response(status=307)
+        master.answers[api.Call.SUBSCRIBE] = [named, nobody]
+        rumours.masters.put_nowait(master.address)
+        running = start("--master=zk://h/m", "--name=a", "--command=b")
+        for _ in range(3):
+            await master.call(api.Call.SUBSCRIBE)
+        running.cancel()
+
+    async def test_no_hope(self, start: Start, rumours: Rumours) -> None:
+        running = start("--master=zk://h/m", "--name=a", "--command=b")
+        rumours.masters.put_nowait(DetectionError("not allowed"))
+        with pytest.raises(ExecuteError, match="Failed to detect a master: not allowed"):
+            await running
+
+    async def test_no_master_is_known(self, start: Start, rumours: Rumours) -> None:
+        running = start("--master=zk://h/m", "--name=a", "--command=b", "--offer_timeout=50ms")
+        with pytest.raises(ExecuteError, match="no master is known"):
+            await running
+
+
+async def test_a_master_with_tls(
+    start: Start,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    authority = Authority(tmp_path)
+    made = authority.sign("master", "DNS:localhost")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(made.cert, made.key)
+    async with fake_master(context) as master:
+        address = master.address.replace("127.0.0.1", "localhost")
+        start(f"--master=https://{address}", "--name=a", "--command=b")
+        await until(lambda: "unable to get local issuer certificate" in caplog.text)
+        assert master.calls.empty()
+        monkeypatch.setenv("LIBPROCESS_SSL_CA_FILE", authority.cert)
+        start(f"--master=https://{address}", "--name=a", "--command=b")
+        await master.call(api.Call.SUBSCRIBE)
+        monkeypatch.setenv("LIBPROCESS_SSL_ENABLED", "1")
+        start(f"--master={address}", "--name=a", "--command=b")
+        await master.call(api.Call.SUBSCRIBE)
 
 
 async def test_errors_end_it(master: FakeMaster, start: Start) -> None:
@@ -487,7 +592,9 @@ def test_bad_flags(arguments: list[str], why: str, capsys: pytest.CaptureFixture
     assert not captured.out
 
 
-@pytest.mark.parametrize("master", ["x", "host:", ":1", "h:0", "h:70000", "http://h:1", "zk://h/m"])
+@pytest.mark.parametrize(
+    "master", ["x", "host:", ":1", "h:0", "h:70000", "http://h:1/p", "https://", "zk://h", "local"]
+)
 def test_bad_masters(master: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert execute.main([f"--master={master}", "--name=a", "--command=b"]) == 1
     assert "EXIT with status 1: Failed to create a master detector: " in capsys.readouterr().err

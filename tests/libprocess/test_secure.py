@@ -67,7 +67,7 @@ def _names(monkeypatch: pytest.MonkeyPatch) -> None:
     async def name_of(ip: str) -> str:
         return NAME
 
-    monkeypatch.setattr(secure, "_name_of", name_of)
+    monkeypatch.setattr(secure, "name_of", name_of)
 
 
 def tls(certificate: Certificate, authority: Authority | None = None, **more: object) -> Tls:
@@ -202,7 +202,7 @@ class TestNames:
         async def name_of(ip: str) -> str:
             return "other.example"
 
-        monkeypatch.setattr(secure, "_name_of", name_of)
+        monkeypatch.setattr(secure, "name_of", name_of)
         async with bench(tls(good), tls(good, authority, verify_server_cert=True)) as made:
             made.links.link(made.target)
             made.send("hello")
@@ -226,7 +226,7 @@ class TestNames:
         async def name_of(ip: str) -> None:
             return None
 
-        monkeypatch.setattr(secure, "_name_of", name_of)
+        monkeypatch.setattr(secure, "name_of", name_of)
         wary = tls(good, authority, verify_server_cert=True, require_client_cert=required)
         async with bench(tls(good), wary) as made:
             made.links.link(made.target)
@@ -395,6 +395,13 @@ def test_unusable_files(good: Certificate, authority: Authority) -> None:
     ):
         with pytest.raises(FlagError):
             tls(good, None, **more)
+
+
+@pytest.mark.parametrize("curves", ["auto", "P-384", "X25519", "secp384r1:P-256"])
+def test_curves(good: Certificate, curves: str) -> None:
+    warnings = tls(good, ecdh_curves=curves).warnings
+    one = ":" in curves and not hasattr(ssl.SSLContext, "set_groups")
+    assert ["one curve only" in warning for warning in warnings] == [True] * one
 
 
 def test_depth(good: Certificate) -> None:

@@ -6,17 +6,21 @@ Source: spec ``operator-api`` 3.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
 import aiohttp
 from google.protobuf.message import Message
 
-from mesos_compat.agent.credentials import AgentCredential, load_credential
-from mesos_compat.base.errors import ContainerError, WireError
+from mesos_compat.agent.credentials import load_credential
+from mesos_compat.base.errors import ContainerError, FlagError, WireError
 from mesos_compat.base.recordio import Decoder, encode
+from mesos_compat.cli.connect import ServerAddress, peer_of
+from mesos_compat.libprocess.http_client import HttpPeer, why
 from mesos_compat.pb.mesos.v1.agent import agent_pb2
 from mesos_compat.v1.codec import PROTOBUF, RECORDIO, from_bytes
 
@@ -37,13 +41,15 @@ class OperatorClient:
 
         ``credential`` is a file with principal and secret. Raises FlagError.
         """
-        self._address = address if "://" in address else f"http://{address}"
-        #: Whom errors name: without a password.
-        self._shown = self._address.rpartition("@")[2]
+        self._address = ServerAddress.parse(address)
         self._headers: dict[str, str] = {}
         if credential is not None:
-            self._headers["Authorization"] = _basic(load_credential(credential))
-        self._session: aiohttp.ClientSession | None = None
+            found = load_credential(credential)
+            self._headers["Authorization"] = _basic(found.principal, found.secret)
+        elif self._address.credentials is not None:
+            self._headers["Authorization"] = _basic(*self._address.credentials)
+        self._client = self._address.client(os.environ)
+        self._peer: HttpPeer | None = None
 
     async def call(self, call: agent_pb2.Call, *, endless: bool = False) -> agent_pb2.Response:
         """Make one call and return its answer, an empty one if it has none.
@@ -81,8 +87,7 @@ class OperatorClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
+        await self._client.close()
 
     @contextlib.asynccontextmanager
     async def _posted(
@@ -92,35 +97,33 @@ class OperatorClient:
         total_s: float | None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Hold the answer, if it is a good one."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession()
         timeout = aiohttp.ClientTimeout(total=total_s, sock_connect=_CONNECT_S)
+        headers = headers | self._headers
         try:
-            async with self._session.post(
-                self._address + _PATH,
-                data=data,
-                headers=headers | self._headers,
-                timeout=timeout,
-                allow_redirects=False,
+            if self._peer is None:
+                self._peer = await asyncio.to_thread(peer_of, self._address.rest)
+            async with self._client.request(
+                "POST", self._peer, _PATH, data=data, headers=headers, timeout=timeout
             ) as answer:
                 if answer.status == 401:
                     raise ContainerError(
-                        f"The agent at {self._shown} does not know us: give a file with principal"
+                        f"The agent at {self._address} does not know us: give a file with principal"
                         " and secret by --credential"
                     )
                 if answer.status not in (200, 202):
                     text = (await answer.content.read(_MAX_ERROR_BYTES)).decode("utf-8", "replace")
                     raise ContainerError(text.strip() or f"The agent answers {answer.status}")
                 yield answer
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            why = str(error) or type(error).__name__
-            raise ContainerError(f"No answer of the agent at {self._shown}: {why}") from error
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, FlagError) as error:
+            raise ContainerError(
+                f"No answer of the agent at {self._address}: {why(error)}"
+            ) from error
         except WireError as error:
             raise ContainerError(f"Unusable answer of the agent: {error}") from error
 
 
-def _basic(credential: AgentCredential) -> str:
-    text = f"{credential.principal}:{credential.secret}"
+def _basic(user: str, password: str) -> str:
+    text = f"{user}:{password}"
     return f"Basic {base64.b64encode(text.encode()).decode()}"
 
 

@@ -40,7 +40,7 @@ def parser(
         "--agent",
         metavar="HOST:PORT",
         default=os.environ.get("MESOS_COMPAT_AGENT"),
-        help="those of this agent",
+        help="those of this agent (https://HOST:PORT, if it speaks TLS)",
     )
     add_credential(whose)
     whose.add_argument(

@@ -148,7 +148,7 @@ def test_load_needs_a_name_where_there_is_none(console: Console) -> None:
         (("rm", "none"), "There is no image 'none' in the store"),
         (("inspect", "none"), "There is no image 'none' in the store"),
         (("prune", "--keep", "none"), "There is no image 'none' in the store"),
-        (("prune", "--agent", "127.0.0.1:1"), "No answer of the agent at http://127.0.0.1:1"),
+        (("prune", "--agent", "127.0.0.1:1"), "No answer of the agent at 127.0.0.1:1"),
     ],
 )
 def test_failures_are_one_line(console: Console, command: tuple[str, ...], why: str) -> None:
