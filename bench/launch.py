@@ -25,11 +25,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-import aiohttp
-
 from integration.agent import OurAgent
 from integration.images import write_docker
 from integration.master import LATEST, RealMaster
+from mesos_compat.cli.connect import peer_of
+from mesos_compat.libprocess.http_client import HttpClient
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.scheduler import scheduler_pb2 as api
 from mesos_compat.v1.scheduler_client import SchedulerClient
@@ -182,8 +182,8 @@ class BenchFramework:
 @contextlib.asynccontextmanager
 async def framework(master: str) -> AsyncIterator[BenchFramework]:
     """Subscribe a framework at ``master`` for the time of the block."""
-    async with aiohttp.ClientSession() as session:
-        bench = BenchFramework(SchedulerClient(session, master))
+    async with HttpClient() as client:
+        bench = BenchFramework(SchedulerClient(client, peer_of(master)))
         running = asyncio.create_task(bench.run())
         try:
             yield bench

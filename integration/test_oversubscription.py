@@ -4,10 +4,11 @@
 import asyncio
 import json
 
-import aiohttp
 import pytest
 
 from integration.scene import Scene
+from mesos_compat.cli.connect import peer_of
+from mesos_compat.libprocess.http_client import HttpClient
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.scheduler import scheduler_pb2 as api
 from mesos_compat.v1.scheduler_client import SchedulerClient
@@ -37,8 +38,8 @@ async def preempted(master: str) -> tuple[float, v1.TaskStatus]:
     framework = v1.FrameworkInfo(user="root", name="revocable")
     framework.capabilities.add(type="REVOCABLE_RESOURCES")
     offered = 0.0
-    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
-        client = SchedulerClient(session, master)
+    async with HttpClient() as http, asyncio.timeout(60):
+        client = SchedulerClient(http, peer_of(master))
         framework_id = v1.FrameworkID()
         async for event in client.subscribe(framework):
             if event.type == api.Event.SUBSCRIBED:

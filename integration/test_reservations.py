@@ -5,7 +5,6 @@ import asyncio
 import json
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from integration.agent import OurAgent
@@ -15,6 +14,7 @@ from integration.master import SUPPORTED, RealMaster
 from integration.processes import eventually, post_json
 from integration.reservations import operate, reserved, stacked, volume
 from integration.scene import Scene
+from mesos_compat.libprocess.http_client import HttpClient
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 
 pytestmark = pytest.mark.integration
@@ -127,8 +127,8 @@ def volume_sizes(agent: OurAgent) -> list[float]:
 async def tell_a_story(agent: OurAgent, master: RealMaster, feedback: bool) -> VolumeFramework:
     """A volume is made, written to, read after a restart of the agent, and removed."""
     mounted = agent.flags["isolation"] == "filesystem/linux"
-    async with aiohttp.ClientSession() as session:
-        framework = VolumeFramework(session, master.address, feedback=feedback)
+    async with HttpClient() as client:
+        framework = VolumeFramework(client, master.address, feedback=feedback)
         await framework.subscribe()
         reserve = Operation(type=Operation.RESERVE)
         reserve.reserve.resources.append(scalar("disk", 32, reserved=True))

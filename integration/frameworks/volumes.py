@@ -4,8 +4,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 
-import aiohttp
-
+from mesos_compat.cli.connect import peer_of
+from mesos_compat.libprocess.http_client import HttpClient
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.scheduler import scheduler_pb2 as api
 from mesos_compat.v1.scheduler_client import SchedulerClient
@@ -38,8 +38,8 @@ def volume(mode: v1.Volume.Mode = v1.Volume.RW, *, shared: bool = False) -> v1.R
 class VolumeFramework:
     """One step after the other; each waits for an offer that has what it needs."""
 
-    def __init__(self, session: aiohttp.ClientSession, master: str, *, feedback: bool) -> None:
-        self._client = SchedulerClient(session, master)
+    def __init__(self, client: HttpClient, master: str, *, feedback: bool) -> None:
+        self._client = SchedulerClient(client, peer_of(master))
         self._events: AsyncGenerator[api.Event, None] | None = None
         self._id = v1.FrameworkID()
         self._feedback = feedback

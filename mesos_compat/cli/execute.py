@@ -113,12 +113,12 @@ class ExecuteRun:
 
     async def _subscribe_once(self) -> None:
         try:
-            master = await self._leader.find()
+            self._client.master = await self._leader.find()
         except MesosCompatError as error:
             raise ExecuteError(f"Failed to detect a master: {error}") from error
         self._reason = "no answer"
         try:
-            events = self._client.subscribe(master, self._framework)
+            events = self._client.subscribe(self._framework)
             async with contextlib.aclosing(events):
                 async for event in events:
                     await self._handle(event)

@@ -60,13 +60,15 @@ class SchedulerClient:
     def __init__(
         self,
         client: HttpClient,
+        master: HttpPeer | None = None,
         *,
         content_type: str = PROTOBUF,
         credential: tuple[str, str] | None = None,
     ) -> None:
         """``credential`` is principal and secret."""
         self._client = client
-        self._master: HttpPeer | None = None
+        #: Whom to subscribe with; not to be changed during a subscription.
+        self.master = master
         self._events: aiohttp.ClientResponse | None = None
         self._content_type = content_type
         self._headers = {"Accept": content_type, "Content-Type": content_type}
@@ -75,15 +77,13 @@ class SchedulerClient:
             self._headers["Authorization"] = f"Basic {secret}"
         self._stream_id: str | None = None
 
-    async def subscribe(
-        self, master: HttpPeer, framework: v1.FrameworkInfo
-    ) -> AsyncGenerator[api.Event, None]:
+    async def subscribe(self, framework: v1.FrameworkInfo) -> AsyncGenerator[api.Event, None]:
         """Subscribe and yield events; ends when the master ends the stream.
 
         With ``framework.id`` it is a re-subscription. Raises MasterUnavailable, CallRefused and
         WireError.
         """
-        self._master = master
+        master = self._known_master()
         call = api.Call(type=api.Call.SUBSCRIBE)
         call.subscribe.framework_info.CopyFrom(framework)
         if framework.HasField("id"):
@@ -115,16 +115,20 @@ class SchedulerClient:
 
     async def call(self, call: api.Call) -> None:
         """Make any other call. Raises MasterUnavailable and CallRefused."""
-        if self._master is None:
-            raise MasterUnavailable("there was no master yet")
+        master = self._known_master()
         timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
         name = api.Call.Type.Name(call.type)
         try:
-            async with self._post(self._master, call, timeout) as response:
+            async with self._post(master, call, timeout) as response:
                 if response.status != 202:
                     await self._refused(name, response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise MasterUnavailable(f"{self._master}: {why(error)}") from error
+            raise MasterUnavailable(f"{master}: {why(error)}") from error
+
+    def _known_master(self) -> HttpPeer:
+        if self.master is None:
+            raise MasterUnavailable("there was no master yet")
+        return self.master
 
     def _post(
         self, master: HttpPeer, call: api.Call, timeout: aiohttp.ClientTimeout
@@ -146,10 +150,10 @@ class SchedulerClient:
         status = f"{response.status} {response.reason}"
         if response.status == 307:
             leader = urlsplit(response.headers.get("Location", "")).netloc
-            raise NotLeading(f"{self._master} does not lead, but {leader or 'nobody'}", leader)
+            raise NotLeading(f"{self.master} does not lead, but {leader or 'nobody'}", leader)
         text = (await response.content.read(_MAX_ERROR_BYTES)).decode("utf-8", "replace")
         if response.status in (404, 503):
-            raise MasterUnavailable(f"{self._master}: '{status}' ({text}) for {name}")
+            raise MasterUnavailable(f"{self.master}: '{status}' ({text}) for {name}")
         raise CallRefused(f"Received unexpected '{status}' ({text}) for {name}")
 
     def _event(self, record: bytes) -> api.Event:
