@@ -202,9 +202,8 @@ class LinuxFilesystemIsolator(Isolator):
 
     def _refuse_volumes(self, container_id: ContainerId, config: slave.ContainerConfig) -> None:
         """Refuse volumes that no isolator would handle; upstream silently leaves them out."""
-        if container_id.parent is not None:
-            refuse_volumes(config.resources, "nested")
-        elif not config.HasField("executor_info"):
+        # Those of a nested container are its executor's, who shows them by other volumes.
+        if container_id.parent is None and not config.HasField("executor_info"):
             refuse_volumes(config.resources, "standalone")
         for volume in config.container_info.volumes:
             isolator = isolator_of(volume)

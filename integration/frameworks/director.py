@@ -50,6 +50,14 @@ def shell(task_id: str, script: str, **fields: Any) -> Record:
     }
 
 
+def _have_room(offered: Sequence[Record], needed: Sequence[Record]) -> bool:
+    return all(_sum(offered, name) > _sum(needed, name) - 1e-6 for name in ("cpus", "mem", "disk"))
+
+
+def _sum(resources: Sequence[Record], name: str) -> float:
+    return float(sum(r["scalar"]["value"] for r in resources if r["name"] == name))
+
+
 class Director:
     """One framework; acknowledges every update unless told otherwise."""
 
@@ -157,8 +165,9 @@ class Director:
         return offer
 
     def launch_group(self, executor: Record, *tasks: Record) -> Record:
-        """Launch a task group on the next offer; returns it."""
-        offer = self.offer()
+        """Launch a task group on the next offer with room for it; returns it."""
+        needed = [r for wanted in (executor, *tasks) for r in wanted["resources"]]
+        offer = self.offer(lambda offer: _have_room(offer["resources"], needed))
         infos = [{**task, "agent_id": offer["agent_id"]} for task in tasks]
         launch = {
             "executor": {**executor, "framework_id": offer["framework_id"]},
