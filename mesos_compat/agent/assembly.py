@@ -21,6 +21,7 @@ from mesos_compat.agent.machine import events
 from mesos_compat.agent.machine.state import AgentState
 from mesos_compat.agent.port import ExecutorEvents
 from mesos_compat.agent.runner import Leader, RemovedHook, Runner, Surroundings
+from mesos_compat.authorization.gate import Gate
 from mesos_compat.base.clock import Clock
 from mesos_compat.base.errors import InvariantError
 from mesos_compat.base.metrics import Metrics
@@ -53,6 +54,8 @@ class Parts:
     #: Called once when the state contradicts itself.
     failed: Callable[[InvariantError], None]
     removed: RemovedHook = running.tell_nobody
+    #: Asked about tasks, if ``AgentConfig.authorizes_tasks``.
+    gate: Gate | None = None
     disk: running.Disk = running.DISK
     volume_removed: running.VolumeHook = running.no_volume
     #: Address that outgoing connections come from; the system's choice if there is none.
@@ -104,6 +107,7 @@ def assemble(parts: Parts) -> Assembly:
         parts.clock,
         parts.exit,
         parts.removed,
+        parts.gate,
         parts.disk,
         parts.volume_removed,
     )

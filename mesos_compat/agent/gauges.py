@@ -117,12 +117,14 @@ def _executors(state: AgentState, phase: ExecutorPhase) -> Callable[[], float]:
 
 def _tasks(state: AgentState, wanted: pb.TaskState) -> Callable[[], float]:
     def count() -> float:
-        return float(
-            sum(
-                task.state == wanted
-                for executor in state.executors()
-                for task in (*executor.queued.values(), *executor.launched.values())
-            )
+        found = sum(
+            task.state == wanted
+            for executor in state.executors()
+            for task in (*executor.queued.values(), *executor.launched.values())
         )
+        if wanted == pb.TASK_STAGING:
+            frameworks = state.frameworks.values()
+            found += sum(len(p.request.tasks) for each in frameworks for p in each.pending)
+        return float(found)
 
     return count

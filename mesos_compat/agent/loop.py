@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from containerizer.api import Containerizer
 from mesos_compat.agent.machine.effects import Effect
 from mesos_compat.agent.machine.events import Event
+from mesos_compat.agent.machine.invariants import check
 from mesos_compat.agent.machine.state import AgentState
 from mesos_compat.agent.machine.step import step
 from mesos_compat.base.clock import Clock
@@ -106,7 +107,7 @@ class AgentLoop:
             raise
         except Exception:
             log.exception("Event %d (%s) cannot be handled and is dropped", number, name)
-            self.state.check()
+            check(self.state)
             return
         if log.isEnabledFor(logging.DEBUG):
             asked = ", ".join(type(effect).__name__ for effect in effects)

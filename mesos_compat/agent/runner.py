@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Carries out the effects of the machine, in their order.
 
-Quick effects are done at once; the answer of one (MakeSandbox) is given back and handled before
+Quick effects are done at once; the answer of some (MakeSandbox) is given back and handled before
 any other event. Long ones become tasks of the agent's scope, named after their subject, and end as
 exactly one event.
 """
@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 
 from containerizer.api import Containerizer, LaunchOutcome
 from mesos_compat.agent import paths
+from mesos_compat.agent.authorizing import TaskAuthorizer
 from mesos_compat.agent.gc import GarbageCollector
 from mesos_compat.agent.machine import effects, events
 from mesos_compat.agent.machine.effects import Effect, TimerKey
@@ -27,6 +28,7 @@ from mesos_compat.agent.machine.events import Event
 from mesos_compat.agent.meta.writes import DestroyedVolume, FileWrite, carry_out
 from mesos_compat.agent.port import ExecutorEvents
 from mesos_compat.agent.sandbox import SandboxError, make_sandbox
+from mesos_compat.authorization.gate import Gate
 from mesos_compat.base.beneath import Stop, never
 from mesos_compat.base.clock import Clock, PendingCall
 from mesos_compat.base.errors import (
@@ -130,6 +132,8 @@ class Surroundings:
     exit: Callable[[str], None]
     #: Called when an executor is about to be forgotten, if there are hooks.
     removed: RemovedHook = tell_nobody
+    #: Asked about tasks, if ``AgentConfig.authorizes_tasks``.
+    gate: Gate | None = None
     disk: Disk = DISK
     volume_removed: VolumeHook = no_volume
 
@@ -141,6 +145,9 @@ class Runner:
         self._around = around
         self._submit = submit
         self._timers: dict[TimerKey, PendingCall] = {}
+        self._authorizer: TaskAuthorizer | None = None
+        if around.gate is not None:
+            self._authorizer = TaskAuthorizer(around.gate, around.scope, submit)
         #: Most warnings of the machine are about what others send, which may be anybody.
         self._complaints = Complaints(log, burst=_WARNINGS)
         #: The question after the master that is open; a new one takes its place.
@@ -167,6 +174,10 @@ class Runner:
                     around.scope.spawn(self._store_later(effect), "store resources")
                     return None
                 return self._store(effect)
+            case effects.Authorize():
+                if self._authorizer is None:
+                    raise InvariantError("tasks are to be authorized, but there is no authorizer")
+                return self._authorizer.ask(effect)
             case effects.MakeSandbox():
                 return self._sandbox(effect)
             case effects.ShowSandbox(framework_id, executor_id, directory):

@@ -61,6 +61,11 @@ MEMORY_LIMITS_UNSUPPORTED = CPU_LIMITS_UNSUPPORTED.saying(
     "Memory limits can only be set on tasks launched in Mesos containers when the agent has loaded"
     " the 'cgroups/mem' isolator"
 )
+#: Row L3; the message names the task, or the error.
+UNAUTHORIZED = Cause(Verdict.ERROR, _Reason.REASON_TASK_UNAUTHORIZED, "", with_executor=False)
+UNAUTHORIZED_GROUP = Cause(
+    Verdict.ERROR, _Reason.REASON_TASK_GROUP_UNAUTHORIZED, "", with_executor=False
+)
 #: Row L4.
 DRAINING = Cause(
     Verdict.DROPPED,

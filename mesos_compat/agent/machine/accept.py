@@ -22,7 +22,9 @@ from mesos_compat.agent.machine import (
     registration,
     status,
 )
+from mesos_compat.agent.machine.effects import Authorize
 from mesos_compat.agent.machine.events import RunTask, RunTaskGroup
+from mesos_compat.agent.machine.pending import PendingTasks, RunRequest
 from mesos_compat.agent.machine.state import (
     AgentPhase,
     AgentState,
@@ -41,33 +43,6 @@ from mesos_compat.model.ids import ExecutorId, TaskId, id_error
 from mesos_compat.model.reasons import Cause
 from mesos_compat.model.resources import Resources, upgrade_all
 from mesos_compat.pb.mesos import mesos_pb2 as pb
-from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the master wants to be run at once, resources in post-refinement format."""
-
-    #: Those of a group, or one.
-    tasks: tuple[pb.TaskInfo, ...]
-    #: Whether the tasks belong together.
-    grouped: bool
-    framework: Framework
-    executor_id: ExecutorId
-    #: What to start if there is no such executor; ``None`` if the agent has to make it up.
-    executor_info: pb.ExecutorInfo | None
-    #: The run under the executor's id, if there is one.
-    executor: Executor | None
-    resource_versions: tuple[messages.ResourceVersionUUID, ...]
-    #: What the master thinks: start an executor, use one, or (old masters) it does not say.
-    launch_executor: bool | None
-
-    @property
-    def subject(self) -> str:
-        """How operators read of it."""
-        names = ", ".join(f"'{task.task_id.value}'" for task in self.tasks)
-        what = f"task group of {names}" if self.grouped else f"task {names}"
-        return f"{what} of framework {self.framework.framework_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +72,7 @@ def run_task(turn: Turn, event: RunTask) -> None:
         task.executor.executor_id.value if has_executor else task.task_id.value
     )
     framework = frameworks.obtain(turn, message.framework, message.pid)
-    request = Request(
+    request = RunRequest(
         (made,),
         False,
         framework,
@@ -130,7 +105,7 @@ def run_task_group(turn: Turn, event: RunTaskGroup) -> None:
         group.append(made)
     executor_id = ExecutorId(info.executor_id.value)
     framework = frameworks.obtain(turn, message.framework, "")
-    request = Request(
+    request = RunRequest(
         tuple(group),
         True,
         framework,
@@ -143,9 +118,17 @@ def run_task_group(turn: Turn, event: RunTaskGroup) -> None:
     _accept(turn, request)
 
 
-def refusal(state: AgentState, request: Request) -> Refusal | None:
+def refusal(state: AgentState, request: RunRequest) -> Refusal | None:
     """Return the first reason not to run a task; ``None`` if there is none."""
-    for find in _REFUSALS:
+    return _first((*_FORMAL_REFUSALS, *_REFUSALS), state, request)
+
+
+def _first(
+    reasons_not_to: Iterable[Callable[[AgentState, RunRequest], Refusal | None]],
+    state: AgentState,
+    request: RunRequest,
+) -> Refusal | None:
+    for find in reasons_not_to:
         found = find(state, request)
         if found is not None:
             return found
@@ -185,38 +168,65 @@ def _acceptable(
     return True
 
 
-def _accept(turn: Turn, request: Request) -> None:
+def _accept(turn: Turn, request: RunRequest) -> None:
     turn.info(f"Got assigned {request.subject}")
     if request.framework.phase is FrameworkPhase.TERMINATING:
         turn.warn(f"Ignoring {request.subject}: it is terminating")
-        _forget(turn, request)
+        forget(turn, request)
     elif _duplicate(request):
         turn.warn(f"Ignoring {request.subject}: a task of this id is running")
-        _forget(turn, request)
+        forget(turn, request)
+    elif turn.state.config.authorizes_tasks and not _reuses_executor(request):
+        _ask(turn, request)
     else:
-        _run(turn, request)
+        run(turn, request)
     frameworks.remove_if_idle(turn, request.framework)
 
 
-def _run(turn: Turn, request: Request) -> None:
-    refused = refusal(turn.state, request)
-    framework = request.framework
+def _ask(turn: Turn, request: RunRequest) -> None:
+    """Let the tasks wait until it is known whether they may be run."""
+    refused = _first(_FORMAL_REFUSALS, turn.state, request)
     if refused is not None:
-        turn.warn(f"Refusing {request.subject}: {refused.cause.message}")
-        for task in request.tasks:
-            task_id = TaskId(task.task_id.value)
-            status.refuse(turn, framework, request.executor_id, task_id, refused.cause)
-        if refused.forget_executor:
-            _forget(turn, request)
-        elif refused.cause is reasons.EXECUTOR_EXISTS and request.executor is not None:
-            executors.shut_down(turn, framework, request.executor)
+        refuse(turn, request, refused)
         return
-    executor = request.executor
+    state, framework = turn.state, request.framework
+    state.authorizations += 1
+    turn.info(f"Authorizing {request.subject}")
+    framework.pending.add(PendingTasks(state.authorizations, request.at(None)))
+    turn.do(
+        Authorize(
+            framework.framework_id,
+            request.executor_id,
+            state.authorizations,
+            framework.info,
+            request.tasks,
+        )
+    )
+
+
+def refuse(turn: Turn, request: RunRequest, refused: Refusal) -> None:
+    """Tell the framework why its tasks are not run, and the master that no executor is."""
+    turn.warn(f"Refusing {request.subject}: {refused.cause.message}")
+    for task_id in request.task_ids:
+        status.refuse(turn, request.framework, request.executor_id, task_id, refused.cause)
+    if refused.forget_executor:
+        forget(turn, request)
+    elif refused.cause is reasons.EXECUTOR_EXISTS and request.executor is not None:
+        executors.shut_down(turn, request.framework, request.executor)
+
+
+def run(turn: Turn, request: RunRequest) -> None:
+    """Queue tasks that may be run for their executor, unless they cannot be."""
+    refused = refusal(turn.state, request)
+    if refused is not None:
+        refuse(turn, request, refused)
+        return
+    framework, executor = request.framework, request.executor
     if executor is None:
         executor = _new_executor(turn, request)
     group: TaskGroup | None = None
     if request.grouped:
-        group = TaskGroup(tuple(TaskId(task.task_id.value) for task in request.tasks))
+        group = TaskGroup(request.task_ids)
     for task in request.tasks:
         _decorate(turn, framework, executor, task)
         task_id = TaskId(task.task_id.value)
@@ -227,7 +237,7 @@ def _run(turn: Turn, request: Request) -> None:
     status.advance(turn, framework, executor)
 
 
-def _new_executor(turn: Turn, request: Request) -> Executor:
+def _new_executor(turn: Turn, request: RunRequest) -> Executor:
     framework = request.framework
     info = pb.ExecutorInfo()
     generated = request.executor_info is None
@@ -250,17 +260,20 @@ def _decorate(turn: Turn, framework: Framework, executor: Executor, task: pb.Tas
         task.labels.CopyFrom(labels)
 
 
-def _duplicate(request: Request) -> bool:
+def _reuses_executor(request: RunRequest) -> bool:
+    """Whether a command task has the id of one that is there; that is refused in any case."""
+    return request.executor_info is None and request.executor is not None
+
+
+def _duplicate(request: RunRequest) -> bool:
     """Whether an id is taken; a command task whose own executor is there has its own refusal."""
-    if request.executor_info is None and request.executor is not None:
+    if _reuses_executor(request):
         return False
-    return any(
-        request.framework.executor_of(TaskId(task.task_id.value)) is not None
-        for task in request.tasks
-    )
+    return any(map(request.framework.knows, request.task_ids))
 
 
-def _forget(turn: Turn, request: Request) -> None:
+def forget(turn: Turn, request: RunRequest) -> None:
+    """Tell the master that the executor which it counts on is not started."""
     if request.launch_executor:
         executors.exited(turn, request.framework.framework_id, request.executor_id, -1)
 
@@ -284,7 +297,7 @@ def _inject_role(made: pb.TaskInfo | pb.ExecutorInfo, framework: pb.FrameworkInf
 # The table of refusals, in order.
 
 
-def _resources_invalid(state: AgentState, request: Request) -> Refusal | None:
+def _resources_invalid(state: AgentState, request: RunRequest) -> Refusal | None:
     for resources in (*(task.resources for task in request.tasks), _of_executor(request)):
         try:
             Resources.of(resources)
@@ -294,7 +307,7 @@ def _resources_invalid(state: AgentState, request: Request) -> Refusal | None:
     return None
 
 
-def _limits_unsupported(state: AgentState, request: Request) -> Refusal | None:
+def _limits_unsupported(state: AgentState, request: RunRequest) -> Refusal | None:
     loaded = state.config.isolation
     for task in request.tasks:
         if task.HasField("container") and task.container.type == pb.ContainerInfo.DOCKER:
@@ -308,11 +321,11 @@ def _limits_unsupported(state: AgentState, request: Request) -> Refusal | None:
     return None
 
 
-def _draining(state: AgentState, request: Request) -> Refusal | None:
+def _draining(state: AgentState, request: RunRequest) -> Refusal | None:
     return None if state.drain is None else Refusal(reasons.DRAINING)
 
 
-def _default_executor_missing(state: AgentState, request: Request) -> Refusal | None:
+def _default_executor_missing(state: AgentState, request: RunRequest) -> Refusal | None:
     info = request.executor_info
     if info is None or info.type != pb.ExecutorInfo.DEFAULT:
         return None
@@ -323,7 +336,7 @@ def _default_executor_missing(state: AgentState, request: Request) -> Refusal | 
     return Refusal(cause.saying(f"This agent has no default executor: {why}"))
 
 
-def _resources_outdated(state: AgentState, request: Request) -> Refusal | None:
+def _resources_outdated(state: AgentState, request: RunRequest) -> Refusal | None:
     for version in request.resource_versions:
         if (
             version.HasField("resource_provider_id")
@@ -333,19 +346,19 @@ def _resources_outdated(state: AgentState, request: Request) -> Refusal | None:
     return None
 
 
-def _task_resources_unknown(state: AgentState, request: Request) -> Refusal | None:
+def _task_resources_unknown(state: AgentState, request: RunRequest) -> Refusal | None:
     if any(_unknown(state, task.resources) for task in request.tasks):
         return Refusal(reasons.TASK_RESOURCES_UNKNOWN)
     return None
 
 
-def _executor_resources_unknown(state: AgentState, request: Request) -> Refusal | None:
+def _executor_resources_unknown(state: AgentState, request: RunRequest) -> Refusal | None:
     if _unknown(state, _of_executor(request)):
         return Refusal(reasons.EXECUTOR_RESOURCES_UNKNOWN)
     return None
 
 
-def _command_executor_exists(state: AgentState, request: Request) -> Refusal | None:
+def _command_executor_exists(state: AgentState, request: RunRequest) -> Refusal | None:
     if (
         request.launch_executor is None
         or request.executor_info is not None
@@ -355,20 +368,20 @@ def _command_executor_exists(state: AgentState, request: Request) -> Refusal | N
     return Refusal(reasons.COMMAND_EXECUTOR_EXISTS, forget_executor=False)
 
 
-def _executor_exists(state: AgentState, request: Request) -> Refusal | None:
+def _executor_exists(state: AgentState, request: RunRequest) -> Refusal | None:
     if not request.launch_executor or request.executor is None:
         return None
     gone = request.executor.phase is ExecutorPhase.TERMINATED
     return Refusal(reasons.EXECUTOR_EXISTS, forget_executor=gone)
 
 
-def _executor_missing(state: AgentState, request: Request) -> Refusal | None:
+def _executor_missing(state: AgentState, request: RunRequest) -> Refusal | None:
     if request.launch_executor is False and request.executor is None:
         return Refusal(reasons.EXECUTOR_MISSING, forget_executor=False)
     return None
 
 
-def _executor_ending(state: AgentState, request: Request) -> Refusal | None:
+def _executor_ending(state: AgentState, request: RunRequest) -> Refusal | None:
     if request.executor is None:
         return None
     if request.executor.phase is ExecutorPhase.TERMINATING:
@@ -378,14 +391,14 @@ def _executor_ending(state: AgentState, request: Request) -> Refusal | None:
     return None
 
 
-def _command_executor_taken(state: AgentState, request: Request) -> Refusal | None:
+def _command_executor_taken(state: AgentState, request: RunRequest) -> Refusal | None:
     """Old masters do not say what they think of the executor."""
-    if request.executor_info is None and request.executor is not None:
+    if _reuses_executor(request):
         return Refusal(reasons.COMMAND_EXECUTOR_EXISTS, forget_executor=False)
     return None
 
 
-def _of_executor(request: Request) -> Iterable[pb.Resource]:
+def _of_executor(request: RunRequest) -> Iterable[pb.Resource]:
     return () if request.executor_info is None else request.executor_info.resources
 
 
@@ -396,9 +409,12 @@ def _unknown(state: AgentState, resources: Iterable[pb.Resource]) -> bool:
     return not all(known.contains(Resources.of([resource])) for resource in used)
 
 
-_REFUSALS: tuple[Callable[[AgentState, Request], Refusal | None], ...] = (
+#: What is wrong with the tasks whoever sends them.
+_FORMAL_REFUSALS: tuple[Callable[[AgentState, RunRequest], Refusal | None], ...] = (
     _resources_invalid,
     _limits_unsupported,
+)
+_REFUSALS: tuple[Callable[[AgentState, RunRequest], Refusal | None], ...] = (
     _draining,
     _default_executor_missing,
     _resources_outdated,

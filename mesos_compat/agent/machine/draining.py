@@ -9,7 +9,7 @@ Source: spec ``agent-master`` 14.1.
 
 from __future__ import annotations
 
-from mesos_compat.agent.machine import checkpoints, stopping
+from mesos_compat.agent.machine import authorizations, checkpoints, stopping
 from mesos_compat.agent.machine.effects import Checkpoint, StartTimer
 from mesos_compat.agent.machine.events import DrainAgent, LeaveRequested, LeaveTimeout
 from mesos_compat.agent.machine.state import (
@@ -131,6 +131,8 @@ def leave_if_done(turn: Turn) -> None:
         return
     if any(executor.incomplete for executor in state.executors()):
         return
+    if any(framework.pending for framework in state.frameworks.values()):
+        return
     if any(stream.queue for stream in state.streams.values()):
         return
     turn.info("All tasks have ended")
@@ -142,6 +144,9 @@ def _is_done(state: AgentState) -> bool:
 
 
 def _kill_all(turn: Turn, framework: Framework, config: pb.DrainConfig) -> None:
+    for pending in framework.pending:
+        if framework.pending.find(pending.request.task_ids[0]) is pending:
+            authorizations.kill(turn, framework, pending)
     for executor in list(framework.executors.values()):
         killed: set[TaskId] = set()
         for task in (*executor.queued.values(), *executor.launched.values()):

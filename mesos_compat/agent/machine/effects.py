@@ -75,6 +75,17 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Authorize:
+    """Ask whether a framework may run tasks; TasksAuthorized with the same ``number`` follows."""
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    number: int
+    framework: pb.FrameworkInfo
+    tasks: tuple[pb.TaskInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MakeSandbox:
     """Take the directories off garbage collection, make the sandbox and change the meta directory;
     SandboxMade follows.
@@ -212,6 +223,7 @@ Effect: TypeAlias = (
     | StartTimer
     | CancelTimer
     | Checkpoint
+    | Authorize
     | MakeSandbox
     | ShowSandbox
     | Launch

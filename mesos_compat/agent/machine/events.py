@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from mesos_compat.agent.machine.pending import TaskVerdict
 from mesos_compat.agent.meta.recovered import Found
 from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
@@ -265,6 +266,16 @@ class RunTaskGroup:
 
     sender: str
     message: messages.RunTaskGroupMessage
+
+
+@dataclass(frozen=True, slots=True)
+class TasksAuthorized:
+    """Answer to Authorize."""
+
+    framework_id: FrameworkId
+    executor_id: ExecutorId
+    number: int
+    verdict: TaskVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -547,6 +558,7 @@ Event: TypeAlias = (
     | Corrected
     | RunTask
     | RunTaskGroup
+    | TasksAuthorized
     | KillTask
     | ShutdownExecutor
     | ShutdownFramework

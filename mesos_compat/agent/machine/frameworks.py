@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from mesos_compat.agent import paths
-from mesos_compat.agent.machine import checkpoints, draining, executors, streams
+from mesos_compat.agent.machine import authorizations, checkpoints, draining, executors, streams
 from mesos_compat.agent.machine.effects import Checkpoint, CollectGarbage, Exit, TellRemoved
 from mesos_compat.agent.machine.events import UpdateFramework
 from mesos_compat.agent.machine.state import (
@@ -67,6 +67,7 @@ def shut_down(turn: Turn, framework: Framework) -> None:
     """End everything of a framework; from now on it gets no updates."""
     turn.info(f"Shutting down framework {framework.framework_id}")
     framework.phase = FrameworkPhase.TERMINATING
+    authorizations.forget(turn, framework)
     for executor in list(framework.executors.values()):
         if executor.phase is ExecutorPhase.TERMINATED:
             remove_executor(turn, framework, executor)

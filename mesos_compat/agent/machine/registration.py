@@ -34,7 +34,7 @@ from mesos_compat.agent.machine.events import (
     PingTimeout,
     RegistrationDue,
 )
-from mesos_compat.agent.machine.state import AgentPhase, AgentState, Framework
+from mesos_compat.agent.machine.state import AgentPhase, AgentState, Framework, Task, TaskPlace
 from mesos_compat.agent.machine.turn import Turn
 from mesos_compat.model import reasons
 from mesos_compat.model.ids import FrameworkId, TaskId
@@ -301,6 +301,9 @@ def _update_slave(turn: Turn) -> None:
 def _add_frameworks(made: messages.ReregisterSlaveMessage, state: AgentState) -> None:
     for framework in state.frameworks.values():
         made.frameworks.append(framework.info)
+        for info in (task for pending in framework.pending for task in pending.request.tasks):
+            waiting = Task(info, TaskPlace.PENDING, pb.TASK_STAGING)
+            made.tasks.append(waiting.message(framework.framework_id))
         for executor in framework.executors.values():
             if not executor.generated and executor.termination is None:
                 made.executor_infos.append(executor.info)
@@ -331,7 +334,7 @@ def _reconcile(turn: Turn, asked: messages.ReconcileTasksMessage) -> None:
     )
     for asked_status in asked.statuses:
         task_id = TaskId(asked_status.task_id.value)
-        if known is None or known.executor_of(task_id) is None:
+        if known is None or not known.knows(task_id):
             update = status.make(
                 turn, reasons.UNKNOWN_TASK, framework_id, task_id, None, partition_aware
             )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All data of the agent, and what must always be true of it.
+"""All data of the agent; what must always be true of it is in ``invariants``.
 
 Only ``machine.step`` changes what is here; everybody else reads. Messages are read-only payload
 in v0 form, resources in post-refinement format. UPIDs are kept in their canonical text form, the
@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from mesos_compat.agent.machine.pending import PendingQueues
 from mesos_compat.agent.machine.tokens import ExecutorTokens
 from mesos_compat.agent.meta.writes import FileWrite
-from mesos_compat.base.errors import InvariantError
 from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId
 from mesos_compat.model.reasons import Cause
 from mesos_compat.model.resources import Resources
@@ -98,6 +98,8 @@ class Waiting(enum.Enum):
 class TaskPlace(enum.Enum):
     """Which list of its executor a task is in."""
 
+    #: It waits for its authorization: no executor has it yet.
+    PENDING = "pending"
     QUEUED = "queued"
     LAUNCHED = "launched"
     TERMINATED = "terminated"
@@ -218,6 +220,8 @@ class AgentConfig:
     executor_tokens: ExecutorTokens | None = None
     #: Whether executors reach the agent by TLS.
     tls: bool = False
+    #: Whether somebody has to be asked which tasks may be run.
+    authorizes_tasks: bool = False
     #: ``--recover=cleanup``: what an earlier process left is ended, and then the agent ends.
     clean_up: bool = False
 
@@ -423,7 +427,7 @@ class Executor:
 
 @dataclass(slots=True)
 class Framework:
-    """A framework with executors on this agent, or a completed one."""
+    """A framework with executors or tasks on this agent, or a completed one."""
 
     info: pb.FrameworkInfo
     #: UPID text of a v0 scheduler; empty for HTTP schedulers.
@@ -434,6 +438,8 @@ class Framework:
     executors: dict[ExecutorId, Executor] = field(default_factory=dict)
     #: The executor of each incomplete task.
     homes: dict[TaskId, Executor] = field(default_factory=dict, repr=False)
+    #: Tasks that no executor has yet.
+    pending: PendingQueues = field(default_factory=PendingQueues, repr=False)
     #: Oldest first; the last ``--max_completed_executors_per_framework``.
     completed_executors: deque[Executor] = field(default_factory=deque)
 
@@ -445,7 +451,7 @@ class Framework:
     @property
     def idle(self) -> bool:
         """Whether nothing of the framework lives here."""
-        return not self.executors
+        return not (self.executors or self.pending)
 
     @property
     def partition_aware(self) -> bool:
@@ -471,6 +477,10 @@ class Framework:
         del self.executors[executor.executor_id]
         for task_id in executor.incomplete_tasks():
             del self.homes[task_id]
+
+    def knows(self, task_id: TaskId) -> bool:
+        """Whether ``task_id`` is pending or among the incomplete tasks of an executor."""
+        return task_id in self.homes or self.pending.find(task_id) is not None
 
 
 @dataclass(slots=True)
@@ -595,6 +605,8 @@ class AgentState:
     drain: Drain | None = None
     #: Whether the agent is to leave its cluster as soon as no task is left.
     leaving: bool = False
+    #: Authorizations asked for so far.
+    authorizations: int = 0
     #: Counters by their name in ``/metrics/snapshot``; a name that is missing is zero.
     counters: dict[str, int] = field(default_factory=dict)
 
@@ -621,8 +633,11 @@ class AgentState:
             yield from framework.executors.values()
 
     def allocated_resources(self) -> list[pb.Resource]:
-        """Return what all executors and their tasks use; not summed."""
-        return [resource for executor in self.executors() for resource in executor.allocated()]
+        """Return what all executors and tasks use, those that wait included; not summed."""
+        used = [resource for executor in self.executors() for resource in executor.allocated()]
+        for framework in self.frameworks.values():
+            used.extend(framework.pending.resources(framework.executors))
+        return used
 
     def find_executor(self, framework_id: FrameworkId, executor_id: ExecutorId) -> Executor | None:
         """Return an executor of an active framework."""
@@ -636,84 +651,3 @@ class AgentState:
             if executor.container_id == root:
                 return executor
         return None
-
-    def check(self) -> None:
-        """Raise InvariantError if anything here contradicts itself."""
-        _check(self)
-
-
-def _check(state: AgentState) -> None:
-    containers: set[ContainerId] = set()
-    for framework_id, framework in state.frameworks.items():
-        _require(framework.framework_id == framework_id, f"framework under id {framework_id}")
-        owners: dict[TaskId, ExecutorId] = {}
-        for executor_id, executor in framework.executors.items():
-            where = f"executor {executor_id} of {framework_id}"
-            _require(executor.executor_id == executor_id, f"{where}: filed under its id")
-            _require(executor.framework_id == framework_id, f"{where}: in its framework")
-            _require(executor.container_id not in containers, f"{where}: container id is its own")
-            containers.add(executor.container_id)
-            _check_executor(executor, where)
-            for task_id in executor.incomplete_tasks():
-                _require(task_id not in owners, f"task {task_id} of {framework_id} is in one list")
-                owners[task_id] = executor_id
-        homes = {task_id: home.executor_id for task_id, home in framework.homes.items()}
-        _require(homes == owners, f"each task of {framework_id} is known to be where it is")
-    for (framework_id, task_id), stream in state.streams.items():
-        where = f"stream of {task_id} of {framework_id}"
-        waiting = {update.uuid for update in stream.queue}
-        _require(waiting <= stream.received, f"{where}: queued updates were received")
-        _require(
-            not waiting & stream.acknowledged.keys(), f"{where}: queued ones are unacknowledged"
-        )
-        held = sum(update.ByteSize() for update in stream.queue)
-        _require(held == stream.queued_bytes, f"{where}: its size is known")
-    for uuid, operation in state.operations.items():
-        _require(operation.uuid.value == uuid, f"operation {uuid.hex()} under its UUID")
-    if state.storing is None:
-        _require(not state.store_again, "nothing waits for a change that there is not")
-        _require(not state.finished_operations, "what is over is being stored")
-    else:
-        _require(state.storing.finished.keys() <= state.operations.keys(), "ends have a beginning")
-    for uuid, updates in state.operation_streams.items():
-        _require(updates.uuid == uuid, f"stream of operation {uuid.hex()} under its UUID")
-        _require(uuid in state.operations, f"stream of operation {uuid.hex()} has one")
-        _require(bool(updates.queue), f"stream of operation {uuid.hex()} has something to tell")
-    if state.phase is AgentPhase.RUNNING:
-        _require(state.agent_id is not None, "a running agent has an id")
-        _require(bool(state.master), "a running agent has a master")
-        _require(not state.streams_paused, "a running agent forwards updates")
-        _require(state.authentication is None, "a running agent is authenticated")
-    else:
-        running_down = state.phase is AgentPhase.TERMINATING
-        _require(state.streams_paused or running_down, "no updates without a master")
-    if state.phase is AgentPhase.TERMINATING:
-        for framework in state.frameworks.values():
-            _require(framework.phase is FrameworkPhase.TERMINATING, "all frameworks end with us")
-
-
-def _check_executor(executor: Executor, where: str) -> None:
-    places = (
-        (executor.queued, TaskPlace.QUEUED),
-        (executor.launched, TaskPlace.LAUNCHED),
-        (executor.terminated, TaskPlace.TERMINATED),
-    )
-    for tasks, place in places:
-        for task_id, task in tasks.items():
-            _require(task.task_id == task_id, f"{where}: task {task_id} under its id")
-            _require(task.place is place, f"{where}: task {task_id} knows that it is {place.value}")
-            terminal = place is TaskPlace.TERMINATED
-            _require(task.terminal == terminal, f"{where}: task {task_id} is {place.value}")
-    if executor.phase is ExecutorPhase.TERMINATED:
-        _require(
-            not (executor.queued or executor.launched) or bool(executor.incoming),
-            f"{where}: no task outlives its executor",
-        )
-    if executor.phase is ExecutorPhase.RUNNING:
-        _require(executor.connected, f"{where}: a running executor spoke to us")
-    _require(executor.stream_id is None or not executor.pid, f"{where}: it speaks in one way")
-
-
-def _require(holds: bool, rule: str) -> None:
-    if not holds:
-        raise InvariantError(f"broken: {rule}")

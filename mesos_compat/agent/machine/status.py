@@ -115,26 +115,22 @@ def report(
     if framework.phase is FrameworkPhase.TERMINATING:
         return
     for task in tasks:
-        update = _own(turn, framework, executor, task, cause, limited)
+        update = own(turn, framework, executor.executor_id, task.task_id, cause, limited)
         executor.incoming.append(IncomingUpdate(update, from_executor=False))
     advance(turn, framework, executor)
 
 
-def _own(
+def own(
     turn: Turn,
     framework: Framework,
-    executor: Executor,
-    task: Task,
+    executor_id: ExecutorId | None,
+    task_id: TaskId,
     cause: Cause,
     limited: Sequence[pb.Resource] = (),
 ) -> messages.StatusUpdate:
+    """Return a new update of the agent's own, as the framework gets it."""
     update = make(
-        turn,
-        cause,
-        framework.framework_id,
-        task.task_id,
-        executor.executor_id,
-        framework.partition_aware,
+        turn, cause, framework.framework_id, task_id, executor_id, framework.partition_aware
     )
     if limited and cause.reason in _LIMITATIONS:
         update.status.limitation.resources.extend(limited)
@@ -152,15 +148,8 @@ def refuse(
     cause: Cause,
 ) -> None:
     """Send an update of the agent's own for a task that no executor owns."""
-    if framework.phase is FrameworkPhase.TERMINATING:
-        return
-    turn.count("slave/valid_status_updates")
-    update = make(
-        turn, cause, framework.framework_id, task_id, executor_id, framework.partition_aware
-    )
-    draining.rewrite(turn, framework, update)
-    decorate(turn, update)
-    streams.enqueue(turn, update)
+    if framework.phase is not FrameworkPhase.TERMINATING:
+        streams.enqueue(turn, own(turn, framework, executor_id, task_id, cause))
 
 
 def container_status_read(turn: Turn, event: ContainerStatusRead) -> None:
@@ -349,7 +338,8 @@ def _end_group(turn: Turn, framework: Framework, executor: Executor, ended: Task
     """An executor tells the end of a task that it was never given: nor are the others given."""
     for task in executor.group_of(ended):
         if task is not ended:
-            update = _own(turn, framework, executor, task, reasons.KILLED_BEFORE_DELIVERY)
+            cause = reasons.KILLED_BEFORE_DELIVERY
+            update = own(turn, framework, executor.executor_id, task.task_id, cause)
             executor.incoming.append(IncomingUpdate(update, from_executor=False))
 
 

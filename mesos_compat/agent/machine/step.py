@@ -8,6 +8,7 @@ from typing import assert_never
 from mesos_compat.agent.machine import (
     accept,
     authentication,
+    authorizations,
     draining,
     events,
     executors,
@@ -111,6 +112,8 @@ def _handle(turn: Turn, event: Event) -> None:
             accept.run_task(turn, event)
         case events.RunTaskGroup():
             accept.run_task_group(turn, event)
+        case events.TasksAuthorized():
+            authorizations.answered(turn, event)
         case events.KillTask():
             stopping.kill_task(turn, event)
         case events.ShutdownExecutor():

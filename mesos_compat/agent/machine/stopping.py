@@ -6,7 +6,14 @@ Source: spec ``agent-master`` 6.11, 9.1, 9.2.
 
 from __future__ import annotations
 
-from mesos_compat.agent.machine import executors, frameworks, registration, status, tell
+from mesos_compat.agent.machine import (
+    authorizations,
+    executors,
+    frameworks,
+    registration,
+    status,
+    tell,
+)
 from mesos_compat.agent.machine.effects import CancelTimer, Exit, Send
 from mesos_compat.agent.machine.events import (
     KillTask,
@@ -44,6 +51,10 @@ def kill_task(turn: Turn, event: KillTask) -> None:
         )
         return
     turn.info(f"Asked to kill task {event.task_id} of framework {event.framework_id}")
+    pending = framework.pending.find(event.task_id)
+    if pending is not None:
+        authorizations.kill(turn, framework, pending)
+        return
     executor = framework.executor_of(event.task_id)
     if executor is None:
         status.refuse(turn, framework, None, event.task_id, reasons.NO_EXECUTOR)

@@ -13,6 +13,7 @@ from mesos_compat.agent.features import CAPABILITIES
 from mesos_compat.agent.machine import effects, events
 from mesos_compat.agent.machine.effects import Effect
 from mesos_compat.agent.machine.events import Event
+from mesos_compat.agent.machine.invariants import check
 from mesos_compat.agent.machine.state import AgentConfig, AgentState, Executor
 from mesos_compat.agent.machine.step import step
 from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId
@@ -103,7 +104,7 @@ class Driver:
             self.now += 0.01
             entropy = self._process + self.steps.to_bytes(31, "big")
             self.effects.extend(step(self.state, event, self.now, entropy))
-            self.state.check()
+            check(self.state)
         self.all.extend(self.effects)
         return self.effects
 

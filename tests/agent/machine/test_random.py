@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mesos_compat.agent.machine import effects, events
 from mesos_compat.agent.machine.effects import Effect
 from mesos_compat.agent.machine.events import Event
+from mesos_compat.agent.machine.pending import TaskVerdict
 from mesos_compat.model.ids import ExecutorId, FrameworkId, TaskId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
@@ -43,6 +44,7 @@ STATES = (
 )
 
 QUESTIONS = (
+    effects.Authorize,
     effects.MakeSandbox,
     effects.Launch,
     effects.UpdateContainer,
@@ -59,6 +61,10 @@ def answers(driver: Driver, asked: Effect, good: bool) -> list[Event]:
     """What may come of an effect."""
     error = "" if good else "it broke"
     match asked:
+        case effects.Authorize(f, e, number, _, tasks):
+            denied = TaskId(tasks[-1].task_id.value)
+            verdict = TaskVerdict() if good else TaskVerdict(denied=denied)
+            return [events.TasksAuthorized(f, e, number, verdict)]
         case effects.MakeSandbox(f, e, c, _, _):
             return [events.SandboxMade(f, e, c, error)]
         case effects.Launch(f, e, c, _, _):
@@ -244,15 +250,42 @@ moves = st.one_of(
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(moves, min_size=20, max_size=80), st.booleans())
-def test_invariants_hold(sequence: list[Move], checkpoint: bool) -> None:
-    driver = Driver()
+@given(st.lists(moves, min_size=20, max_size=80), st.booleans(), st.booleans())
+def test_invariants_hold(sequence: list[Move], checkpoint: bool, authorizes: bool) -> None:
+    driver = Driver(authorizes_tasks=authorizes)
     driver.checkpoint = checkpoint
     driver.register()
     for move in sequence:
         move(driver)
     check_messages(driver)
     check_groups(driver)
+    check_authorized(driver)
+
+
+def check_authorized(driver: Driver) -> None:
+    """No executor got a task that was never authorized."""
+    asked: dict[int, effects.Authorize] = {
+        told.number: told for told in driver.all if isinstance(told, effects.Authorize)
+    }
+    allowed = {
+        event.number
+        for event in driver.fed
+        if isinstance(event, events.TasksAuthorized) and event.verdict == TaskVerdict()
+    }
+    if driver.state.config.authorizes_tasks:
+        may_run = {task.task_id.value for number in allowed for task in asked[number].tasks}
+        assert delivered(driver) <= may_run
+
+
+def delivered(driver: Driver) -> set[str]:
+    """Ids of all tasks that executors got."""
+    found = set()
+    for told in driver.all:
+        if isinstance(told, effects.SendToExecutor):
+            found.add(told.event.launch.task.task_id.value)
+            for task_info in told.event.launch_group.task_group.tasks:
+                found.add(task_info.task_id.value)
+    return found - {""}
 
 
 def check_groups(driver: Driver) -> None:
