@@ -17,7 +17,7 @@ from integration.test_recovery import Running, executing
 pytestmark = pytest.mark.integration
 
 #: A task that only SIGKILL ends.
-STUBBORN = "trap '' TERM; while true; do sleep 0.1; done"
+STUBBORN = "trap '' TERM; echo up; while true; do sleep 0.1; done"
 
 
 def operate(master: RealMaster, kind: str, **fields: Any) -> Any:
@@ -53,19 +53,21 @@ def test_drained_and_taken_back(scene: Scene) -> None:
     agent = scene.agent(master)
     with running(scene, agent, "stubborn") as execution:
         execution.until("TASK_RUNNING")
+        eventually(lambda: "up\n" in agent.stdout("stubborn"), 60, "the trap to be set")
         me = agent_id(agent)
+        # While it lasts, the agent is looked at.
         operate(
             master,
             "DRAIN_AGENT",
             agent_id=me,
-            max_grace_period={"seconds": 1},
+            max_grace_period={"seconds": 5},
             mark_gone=False,
         )
         eventually(lambda: "drain_config" in agent.state(), 60, "the agent to drain")
         shown = post_json(agent.address, "/api/v1", {"type": "GET_AGENT"})["get_agent"]
         assert shown["drain_config"] == {
             "mark_gone": False,
-            "max_grace_period": {"nanoseconds": 1_000_000_000},
+            "max_grace_period": {"nanoseconds": 5_000_000_000},
         }
         assert shown["estimated_drain_start_time"]["nanoseconds"] <= time.time_ns()
         assert agent.state()["drain_config"] == shown["drain_config"]
@@ -108,9 +110,10 @@ def test_marked_gone(scene: Scene) -> None:
         execution.until("TASK_RUNNING")
         operate(master, "MARK_AGENT_GONE", agent_id=agent_id(agent))
         assert agent.wait() == 0
+        assert agent.said("because 'Agent has been marked gone'")
     agent.spawn()
     assert agent.wait() == 0
-    assert agent.log_text().count("because 'Agent has been marked gone'") == 2
+    assert agent.said("because 'Agent has been marked gone'")
 
 
 def test_deactivated(scene: Scene) -> None:

@@ -84,7 +84,8 @@ def test_nested_containers_answer_like_upstream(scene: Scene, agent: OurAgent) -
     api = Api(agent.address)
     with task(scene, agent, "cmd", "--command=sleep 9999") as root:
         n1, n2 = container_id(root, "n1"), container_id(root, "n2")
-        launch = {"container_id": n1, "command": shell("trap 'exit 0' TERM; sleep 9999 & wait")}
+        script = "trap 'exit 0' TERM; echo up; sleep 9999 & wait"
+        launch = {"container_id": n1, "command": shell(script)}
         answer = api.call("LAUNCH_NESTED_CONTAINER", **launch)
         assert answer.shown == OK
         assert answer.headers == {"Content-Length": "0"}
@@ -107,6 +108,8 @@ def test_nested_containers_answer_like_upstream(scene: Scene, agent: OurAgent) -
         assert sorted(nested["resource_statistics"]) == ["timestamp"]
         assert len(api.call("GET_CONTAINERS").value["containers"]) == 1
 
+        said = Path(agent.sandbox("cmd"), "containers", "n1", "stdout")
+        eventually(lambda: said.read_text() == "up\n", 60, "the trap to be set")
         assert api.call("KILL_CONTAINER", container_id=n1, signal=15).shown == OK
         zero = '{"type":"WAIT_CONTAINER","wait_container":{"exit_status":0}}'
         assert ended(api, n1) == zero
