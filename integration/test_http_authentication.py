@@ -5,6 +5,8 @@ import base64
 import http.client
 import json
 import os
+import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -255,3 +257,84 @@ def test_what_is_missing_ends_the_start(scene: Scene, flags: dict[str, object], 
     agent = scene.prepare_agent("127.0.0.1:1", **flags).spawn()
     assert agent.wait() == 1
     assert error in agent.log_text()
+
+
+def group(*commands: str) -> str:
+    """Return the value of --task_group."""
+    resources = [
+        {"name": name, "type": "SCALAR", "scalar": {"value": value}}
+        for name, value in (("cpus", 0.1), ("mem", 32), ("disk", 32))
+    ]
+    tasks = [
+        {
+            "name": f"t{index}",
+            "task_id": {"value": f"t{index}"},
+            "agent_id": {"value": ""},
+            "resources": resources,
+            "command": {"value": command},
+        }
+        for index, command in enumerate(commands)
+    ]
+    return f"--task_group={json.dumps({'tasks': tasks})}"
+
+
+@pytest.mark.parametrize("by_socket", [False, True])
+def test_a_task_group(scene: Scene, by_socket: bool) -> None:
+    """Nested containers are launched with the executor's token, which tasks do not see."""
+    flags = secured(scene) | {"http_executor_domain_sockets": by_socket}
+    master = scene.master()
+    agent = scene.agent(master, **flags)
+    done = scene.execute(master, group("env > out; env", "true"))
+    assert done.exit_code == 0, str(done)
+    assert done.states.count("TASK_FINISHED") == 2, str(done)
+    (out,) = Path(agent.work_dir).rglob("out")
+    assert "MESOS_" in out.read_text()
+    assert "TOKEN" not in out.read_text()
+
+
+class _Unix(http.client.HTTPConnection):
+    """To a Unix socket."""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(30)
+        self.sock.connect(self.host)
+
+
+def by_socket(path: str, method: str, target: str, body: str | None = None) -> tuple[int, str]:
+    connection = _Unix(path)
+    try:
+        connection.request(method, target, body, {"Content-Type": JSON, "Host": "agent"})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+def test_executors_by_a_unix_socket(scene: Scene) -> None:
+    """Their connections are no others; a restart of the agent makes the socket anew."""
+    flags: dict[str, object] = {
+        "http_executor_domain_sockets": True,
+        "domain_socket_location": scene.path("s"),
+    }
+    agent = scene.agent(scene.master(), **flags)
+    path = scene.path("s")
+    call = json.dumps({"type": "GET_HEALTH"})
+    script = "while [ ! -e end ]; do sleep 0.1; done; env"
+    with executing(scene, agent, "on", "--checkpoint", f"--command={script}") as running:
+        running.until("TASK_RUNNING")
+        assert f"unix:{path}" in Path(agent.sandbox(), "stderr").read_text()
+        for again in (False, True):
+            if again:
+                agent.kill()
+                agent.spawn()
+                agent.wait_until_registered()
+            assert stat.S_IMODE(os.stat(path).st_mode) == 0o666
+            assert by_socket(path, "POST", "/slave(1)/api/v1", call)[0] == 200
+            for target in ("/slave(1)/state", "/state", "/api/v1", "/health"):
+                assert by_socket(path, "GET", target) == (403, "403 Forbidden.")
+        Path(agent.sandbox(), "end").touch()
+        running.until("TASK_FINISHED", 60.0)
+    assert f"MESOS_DOMAIN_SOCKET={path}" in agent.stdout()
+    assert "HTTP POST for /slave(1)/api/v1/executor from a local client" in agent.log_text()
+    assert "/api/v1/executor from 127" not in agent.log_text()

@@ -32,10 +32,6 @@ def _domain(value: Mapping[str, Any]) -> str | None:
     return None if "fault_domain" in value else "`domain` must define `fault_domain`"
 
 
-def _socket(value: str) -> str | None:
-    return None if len(value) < 108 else "`domain_socket_location` must be shorter than 108"
-
-
 OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     # program, master, addresses
     Flag("initialize_driver_logging", BOOL, "Whether driver libraries set up logging.", True),
@@ -51,10 +47,6 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     Flag("acls", JSON_OBJECT, "Who may do what."),
     Flag("authorizer", STRING, "What decides who may do what.", "local"),
     Flag("firewall_rules", JSON_OBJECT, "Endpoints that are switched off."),
-    # plug-ins
-    # executors
-    Flag("http_executor_domain_sockets", BOOL, "Offer executors a unix socket.", False),
-    Flag("domain_socket_location", STRING, "Path of that socket.", check=_socket),
     # images, Docker
     Flag(
         "docker_volume_checkpoint_dir",

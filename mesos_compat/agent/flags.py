@@ -412,6 +412,14 @@ class AgentFlags:
     container_logger: str | None = optional(
         STRING, "Plug-in that takes the output of containers; files in the sandbox without it."
     )
+    http_executor_domain_sockets: bool = flag(
+        BOOL, "Let executors reach the agent by a Unix socket.", default=False
+    )
+    domain_socket_location: str | None = optional(
+        STRING,
+        "Path of that socket, or systemd:NAME for one that systemd listens on; agent.sock in "
+        "--runtime_dir if not given.",
+    )
     executor_registration_timeout: float = flag(
         DURATION, "Time from launch to registration of an executor.", default=60.0
     )

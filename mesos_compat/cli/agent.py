@@ -13,7 +13,7 @@ import pwd
 import signal
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,6 +38,7 @@ from mesos_compat.agent import recover as recovery
 from mesos_compat.agent.assembly import Parts, assemble
 from mesos_compat.agent.authenticatee import authentication_config
 from mesos_compat.agent.credentials import load_key
+from mesos_compat.agent.domain_socket import DomainSocket, domain_socket
 from mesos_compat.agent.flags import AgentFlags, listen_options, parse_agent_flags, usage
 from mesos_compat.agent.gc import DiskWatch, GarbageCollector
 from mesos_compat.agent.hooks import Hooks, create_hooks
@@ -69,9 +70,10 @@ from mesos_compat.base.scope import Scope
 from mesos_compat.base.tls import Tls
 from mesos_compat.base.tls_options import TlsOptions
 from mesos_compat.http.app import create_app
+from mesos_compat.http.domain_socket import only_for_executors
 from mesos_compat.http.realms import realms
 from mesos_compat.libprocess.address import Bound, bind
-from mesos_compat.libprocess.server import Server
+from mesos_compat.libprocess.server import Handler, Server
 from mesos_compat.master.detected import Detector
 from mesos_compat.master.detector import detect, load_detector
 from mesos_compat.pb.mesos import mesos_pb2 as pb
@@ -230,7 +232,7 @@ class _Agent:
     def __init__(
         self,
         loop: AgentLoop,
-        server: Server,
+        serve: Callable[[], Awaitable[None]],
         runner: Runner,
         publish_address: Callable[[], None],
         recover: Callable[[], Recovery],
@@ -244,7 +246,7 @@ class _Agent:
         self.scope = scope
         self._recover = recover
         self._publish_address = publish_address
-        self._server = server
+        self._serve = serve
         self._runner = runner
 
     @classmethod
@@ -285,11 +287,15 @@ class _Agent:
         )
         detector = _detector(flags, parameters, scope, clock)
         begin_asking = _oversubscription(flags, parameters)
+        unix = domain_socket(flags, runtime_dir, os.environ)
+        if unix is not None:
+            stack.callback(unix.socket.close)
         key = load_key(flags.jwt_secret_key)
         known = realms(flags, key, parameters, clock.time)
         config = replace(
             agent_config(flags, bound.address, work_dir, os.environ),
             authentication=authentication_config(flags, parameters),
+            domain_socket=None if unix is None else unix.path,
             executor_tokens=None if key is None else ExecutorTokens(key),
             tls=tls is not None,
         )
@@ -344,6 +350,7 @@ class _Agent:
             realms=known,
         )
         server = Server(bound, made.inbox, app, tls=tls)
+        serve = partial(_serve, server, unix, app)
         stack.push_async_callback(scope.close)
         stack.push_async_callback(links.close, _FLUSH_S)
         stack.push_async_callback(server.close, 0.5)
@@ -360,12 +367,12 @@ class _Agent:
         begin = partial(begin_asking, asking)
         only_tls = tls is not None and not tls.options.support_downgrade
         tell = partial(publish, runtime_dir, str(bound.address), only_tls=only_tls)
-        return cls(loop, server, runner, tell, recover, scope, begin, doors.gids)
+        return cls(loop, serve, runner, tell, recover, scope, begin, doors.gids)
 
     async def start(self) -> None:
         """Listen, take over what an earlier process left, and begin. Raises RecoveryError."""
         state = self.loop.state
-        await self._server.start()
+        await self._serve()
         self._publish_address()
         log.info("Agent started on %s", state.config.pid)
         log.info("Agent work directory: %s", state.config.work_dir)
@@ -381,6 +388,14 @@ class _Agent:
             )
         )
         self._begin_asking()
+
+
+async def _serve(server: Server, unix: DomainSocket | None, app: Handler) -> None:
+    """Answer on all sockets from now on."""
+    await server.start()
+    if unix is not None:
+        await server.start_unix(unix.socket, only_for_executors(app))
+        log.info("Executors reach the agent by '%s'", unix.path)
 
 
 def _oversubscription(

@@ -43,6 +43,7 @@ from mesos_compat.base.tls import Tls
 from mesos_compat.libprocess import wire
 from mesos_compat.libprocess.address import Bound
 from mesos_compat.libprocess.secure import Door
+from mesos_compat.libprocess.slots import ConnectionSlots
 from mesos_compat.libprocess.upid import UPID, Address
 
 log = logging.getLogger(__name__)
@@ -117,10 +118,12 @@ class Server:
         self._bound = bound
         self._inbox = inbox
         self._handler = handler
-        self._listening: asyncio.Server | None = None
+        #: One for each socket.
+        self._listening: list[asyncio.Server] = []
         self._http: _HttpServer | None = None
+        self._unix_http: _HttpServer | None = None
         self._connections: set[_Connection] = set()
-        self._slots = _Slots()
+        self._slots = ConnectionSlots()
         #: Bytes of messages, and of other bodies, that are being received.
         self.messages = Budget(self.limits.inflight_bytes)
         self.bodies = Budget(self.limits.http_inflight_bytes)
@@ -138,18 +141,32 @@ class Server:
         """Accept connections from now on."""
         self.open()
         door = self._door
-        self._listening = await asyncio.get_running_loop().create_server(
+        listening = await asyncio.get_running_loop().create_server(
             door.greeter if door is not None else lambda: _Connection(self),
             sock=self._bound.socket,
         )
+        self._listening.append(listening)
+
+    async def start_unix(self, sock: socket.socket, handler: Handler) -> None:
+        """Answer requests on a Unix socket, too, which is ours from now on.
+
+        There are no messages there: their senders could not be told from each other.
+        """
+        http = self._unix_http = self._make_http(handler)
+        http.admit = self.admit
+        listening = await asyncio.get_running_loop().create_unix_server(http, sock=sock)
+        self._listening.append(listening)
 
     def open(self) -> None:
         """Serve those connections that are given to ``adopt``; the socket stays the caller's."""
-        limits = self.limits
         http_log.addFilter(self._filter)
-        self._http = _HttpServer(
+        self._http = self._make_http(self._answer)
+
+    def _make_http(self, answer: Handler) -> _HttpServer:
+        limits = self.limits
+        return _HttpServer(
             self._slots,
-            self._serve,
+            functools.partial(self._serve, answer),
             request_factory=self._make_request,
             # who waits for a container, or attached to one, must not do so for nobody
             handler_cancellation=True,
@@ -179,13 +196,14 @@ class Server:
         if self._http is None:
             self._bound.socket.close()
             return
-        if self._listening is not None:
-            self._listening.close()
+        for listening in self._listening:
+            listening.close()
         if self._door is not None:
             await self._door.close()
         for connection in list(self._connections):
             connection.close()
-        await self._http.shutdown(grace_s)
+        open_https = [http for http in (self._http, self._unix_http) if http is not None]
+        await asyncio.gather(*(http.shutdown(grace_s) for http in open_https))
         await asyncio.sleep(0)
 
     def deliver(self, message: wire.Received, peer_ip: str | None) -> tuple[HTTPStatus, str]:
@@ -241,22 +259,21 @@ class Server:
         assert self._http is not None
         return self._http()
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _serve(self, answer: Handler, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            return await self._answer(request)
+            return await answer(request)
+        except InvariantError as error:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"{request.method} request broke", "exception": error}
+            )
+            raise
         finally:
             if request.transport is not None and request.content.is_eof():
                 self._slots.idle(request.transport)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if not wire.is_message(request.method, request.headers):
-            try:
-                return await self._handler(request)
-            except InvariantError as error:
-                asyncio.get_running_loop().call_exception_handler(
-                    {"message": f"{request.method} request broke", "exception": error}
-                )
-                raise
+            return await self._handler(request)
         try:
             sender, target_id, name = wire.address_of(request.raw_path, request.headers)
         except WireError as error:
@@ -302,56 +319,20 @@ class Server:
         return made
 
 
-class _Slots:
-    """Which connections there are, and which of them can be spared."""
-
-    def __init__(self) -> None:
-        self._all: set[asyncio.Transport] = set()
-        #: Those that never sent a whole request, oldest first.
-        self._fresh: dict[asyncio.Transport, None] = {}
-        #: Those that wait for the next request, least recently used first.
-        self._idle: dict[asyncio.Transport, None] = {}
-
-    def __len__(self) -> int:
-        return len(self._all)
-
-    def all(self) -> list[asyncio.Transport]:
-        """Return the connections that there are."""
-        return list(self._all)
-
-    def add(self, transport: asyncio.Transport) -> None:
-        self._all.add(transport)
-        self._fresh[transport] = None
-
-    def busy(self, transport: asyncio.Transport) -> None:
-        """A whole request is there: the connection is needed until it is answered."""
-        self._fresh.pop(transport, None)
-        self._idle.pop(transport, None)
-
-    def idle(self, transport: asyncio.Transport) -> None:
-        """A request was answered."""
-        self.busy(transport)
-        if transport in self._all:
-            self._idle[transport] = None
-
-    def remove(self, transport: asyncio.Transport) -> None:
-        self.busy(transport)
-        self._all.discard(transport)
-
-    def least_used(self) -> asyncio.Transport | None:
-        """Remove and return the connection that is needed least; ``None`` if all are busy."""
-        found = next(iter(self._fresh), None) or next(iter(self._idle), None)
-        if found is not None:
-            self.remove(found)
-        return found
-
-
 class _HttpServer(web.Server):
     """Frees the place of connections that were handed to it."""
 
-    def __init__(self, slots: _Slots, handler: Handler, **options: Any) -> None:
+    #: Says whether there is a place for a connection that was not handed over.
+    admit: Callable[[asyncio.Transport], bool] | None = None
+
+    def __init__(self, slots: ConnectionSlots, handler: Handler, **options: Any) -> None:
         super().__init__(handler, **options)
         self._slots = slots
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if self.admit is not None and not self.admit(transport):
+            transport.abort()
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         if handler.transport is not None:
@@ -512,8 +493,10 @@ class _PeerFaults(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, _PEER_FAULTS):
-            peer = record.args[0] if isinstance(record.args, tuple) and record.args else "a client"
-            self._complaints.warn("Malformed HTTP request of %s: %s", peer, _reason(error))
+            peer = record.args[0] if isinstance(record.args, tuple) and record.args else None
+            self._complaints.warn(
+                "Malformed HTTP request of %s: %s", peer or "a client", _reason(error)
+            )
             return False
         return True
 

@@ -25,7 +25,7 @@ from mesos_compat.agent.machine.state import (
 )
 from mesos_compat.agent.machine.turn import Turn
 from mesos_compat.base.tls_options import AGENT_TLS
-from mesos_compat.base.variables import EXECUTOR_TOKEN
+from mesos_compat.base.variables import DOMAIN_SOCKET, EXECUTOR_TOKEN
 from mesos_compat.model import reasons
 from mesos_compat.model.quantity import SECOND_NS, format_duration
 from mesos_compat.model.resources import Resources
@@ -78,6 +78,8 @@ def environment(state: AgentState, framework: Framework, executor: Executor) -> 
     made["MESOS_AGENT_ENDPOINT"] = f"{config.ip}:{config.port}"
     made["MESOS_CHECKPOINT"] = "1" if checkpoint else "0"
     made["MESOS_HTTP_COMMAND_EXECUTOR"] = "1" if config.http_command_executor else "0"
+    if config.domain_socket is not None and not _in_image(config, executor):
+        made[DOMAIN_SOCKET] = config.domain_socket
     made["MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD"] = _duration(shutdown_grace_s(config, executor))
     if checkpoint:
         made["MESOS_RECOVERY_TIMEOUT"] = _duration(config.recovery_timeout_s)
@@ -93,6 +95,14 @@ def environment(state: AgentState, framework: Framework, executor: Executor) -> 
     if config.decorators is not None:
         made.update(config.decorators.executor_environment(executor.info))
     return made
+
+
+def _in_image(config: AgentConfig, executor: Executor) -> bool:
+    """Whether an executor itself, not only its task, sees the files of an image."""
+    container = config.default_container_info
+    if executor.info.HasField("container"):
+        container = executor.info.container
+    return not executor.generated and container is not None and container.mesos.HasField("image")
 
 
 def shutdown_grace_s(config: AgentConfig, executor: Executor) -> float:

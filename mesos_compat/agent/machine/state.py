@@ -216,6 +216,8 @@ class AgentConfig:
     decorators: Decorators | None = None
     #: ``None``: the agent registers without authentication.
     authentication: AuthenticationConfig | None = None
+    #: Path of the Unix socket for executors, if there is one.
+    domain_socket: str | None = None
     #: ``None``: executors get no tokens.
     executor_tokens: ExecutorTokens | None = None
     #: Whether executors reach the agent by TLS.

@@ -357,6 +357,25 @@ def test_a_run_of_an_executor_gets_its_token() -> None:
     assert "key" not in repr(agent.state.config.executor_tokens)
 
 
+@pytest.mark.parametrize("image", [False, True])
+@pytest.mark.parametrize("custom", [False, True])
+def test_who_is_told_of_the_domain_socket(image: bool, custom: bool) -> None:
+    """All but custom executors in an image, who cannot see it."""
+    agent = Driver(domain_socket="/run/mesos/agent.sock")
+    agent.register()
+    info = task("t1", executor="e") if custom else task("t1")
+    container = info.executor.container if custom else info.container
+    container.type = pb.ContainerInfo.MESOS
+    if image:
+        container.mesos.image.type = pb.Image.DOCKER
+        container.mesos.image.docker.name = "busybox"
+    agent.run_task(run(info))
+    agent.launched("e" if custom else "t1")
+    launch = next(e for e in agent.all if isinstance(e, effects.Launch))
+    told = launch.environment.get("MESOS_DOMAIN_SOCKET")
+    assert told == (None if image and custom else "/run/mesos/agent.sock")
+
+
 def test_without_switch_user_nobody_owns_the_sandbox() -> None:
     agent = Driver(switch_user=False)
     agent.register()
