@@ -16,6 +16,7 @@ from integration.frameworks.director import Director, needs, scalar, shell
 from integration.processes import environment, eventually
 from integration.scene import Scene
 from integration.subscription import Record
+from integration.test_http_authentication import secured
 
 pytestmark = pytest.mark.integration
 
@@ -248,6 +249,27 @@ def test_what_ends_tasks_of_a_group(scene: Scene) -> None:
         assert re.match(r"Command .*: Memory limit exceeded: Requested: 32MB", failed["message"])
         [limited] = failed["limitation"]["resources"]
         assert limited["name"] == "mem"
+    finally:
+        director.close()
+
+
+def test_groups_with_tokens(scene: Scene) -> None:
+    """Of an agent that asks executors who they are, before and after its restart."""
+    master = scene.master()
+    agent = scene.agent(master, **secured(scene))
+    director = Director(master.address).start()
+    try:
+        ends = "while [ ! -e end ]; do sleep 0.1; done"
+        director.launch_group(executor(), shell("a", ends), shell("b", "sleep 100000"))
+        for name in ("a", "b"):
+            director.until(name, "TASK_RUNNING")
+        agent.kill()
+        Path(agent.sandbox("pod"), "tasks", "a", "end").touch()
+        agent.spawn().wait_until_registered()
+        director.until("a", "TASK_FINISHED")
+        director.kill("b")
+        killed = director.until("b", "TASK_KILLED")
+        assert killed["message"] == "Command terminated with signal Terminated"
     finally:
         director.close()
 
