@@ -137,8 +137,7 @@ async def tell_a_story(agent: OurAgent, master: RealMaster, feedback: bool) -> V
         create.create.volumes.append(attached())
         await framework.operate(create, "create")
         assert await framework.run("write", "echo yes > data/kept", attached()) == "TASK_FINISHED"
-        if not mounted:
-            await asyncio.to_thread(restart, agent)
+        await asyncio.to_thread(restart, agent)
         read = "test $(cat data/kept) = yes"
         assert await framework.run("read", read, attached()) == "TASK_FINISHED"
         if mounted:

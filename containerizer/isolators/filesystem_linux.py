@@ -318,7 +318,7 @@ class LinuxFilesystemIsolator(Isolator):
 
 
 def unshare_directory(directory: str) -> None:
-    """Unmount a directory that is mounted onto itself and not in use. Raises OSError."""
+    """Unmount a directory that is mounted onto itself and not in use."""
     path = os.path.realpath(directory)
     entries = mountinfo.read()
     own = mountinfo.containing(entries, path)
@@ -335,7 +335,7 @@ def unshare_directory(directory: str) -> None:
         mount.umount(path, UMOUNT_NOFOLLOW)
     except OSError as error:
         if error.errno != errno.EBUSY:
-            raise
+            log.warning("Failed to unmount '%s': %s", path, error.strerror)
 
 
 def share_work_directory(work_dir: str) -> None:

@@ -43,6 +43,8 @@ class VolumeFramework:
         self._events: AsyncGenerator[api.Event, None] | None = None
         self._id = v1.FrameworkID()
         self._feedback = feedback
+        #: Those that were not taken, by id.
+        self._offers: dict[str, v1.Offer] = {}
         #: States that were told, by operation id and by task id.
         self.operations: dict[str, list[str]] = {}
         self.tasks: dict[str, list[str]] = {}
@@ -64,7 +66,7 @@ class VolumeFramework:
 
     async def operate(self, operation: Operation, name: str) -> None:
         """Accept an offer for one operation; wait for its end if the master tells it."""
-        offer = await self._offer()
+        offer = await self._offer(*_consumed(operation))
         if self._feedback:
             operation.id.value = name
         await self._accept(offer, operation)
@@ -83,7 +85,7 @@ class VolumeFramework:
         # Offers of an agent are taken back when it is gone, maybe while they are accepted.
         while reason == v1.TaskStatus.REASON_INVALID_OFFERS:
             self.tasks.pop(name, None)
-            offer = await self._offer()
+            offer = await self._offer(*task.resources)
             task.agent_id.CopyFrom(offer.agent_id)
             await self._accept(offer, operation)
             last = await self._until(
@@ -92,9 +94,25 @@ class VolumeFramework:
             reason = last.update.status.reason
         return self.tasks[name][-1]
 
-    async def _offer(self) -> v1.Offer:
-        event = await self._until(lambda event: event.type == api.Event.OFFERS)
-        return event.offers.offers[0]
+    async def _offer(self, *needed: v1.Resource) -> v1.Offer:
+        """Return an offer with all that is ``needed``; it may have come already."""
+
+        def fitting() -> list[v1.Offer]:
+            return [
+                offer
+                for offer in self._offers.values()
+                if all(any(_covers(has, wanted) for has in offer.resources) for wanted in needed)
+            ]
+
+        while not fitting():
+            for offer_id in list(self._offers):
+                offer = self._offers.pop(offer_id)
+                call = api.Call(type=api.Call.DECLINE)
+                call.decline.offer_ids.append(offer.id)
+                call.decline.filters.refuse_seconds = 0.0
+                await self._call(call)
+            await self._until(lambda _: bool(self._offers))
+        return self._offers.pop(fitting()[0].id.value)
 
     async def _accept(self, offer: v1.Offer, operation: Operation) -> None:
         call = api.Call(type=api.Call.ACCEPT)
@@ -115,6 +133,10 @@ class VolumeFramework:
     async def _note(self, event: api.Event) -> None:
         if event.type == api.Event.SUBSCRIBED:
             self._id.CopyFrom(event.subscribed.framework_id)
+        elif event.type == api.Event.OFFERS:
+            self._offers |= {offer.id.value: offer for offer in event.offers.offers}
+        elif event.type == api.Event.RESCIND:
+            self._offers.pop(event.rescind.offer_id.value, None)
         elif event.type == api.Event.UPDATE:
             status = event.update.status
             self.tasks.setdefault(status.task_id.value, []).append(v1.TaskState.Name(status.state))
@@ -139,3 +161,28 @@ class VolumeFramework:
     async def _call(self, call: api.Call) -> None:
         call.framework_id.CopyFrom(self._id)
         await self._client.call(call)
+
+
+def _consumed(operation: Operation) -> list[v1.Resource]:
+    """Return what an offer must have for an operation on one disk."""
+    match operation.type:
+        case Operation.RESERVE:
+            return [scalar("disk", operation.reserve.resources[0].scalar.value)]
+        case Operation.UNRESERVE:
+            return list(operation.unreserve.resources)
+        case Operation.CREATE:
+            size = operation.create.volumes[0].scalar.value
+            return [scalar("disk", size, reserved=True)]
+        case Operation.DESTROY:
+            return list(operation.destroy.volumes)
+    raise AssertionError(operation)
+
+
+def _covers(has: v1.Resource, wanted: v1.Resource) -> bool:
+    """Whether one resource is enough of the same kind; how a volume is used does not count."""
+    return (
+        has.name == wanted.name
+        and has.scalar.value >= wanted.scalar.value
+        and len(has.reservations) == len(wanted.reservations)
+        and has.disk.persistence.id == wanted.disk.persistence.id
+    )

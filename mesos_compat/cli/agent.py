@@ -22,6 +22,7 @@ from typing import Any
 from containerizer.api import Containerizer
 from containerizer.create import check_images
 from containerizer.isolators.context import ContainerizerConfig
+from containerizer.isolators.filesystem_linux import unshare_directory
 from containerizer.launcher.agent_cgroups import place_agent
 from containerizer.launcher.base import Launcher
 from containerizer.launcher.linux import LinuxLauncher
@@ -221,6 +222,9 @@ def _broken(
 
 def _lock_directories(flags: AgentFlags, stack: AsyncExitStack) -> tuple[str, str]:
     """Make work and runtime directory ours alone; return their real paths."""
+    if "filesystem/linux" in flags.isolation and flags.launcher == "linux":
+        # The mount that a killed agent left is in use until our own lock is let go of.
+        stack.callback(unshare_directory, flags.work_dir)
     for name, path in (("work_dir", flags.work_dir), ("runtime_dir", flags.runtime_dir)):
         stack.callback(DirectoryLock(name, path).release)
     return os.path.realpath(flags.work_dir), os.path.realpath(flags.runtime_dir)
