@@ -268,7 +268,9 @@ def _registration(
     made.version = state.config.version
     for kind in abilities.told(state):
         made.agent_capabilities.add(type=kind)
-    made.resource_version_uuid.value = state.resource_version_uuid
+    if abilities.operations(state):
+        # Masters 1.5 abort on what was another kind of field for them.
+        made.resource_version_uuid.value = state.resource_version_uuid
     downgrade_all(made)
     return made
 

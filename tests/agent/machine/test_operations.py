@@ -200,6 +200,7 @@ def test_old_masters_are_told_of_nothing(tmp_path: Path, version: str) -> None:
     agent = began(tmp_path, version)
     (sent,) = agent.sent(messages.RegisterSlaveMessage, agent.all)
     assert {each.type for each in sent.agent_capabilities} == {1, 2, 3, 7, 8}
+    assert not sent.HasField("resource_version_uuid")
     assert not agent.sent(messages.UpdateSlaveMessage, agent.all)
     disk = reserved("disk", 64.0, "db")
     vol = volume(32.0, "db")
@@ -215,6 +216,7 @@ def test_masters_that_abort_on_uuids_get_none(tmp_path: Path, version: str) -> N
     agent = began(tmp_path, version)
     (sent,) = agent.sent(messages.RegisterSlaveMessage, agent.all)
     assert {each.type for each in sent.agent_capabilities} == {1, 2, 3, 4, 5, 7, 8}
+    assert sent.resource_version_uuid.value == VERSION_UUID
     agent.operation(reserve(reserved("disk", 64.0, "db")), 1, framework=False)
     (update,) = agent.sent(Update)
     assert update.status.state == pb.OPERATION_FINISHED
