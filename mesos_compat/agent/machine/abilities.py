@@ -2,8 +2,8 @@
 """What a master of some version is told that this agent can do, and what it is sent accordingly.
 
 Masters before 1.8 abort on updates of operations that are to be acknowledged; those before 1.6,
-and those of which the version is not known, are not told of operations at all, nor of the version of
-our resources, on which masters 1.5 abort: they send the complete set of reservations and volumes
+and those of which the version is not known, are not told of operations at all, nor of the version
+of our resources, on which masters 1.5 abort: they send the complete set of reservations and volumes
 instead.
 
 Source: spec ``agent-master`` 6.5, 6.12, 19.
