@@ -9,10 +9,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+from aiohttp.test_utils import make_mocked_request
+
 from containerizer.loggers.base import LoggerContext
 from containerizer.provisioner.config import ProvisionerConfig
 from mesos_compat.agent.hooks import Hooks
 from mesos_compat.base.metrics import Metrics
+from mesos_compat.http.authentication import AuthenticationRefusal, AuthenticatorContext
+from mesos_compat.http.principal import Principal
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -73,6 +77,14 @@ async def test_the_examples_work(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"hush")
     reference = pb.Secret(reference=pb.Secret.Reference(name="key"))
     assert await resolver.resolve(reference) == b"hush"
+
+    proxy = made["ProxyAuthenticator"](AuthenticatorContext("realm", parameters=(("key", "k"),)))
+    for key, known in (
+        ("k", Principal("ops")),
+        ("other", AuthenticationRefusal(403, "Ask the proxy.")),
+    ):
+        headers = {"X-Proxy-Key": key, "X-Forwarded-User": "ops"}
+        assert await proxy.authenticate(make_mocked_request("GET", "/", headers)) == known
 
     logger = made["OneFileLogger"](LoggerContext(parameters))
     stdout, stderr = await logger.prepare(container_id, config)

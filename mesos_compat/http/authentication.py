@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -135,8 +136,9 @@ async def _ask(
         return _Failure(str(error))
     except Exception as error:
         # Its text may hold what the client sent, or what that is compared with.
-        log.error("The authenticator of %s broke: %s", authenticator.scheme, type(error).__name__)
-        log.debug("Where it broke", exc_info=error)
+        where = "".join(traceback.format_tb(error.__traceback__))
+        why = type(error).__name__
+        log.error("The authenticator of %s broke: %s\n%s", authenticator.scheme, why, where)
         return _Failure(f"The authenticator of {authenticator.scheme} failed")
     if isinstance(found, Principal) and (found.value is not None or found.claims):
         return found

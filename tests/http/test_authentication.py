@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mesos_compat.agent.flags import parse_agent_flags
 from mesos_compat.base.errors import FlagError, WireError
@@ -202,6 +205,24 @@ async def test_one_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(authentication, "LIMIT_S", 0.01)
     answer = await asked(Hanging("X", None))
     assert answer == (500, None, "The authenticator of X failed")
+
+
+async def test_what_broke_is_logged_without_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    broken = Scripted("X", ValueError("s3cret"))
+    assert await asked(broken) == (500, None, "The authenticator of X failed")
+    assert "The authenticator of X broke: ValueError" in caplog.text
+    assert "raise self._answer" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+@given(st.text(st.characters(exclude_characters="\r\n\0")) | st.binary().map(basic))
+async def test_any_header_is_nobodys(header: str) -> None:
+    request = make_mocked_request("GET", "/", {"Authorization": header})
+    for authenticator in (BasicAuthenticator(context()), JwtAuthenticator(context())):
+        found = await authenticator.authenticate(request)
+        assert isinstance(found, AuthenticationRefusal)
+        assert found.challenge.isascii()
+        assert found.challenge.isprintable()
 
 
 async def test_secrets_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
