@@ -4,6 +4,8 @@
 import json
 import os
 
+import pytest
+
 from integration.master import LATEST, RealMaster
 from integration.processes import get_json
 from integration.scene import FAST_PINGS, Scene
@@ -72,3 +74,26 @@ def test_without_a_credential_nobody_is_registered(scene: Scene) -> None:
     master.wait_for_log("Refusing registration of agent")
     assert master.agents() == []
     assert agent.running
+
+
+@pytest.mark.parametrize("version", ["1.4.3", "1.11.0"])
+def test_frameworks_say_who_they_are(scene: Scene, version: str) -> None:
+    """mesos-execute, with a master that lets in no framework that it does not know."""
+    known = {"credentials": [{"principal": PRINCIPAL, "secret": SECRET}]}
+    master = scene.master(
+        version,
+        authenticate_http_frameworks=True,
+        http_framework_authenticators="basic",
+        credentials=_credential(scene, "credentials.json", json.dumps(known)),
+    )
+    scene.agent(master)
+    task = ("--command=true", "--name=t")
+    scene.execute(master, *task, f"--principal={PRINCIPAL}", f"--secret={SECRET}").check(
+        "TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"
+    )
+    for wrong in ((), (f"--principal={PRINCIPAL}", "--secret=guessed")):
+        refused = scene.execute(master, *task, *wrong)
+        assert refused.exit_code == 1
+        assert refused.states == []
+        assert "401 Unauthorized" in refused.stderr
+        assert "guessed" not in refused.stderr
