@@ -24,7 +24,7 @@ def upstream(request: pytest.FixtureRequest, scene: Scene) -> Iterator[UpstreamC
     folder = scene.path("upstream")
     cluster = UpstreamCluster(folder, version, http_command_executor=http).start()
     yield cluster
-    cluster.kill()
+    cluster.clean()
 
 
 @pytest.mark.timeout(240)

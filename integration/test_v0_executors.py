@@ -2,22 +2,19 @@
 """Executors that speak libprocess messages: drivers of others, and upstream's agent beside ours."""
 
 import asyncio
-import getpass
 import os
 import shutil
 import signal
 import subprocess
-import sys
-import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from containerizer.linux import proc
 from integration.agent import OurAgent
-from integration.frameworks.v0 import V0Process, scheduler
+from integration.frameworks.play import PYTHON, Play, play
+from integration.frameworks.v0 import V0Process
 from integration.processes import environment, eventually
 from integration.scene import Scene
 from integration.upstream import UpstreamCluster
@@ -31,7 +28,6 @@ PROJECT = Path(__file__).parent.parent
 SOURCE = PROJECT / "integration" / "frameworks" / "go" / "executor.go"
 #: Where Debian keeps the sources of Go packages.
 GO_PATH = Path("/usr/share/gocode")
-PYTHON = f"exec {sys.executable} -m integration.frameworks.v0_executor"
 
 
 @pytest.fixture(scope="module")
@@ -48,136 +44,6 @@ def mesos_go(tmp_path_factory: pytest.TempPathFactory) -> str:
         env=environment(GOPATH=str(GO_PATH), GO111MODULE="off", GOCACHE=str(folder / "cache")),
     )
     return f"exec {program}"
-
-
-class Play:
-    """A framework with one executor on one agent."""
-
-    def __init__(self, one: V0Process, agent: UPID, command: str) -> None:
-        self.one = one
-        self.agent = agent
-        self.command = command
-        self.framework_id = pb.FrameworkID()
-        self.agent_id = pb.SlaveID()
-
-    async def register(self, checkpoint: bool) -> None:
-        """Become a framework."""
-        framework = pb.FrameworkInfo(
-            user=getpass.getuser(), name="v0", role="*", checkpoint=checkpoint
-        )
-        framework.failover_timeout = 60.0
-        self.one.send(messages.RegisterFrameworkMessage(framework=framework))
-        _, registered = await self.one.next(messages.FrameworkRegisteredMessage)
-        self.framework_id.CopyFrom(registered.framework_id)
-
-    async def launch(self, *names: str) -> None:
-        """Start tasks of the executor on an offer that stands."""
-        offer = await self._offer()
-        self.agent_id.CopyFrom(offer.slave_id)
-        made = messages.LaunchTasksMessage(framework_id=self.framework_id)
-        made.filters.refuse_seconds = 0.0
-        made.offer_ids.add().CopyFrom(offer.id)
-        for name in names:
-            made.tasks.append(self._task(name))
-        self.one.send(made)
-
-    async def _offer(self) -> pb.Offer:
-        while True:
-            _, offered = await self.one.next(messages.ResourceOffersMessage)
-            offer = offered.offers[0]
-            rescinded = [
-                message.offer_id.value
-                for _, message in self.one.received
-                if isinstance(message, messages.RescindResourceOfferMessage)
-            ]
-            if offer.id.value not in rescinded:
-                return offer
-
-    def _task(self, name: str) -> pb.TaskInfo:
-        made = pb.TaskInfo(name=name)
-        made.task_id.value = name
-        made.slave_id.CopyFrom(self.agent_id)
-        made.executor.executor_id.value = "talker"
-        made.executor.framework_id.CopyFrom(self.framework_id)
-        made.executor.command.value = self.command
-        made.executor.command.environment.variables.add(name="PYTHONPATH", value=str(PROJECT))
-        for resources in (made.resources, made.executor.resources):
-            for kind, value in (("cpus", 0.1), ("mem", 64.0)):
-                resource = resources.add(name=kind, type=pb.Value.SCALAR, role="*")
-                resource.scalar.value = value
-                resource.allocation_info.role = "*"
-        return made
-
-    async def reaches(self, task: str, state: pb.TaskState) -> pb.TaskStatus:
-        """Wait for an update, and acknowledge it."""
-        _, message = await self.one.next(
-            messages.StatusUpdateMessage,
-            lambda m: m.update.status.task_id.value == task,
-        )
-        assert message.update.status.state == state, message.update.status
-        done = messages.StatusUpdateAcknowledgementMessage(uuid=message.update.uuid)
-        done.slave_id.CopyFrom(message.update.slave_id)
-        done.framework_id.CopyFrom(self.framework_id)
-        done.task_id.value = task
-        self.one.send(done)
-        return message.update.status
-
-    def report(self, task: str, pid: str) -> messages.StatusUpdateMessage:
-        """An update that somebody could send."""
-        made = messages.StatusUpdateMessage(pid=pid)
-        update = made.update
-        update.framework_id.CopyFrom(self.framework_id)
-        update.executor_id.value = "talker"
-        update.slave_id.CopyFrom(self.agent_id)
-        update.timestamp, update.uuid = 1.0, uuid.uuid4().bytes
-        update.status.task_id.value = task
-        update.status.state = pb.TASK_RUNNING
-        update.status.slave_id.CopyFrom(self.agent_id)
-        return made
-
-    def kill(self, task: str) -> None:
-        """Ask the master for the end of a task."""
-        made = messages.KillTaskMessage()
-        made.framework_id.CopyFrom(self.framework_id)
-        made.task_id.value = task
-        self.one.send(made)
-
-    def say(self, data: str) -> None:
-        """Tell the executor something, past the master."""
-        made = messages.FrameworkToExecutorMessage(data=data.encode())
-        made.slave_id.CopyFrom(self.agent_id)
-        made.framework_id.CopyFrom(self.framework_id)
-        made.executor_id.value = "talker"
-        self.one.send(made, self.agent)
-
-    async def hears(self, data: str) -> None:
-        """Wait for what the executor answers."""
-        _, message = await self.one.next(messages.ExecutorToFrameworkMessage)
-        assert message.data.decode() == data
-
-    async def is_turned_away(self, message: type[messages.RegisterExecutorMessage]) -> None:
-        """Somebody else says that it is the executor."""
-        made = message()
-        made.framework_id.CopyFrom(self.framework_id)
-        made.executor_id.value = "talker"
-        async with V0Process("executor(1)", str(self.agent)).running() as foreign:
-            foreign.send(made)
-            sender, _ = await foreign.next(messages.ShutdownExecutorMessage)
-            assert sender == str(self.agent)
-
-    def unregister(self) -> None:
-        """End the framework."""
-        self.one.send(messages.UnregisterFrameworkMessage(framework_id=self.framework_id))
-
-
-@asynccontextmanager
-async def play(
-    master: str, agent: UPID, command: str, checkpoint: bool = True
-) -> AsyncIterator[Play]:
-    async with scheduler("scheduler-1", master) as one:
-        made = Play(one, agent, command)
-        await made.register(checkpoint)
-        yield made
 
 
 def output(work_dir: str) -> list[str]:
@@ -363,4 +229,4 @@ async def test_upstreams_agent_does_the_same(scene: Scene) -> None:
             acting.unregister()
             await until(lambda: "shutdown" in told().splitlines(), "the end of the executor")
     finally:
-        upstream.kill()
+        upstream.clean()

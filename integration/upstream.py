@@ -9,8 +9,10 @@ are launched by our helper, and there is no command executor but ours. Such an a
 write into its own log.
 """
 
+import contextlib
 import glob
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +42,16 @@ class UpstreamCluster(Program):
         """``ip:port``."""
         return f"{self.ip}:{self.port}"
 
+    @property
+    def work_dir(self) -> str:
+        """That of the agent."""
+        return os.path.join(self.folder, "agents", "0", "work")
+
+    @property
+    def runtime_dir(self) -> str:
+        """That of the agent."""
+        return os.path.join(self.folder, "agents", "0", "run")
+
     def start(self) -> "UpstreamCluster":
         """Start it and wait until the agent is registered."""
         variables = {
@@ -52,7 +64,6 @@ class UpstreamCluster(Program):
             "SYSTEMD_ENABLE_SUPPORT": "false",
             "SWITCH_USER": "false",
             "WORK_DIR": self.folder,
-            "RUNTIME_DIR": os.path.join(self.folder, "run"),
             "HOSTNAME": self.ip,
             "ALLOCATION_INTERVAL": "100ms",
             "REGISTRATION_BACKOFF_FACTOR": "100ms",
@@ -72,6 +83,14 @@ class UpstreamCluster(Program):
 
         eventually(probe, 60.0, "upstream's agent to register")
         return self
+
+    def clean(self) -> None:
+        """End it, and what it left."""
+        self.kill()
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{pid}/cwd").startswith(f"{self.folder}/"):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def library(version: str) -> str:
