@@ -176,6 +176,32 @@ def test_an_idle_agent_shows_empty_lists(scene: Scene) -> None:
     assert {flag["name"]: flag["value"] for flag in listed} == flags
     assert ask(agent, "/health") == (200, None, b"")
     assert ask(agent, "/nope")[0] == 404
+    assert "/slave/log" not in json.loads(ask(agent, "/files/debug")[2])
+
+
+def test_what_is_removed_is_shown_no_longer(scene: Scene) -> None:
+    """But the agent's own log is."""
+    master = scene.master()
+    agent = scene.agent(master, gc_delay="1secs", log_dir=scene.path("logs"))
+    scene.execute(master, "--name=seen", "--command=true").check(
+        "TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"
+    )
+    framework = agent.state()["completed_frameworks"][0]
+    executor = framework["completed_executors"][0]
+    directory = executor["directory"]
+    paths = (
+        directory,
+        directory.removesuffix(executor["container"]) + "latest",
+        f"/frameworks/{framework['id']}/executors/{executor['id']}/runs/latest",
+    )
+    eventually(
+        lambda: all(ask(agent, f"/files/browse?path={path}")[0] == 404 for path in paths),
+        60,
+        "the sandbox to be gone",
+    )
+    assert list(json.loads(ask(agent, "/files/debug")[2])) == ["/slave/log"]
+    _, _, body = ask(agent, "/files/read?path=/slave/log&offset=0&length=50000")
+    assert "Agent started on" in json.loads(body)["data"]
 
 
 def test_a_finished_task_is_shown_as_completed(scene: Scene) -> None:
