@@ -55,7 +55,7 @@ def test_a_master_that_was_started_again_knows_nobody(scene: Scene) -> None:
     agent = scene.agent(master, credential=path)
     master.restart()
     master.wait_for_agents(1)
-    assert agent.log_text().count("Successfully authenticated with master") == 2
+    assert agent.log_text().count("Successfully authenticated with master") >= 2
 
 
 def test_a_wrong_secret_ends_the_agent(scene: Scene, master_version: str) -> None:

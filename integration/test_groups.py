@@ -180,7 +180,7 @@ def test_a_persistent_volume_of_a_task(scene: Scene, docker_images: str) -> None
         for name in ("a", "b"):
             director.until(name, "TASK_RUNNING")
         seen = Path(agent.sandbox("pod"), "data", "file")
-        eventually(seen.exists, 60, "the file in the volume")
+        eventually(lambda: seen.exists() and seen.read_text(), 60, "the file in the volume")
         kept = Path(agent.work_dir, "volumes", "roles", "db", "v1")
         assert (kept / "file").read_text() == "kept\n"
         (kept / "end").touch()

@@ -18,8 +18,12 @@ from integration.test_recovery import executing
 
 pytestmark = pytest.mark.integration
 
-#: Silence of this product is too much for an agent.
-PINGS: dict[str, object] = {"agent_ping_timeout": "1secs", "max_agent_ping_timeouts": 2}
+
+def pings(most: int) -> dict[str, object]:
+    """Return flags of a master, of which an agent has lost sight after so many seconds."""
+    return {"agent_ping_timeout": "1secs", "max_agent_ping_timeouts": most}
+
+
 UNTIL_TOLD = "while [ ! -e end ]; do sleep 0.1; done"
 _SOCKET = re.compile(r"\S+:(\d+)\s+\S+:\d+\s+users:.*pid=(\d+),", re.MULTILINE)
 
@@ -78,13 +82,13 @@ def end_of_task(agent: OurAgent, name: str) -> None:
 @cutting
 def test_only_the_way_to_the_master_breaks(scene: Scene) -> None:
     """The agent opens another one when it has something to say, and does nothing else."""
-    master = scene.master(LATEST, **PINGS)
+    master = scene.master(LATEST, **pings(5))
     agent = scene.agent(master)
     with executing(scene, agent, "task", f"--command={UNTIL_TOLD}") as execution:
         execution.until("TASK_RUNNING")
         cut(agent.pid, master.port)
         agent.wait_for_log("Master disconnected!")
-        time.sleep(2.5)
+        time.sleep(6)
         assert registrations(agent) == 1
         end_of_task(agent, "task")
         execution.until("TASK_FINISHED")
@@ -96,20 +100,20 @@ def test_only_the_way_to_the_master_breaks(scene: Scene) -> None:
 @cutting
 def test_only_the_way_to_the_agent_breaks(scene: Scene) -> None:
     """The master pings on, and tells so that it has lost the agent."""
-    master = scene.master(LATEST, **PINGS)
+    master = scene.master(LATEST, **pings(30))
     agent = scene.agent(master)
     with executing(scene, agent, "task", "--checkpoint", f"--command={UNTIL_TOLD}") as execution:
         execution.until("TASK_RUNNING")
         cut(master.pid, agent.port)
         agent.wait_for_log("Master marked the agent as disconnected")
-        eventually(lambda: registrations(agent) == 2, 60, "the agent to be back")
+        eventually(lambda: registrations(agent) >= 2, 60, "the agent to be back")
         end_of_task(agent, "task")
         execution.until("TASK_FINISHED")
         assert execution.states == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
 
 
 def test_a_silent_master(scene: Scene) -> None:
-    master = scene.master(LATEST, **PINGS)
+    master = scene.master(LATEST, **pings(2))
     agent = scene.agent(master)
     with executing(scene, agent, "task", "--checkpoint", f"--command={UNTIL_TOLD}") as execution:
         execution.until("TASK_RUNNING")
@@ -119,7 +123,7 @@ def test_a_silent_master(scene: Scene) -> None:
             agent.wait_for_log("No pings from master received within 2secs")
         finally:
             signal_all(pids, signal.SIGCONT)
-        eventually(lambda: registrations(agent) == 2, 60, "the agent to be back")
+        eventually(lambda: registrations(agent) >= 2, 60, "the agent to be back")
         end_of_task(agent, "task")
         execution.until("TASK_FINISHED")
         assert execution.states == ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]
