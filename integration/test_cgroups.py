@@ -4,6 +4,7 @@
 import os
 import threading
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ STARTED = ("TASK_STARTING", "TASK_RUNNING")
 MB = 1 << 20
 #: An emulated processor is slow.
 PATIENCE_S = 120.0
+UNTIL_TOLD = "while [ ! -e end ]; do sleep 0.1; done"
 
 
 def limited_agent(scene: Scene, images: str, **flags: object) -> tuple[str, OurAgent]:
@@ -82,10 +84,11 @@ def test_a_task_within_its_limits(scene: Scene, docker_images: str) -> None:
             return [c for c in found if c.get("statistics", {}).get("mem_total_bytes")]
 
         seen.extend(eventually(probe, PATIENCE_S, "statistics"))
+        Path(agent.sandbox("modest"), "end").touch()
 
     looking = threading.Thread(target=look)
     looking.start()
-    done = in_image(scene, master, "modest", "cat /proc/self/cgroup; sleep 3")
+    done = in_image(scene, master, "modest", f"cat /proc/self/cgroup; {UNTIL_TOLD}")
     looking.join()
     done.check(*STARTED, "TASK_FINISHED")
     statistics = seen[0]["statistics"]

@@ -68,12 +68,15 @@ def launch(api: Api, name: str, command: str, **more: object) -> None:
 def started(host: BootedSystemd, cgroup: str, count: int) -> set[int]:
     """Return the processes in a cgroup of systemd's, once there are so many."""
 
-    def probe() -> set[int] | None:
-        found = host.processes(cgroup)
-        return found if len(found) == count else None
+    found: set[int] = set()
 
-    eventually(lambda: probe() is not None, 60, f"{count} processes in {cgroup}")
-    return host.processes(cgroup)
+    def probe() -> bool:
+        nonlocal found
+        found = host.processes(cgroup)
+        return len(found) == count
+
+    eventually(probe, 60, f"{count} processes in {cgroup}")
+    return found
 
 
 def test_containers_outlive_the_agents_service(scene: Scene, host: BootedSystemd) -> None:
@@ -161,7 +164,7 @@ def test_our_unit(scene: Scene, host: BootedSystemd) -> None:
     config = Path(agent.folder, "agent.toml")
     config.write_text("\n".join([f"port = {agent.port}", *lines]))
     text = unit([*agent.arguments()[:3], f"--config={config}"])
-    text = text.replace("WatchdogSec=60", "WatchdogSec=3").replace("RestartSec=5", "RestartSec=1")
+    text = text.replace("WatchdogSec=60", "WatchdogSec=6").replace("RestartSec=5", "RestartSec=1")
     host.boot(agent=text)
 
     def shown(*names: str) -> list[str]:
