@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from containerizer.linux import mount, mountinfo
@@ -63,6 +63,8 @@ class GarbageCollector:
         self._timers: dict[str, _Timer] = {}
         #: Set when the removal of the path is over.
         self._removing: dict[str, asyncio.Event] = {}
+        #: Directory → removals below it.
+        self._below: dict[str, set[asyncio.Event]] = {}
         self._succeeded = metrics.counter("gc/path_removals_succeeded")
         self._failed = metrics.counter("gc/path_removals_failed")
         metrics.gauge("gc/path_removals_pending", lambda: float(len(self._timers)))
@@ -142,11 +144,18 @@ class GarbageCollector:
     def _start(self, path: str) -> None:
         root = self._timers.pop(path).root
         if path not in self._removing:
-            self._removing[path] = asyncio.Event()
-            self._scope.spawn(self._remove(path, root), f"gc {path}")
+            earlier = [*self._below.get(path, ())]
+            over = self._removing[path] = asyncio.Event()
+            for folder in _above(path):
+                earlier += filter(None, [self._removing.get(folder)])
+                self._below.setdefault(folder, set()).add(over)
+            self._scope.spawn(self._remove(path, root, earlier), f"gc {path}")
 
-    async def _remove(self, path: str, root: str) -> None:
+    async def _remove(self, path: str, root: str, earlier: Sequence[asyncio.Event]) -> None:
+        """Remove a path when the removals that overlap and began before are over."""
         try:
+            for over in earlier:
+                await over.wait()
             await stoppable(lambda stop: _remove_tree(path, root, stop))
         except OSError as error:
             self._failed.increment()
@@ -156,13 +165,24 @@ class GarbageCollector:
             log.info("Deleted '%s'", path)
             self._removed(path)
         finally:
-            self._removing.pop(path).set()
+            over = self._removing.pop(path)
+            over.set()
+            for folder in _above(path):
+                self._below[folder].discard(over)
+                if not self._below[folder]:
+                    del self._below[folder]
 
 
 def disk_usage(directory: str) -> float:
     """The used share of a file system; what is reserved for root counts as free."""
     found = os.statvfs(directory)
     return (found.f_blocks - found.f_bfree) / found.f_blocks if found.f_blocks else 0.0
+
+
+def _above(path: str) -> Iterator[str]:
+    """The directories that a path is in."""
+    while (folder := os.path.dirname(path)) != path:
+        yield (path := folder)
 
 
 def _max_age_s(delay_s: float, headroom: float, usage: float) -> float:
@@ -179,7 +199,8 @@ def _remove_tree(path: str, root: str, stop: Stop) -> None:
         log.info("Unmounting '%s', which is about to be removed", entry.target)
         mount.umount(entry.target)
     try:
-        with Root(root) as opened:
-            opened.remove(os.path.relpath(path, root), stop)
+        opened = Root(root)
     except FileNotFoundError:
-        pass
+        return
+    with opened:
+        opened.remove(os.path.relpath(path, root), stop)

@@ -185,7 +185,7 @@ class Root:
             os.close(folder)
 
     def remove(self, path: str, stop: Stop = never) -> None:
-        """Remove a file, link or whole directory tree; nothing there is fine.
+        """Remove a file, link or whole directory tree; what is not there or goes meanwhile is fine.
 
         What cannot be removed is an OSError when all else is gone. That is so with a mount point:
         what is mounted is never emptied. ``stop`` ends it early, with RemovalStopped.
@@ -258,12 +258,13 @@ def _remove(folder: int, name: str, stop: Stop) -> None:
     """Remove a file or a tree, stopping at mount points."""
     if _remove_flat(folder, name):
         return
-    top = _insist(lambda: _open_same_mount(folder, name), folder, name)
-    try:
-        _empty(top, stop)
-    finally:
-        os.close(top)
-    _insist(lambda: os.rmdir(name, dir_fd=folder), folder, name)
+    with contextlib.suppress(FileNotFoundError):
+        top = _insist(lambda: _open_same_mount(folder, name), folder, name)
+        try:
+            _empty(top, stop)
+        finally:
+            os.close(top)
+        _insist(lambda: os.rmdir(name, dir_fd=folder), folder, name)
 
 
 def _empty(top: int, stop: Stop) -> None:
@@ -278,20 +279,24 @@ def _empty(top: int, stop: Stop) -> None:
         current = pending.pop()
         try:
             below = _insist(partial(_open_same_mount, top, current), top, current)
+        except FileNotFoundError:
+            continue
         except OSError as error:
             failures.append(error)
             continue
         try:
             for name in _empty_folder(below, failures, stop):
                 moved = f".removing-{secrets.token_hex(8)}"
-                _insist(partial(_move_up, below, name, top, moved), below, name)
-                pending.append(moved)
+                with contextlib.suppress(FileNotFoundError):
+                    _insist(partial(_move_up, below, name, top, moved), below, name)
+                    pending.append(moved)
         except OSError as error:
             failures.append(error)
         finally:
             os.close(below)
         try:
-            os.rmdir(current, dir_fd=top)
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(current, dir_fd=top)
         except OSError as error:
             failures.append(error)
     if failures:

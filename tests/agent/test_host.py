@@ -7,6 +7,7 @@ import asyncio
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -220,6 +221,37 @@ async def test_old_directories_go_after_the_delay(tmp_path: Path) -> None:
     assert outside.read_text() == "stays"
     assert removed == [str(old)]
     assert metrics.snapshot()["gc/path_removals_succeeded"] == 1
+
+
+@pytest.mark.parametrize("order", [("a", "a/b", "a/b/c", "d"), ("a/b/c", "a/b", "a", "d")])
+async def test_no_two_removals_of_the_same_tree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: Sequence[str]
+) -> None:
+    clock, removed = FakeClock(), list[str]()
+    under_way = list[str]()
+    parties = threading.Barrier(2)
+
+    def remove(path: str, root: str, stop: object) -> None:
+        under_way.append(path)
+        # Two that have nothing to do with each other go on at the same time.
+        if path in (f"{tmp_path}/{order[0]}", f"{tmp_path}/d"):
+            parties.wait(60)
+        overlaps = [each for each in under_way if each.startswith(str(tmp_path / "a"))]
+        assert len(overlaps) <= 1
+        under_way.remove(path)
+
+    monkeypatch.setattr(gc_module, "_remove_tree", remove)
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    (tmp_path / "d").mkdir()
+    async with Scope("gc") as scope:
+        gc = GarbageCollector(scope, clock, 100.0, Metrics(FakeClock()), removed.append)
+        for name in order:
+            gc.schedule(str(tmp_path / name))
+        clock.advance(100)
+        await until(lambda: len(removed) == len(order))
+    assert [path for path in removed if path != str(tmp_path / "d")] == [
+        str(tmp_path / name) for name in order if name != "d"
+    ]
 
 
 @pytest.mark.root

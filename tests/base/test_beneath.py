@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,6 +118,30 @@ def test_a_removal_can_be_stopped_and_ended_later(root: Root) -> None:
     with pytest.raises(RemovalStopped):
         root.clear(lambda: True)
     root.clear()
+    assert os.listdir(root.path) == []
+
+
+def test_what_goes_meanwhile_is_fine(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("tree/a/b/c", "tree/a/d/e", "other/f"):
+        root.makedirs(path)
+        os.close(root.create(f"{path}/file"))
+    rename, rmdir = os.rename, os.rmdir
+
+    def vanished(name: str, moved: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        rename(name, moved, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+        shutil.rmtree(f"/proc/self/fd/{dst_dir_fd}/{moved}")
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+
+    def twice(name: str, *, dir_fd: int) -> None:
+        rmdir(name, dir_fd=dir_fd)
+        rmdir(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "rename", vanished)
+    root.remove("tree")
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "rmdir", twice)
+    root.remove("other")
+    monkeypatch.undo()
     assert os.listdir(root.path) == []
 
 
