@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent and its master: detection, registration with back-off, pings.
 
+Deviation: of a task that ended, but not in the eyes of a master whose framework's acknowledgement
+was lost, the same end is told again when the agent has forgotten it; upstream says that it was
+dropped.
+
 Source: spec ``agent-master`` 3.3, 6, 7.
 """
 
@@ -34,7 +38,14 @@ from mesos_compat.agent.machine.events import (
     PingTimeout,
     RegistrationDue,
 )
-from mesos_compat.agent.machine.state import AgentPhase, AgentState, Framework, Task, TaskPlace
+from mesos_compat.agent.machine.state import (
+    TERMINAL,
+    AgentPhase,
+    AgentState,
+    Framework,
+    Task,
+    TaskPlace,
+)
 from mesos_compat.agent.machine.turn import Turn
 from mesos_compat.model import reasons
 from mesos_compat.model.ids import FrameworkId, TaskId
@@ -340,4 +351,6 @@ def _reconcile(turn: Turn, asked: messages.ReconcileTasksMessage) -> None:
             update = status.make(
                 turn, reasons.UNKNOWN_TASK, framework_id, task_id, None, partition_aware
             )
+            if asked_status.state in TERMINAL:
+                update.status.state = asked_status.state
             streams.enqueue(turn, update)

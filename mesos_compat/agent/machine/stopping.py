@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ends on demand: of a task, an executor, a framework, the agent.
 
+Deviation: kills of unknown tasks are ignored while the agent is not registered. A master that still
+knows such a task asks for it in its answer, one that does not has said that it is gone. Upstream
+tells that the task was dropped.
+
 Source: spec ``agent-master`` 6.11, 9.1, 9.2.
 """
 
@@ -56,6 +60,9 @@ def kill_task(turn: Turn, event: KillTask) -> None:
         authorizations.kill(turn, framework, pending)
         return
     executor = framework.executor_of(event.task_id)
+    if executor is None and state.phase is AgentPhase.DISCONNECTED:
+        turn.warn(f"Ignoring kill task {event.task_id}: the agent is not registered")
+        return
     if executor is None:
         status.refuse(turn, framework, None, event.task_id, reasons.NO_EXECUTOR)
         return

@@ -259,6 +259,28 @@ def test_ignored_launches_are_dropped_when_the_master_asks(agent: Driver) -> Non
     assert (status.task_id.value, status.state) == ("between", pb.TASK_DROPPED)
 
 
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        (pb.TASK_ERROR, pb.TASK_ERROR),
+        (pb.TASK_KILLED, pb.TASK_KILLED),
+        (pb.TASK_RUNNING, pb.TASK_DROPPED),
+        (pb.TASK_UNREACHABLE, pb.TASK_DROPPED),
+    ],
+)
+def test_a_task_whose_end_was_told_has_no_other_one(
+    agent: Driver, known: pb.TaskState, told: pb.TaskState
+) -> None:
+    agent.register()
+    asked = messages.ReconcileTasksMessage()
+    asked.framework_id.value = FRAMEWORK
+    asked.framework.CopyFrom(framework(pb.FrameworkInfo.Capability.PARTITION_AWARE))
+    asked.statuses.add(state=known).task_id.value = "t1"
+    agent.feed(events.AgentReregistered(MASTER, AGENT, None, (asked,)))
+    (status,) = agent.updates()
+    assert (status.state, status.reason) == (told, pb.TaskStatus.REASON_RECONCILIATION)
+
+
 def test_reservations_are_taken_over_and_told(agent: Driver) -> None:
     agent.register()
     reserved = pb.Resource(name="cpus", type=pb.Value.SCALAR, role="web")

@@ -11,7 +11,7 @@ from mesos_compat.model.ids import ExecutorId, FrameworkId, TaskId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as v1_executor
-from tests.agent.machine.driver import FRAMEWORK, MASTER, Driver, run, task
+from tests.agent.machine.driver import AGENT, FRAMEWORK, MASTER, Driver, run, task
 
 Kind = v1_executor.Event
 
@@ -80,6 +80,18 @@ def test_kill_of_an_unknown_task(agent: Driver) -> None:
     assert status.reason == pb.TaskStatus.REASON_EXECUTOR_TERMINATED
     assert status.message == "Cannot find executor"
     assert not status.HasField("executor_id")
+
+
+def test_kill_of_an_unknown_task_waits_for_what_the_master_answers(agent: Driver) -> None:
+    agent.feed(events.MasterDetected(MASTER))
+    kill(agent, "other")
+    agent.feed(events.RegistrationDue(MASTER))
+    kill(agent, "other")
+    assert not agent.state.streams
+    agent.feed(events.AgentReregistered(MASTER, AGENT, None, ()))
+    kill(agent, "other")
+    (status,) = agent.updates()
+    assert status.message == "Cannot find executor"
 
 
 def test_kill_for_an_unknown_framework_is_ignored(agent: Driver) -> None:
