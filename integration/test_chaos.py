@@ -70,10 +70,10 @@ def _of(folder: str) -> list[str]:
     return found
 
 
-def told(*updates: tuple[str, str, str, str]) -> Book:
+def told(*updates: tuple[str, str, str, str], kind: str = "works") -> Book:
     """A task of which (state, source, reason, message) were told."""
     found = [Update(*update, at_s=float(at)) for at, update in enumerate(updates)]
-    return Book("t", tuple(found))
+    return Book("t", kind, tuple(found))
 
 
 RUNNING = ("TASK_RUNNING", "SOURCE_EXECUTOR", "", "")
@@ -127,6 +127,8 @@ def test_one_end(book: Book, end: str | None) -> None:
         told(FINISHED, FAILED),
         told(FINISHED, RUNNING),
         told(UNKNOWN, RUNNING, FINISHED),
+        told(RUNNING, FINISHED, kind="is killed"),
+        told(("TASK_ERROR", *FAILED[1:])),
         told(DROPPED, FAILED),
     ],
 )

@@ -17,8 +17,8 @@ PROJECT = Path(__file__).parent.parent.parent
 class CrowdProcess:
     """``integration.frameworks.crowd``, told what to do by its stdin."""
 
-    def __init__(self, master: str, log: str, seed: int, flock: int, *, old: bool) -> None:
-        arguments = [f"--seed={seed}", f"--flock={flock}", *(["--old"] if old else [])]
+    def __init__(self, master: str, log: str, style: str, seed: int, flock: int) -> None:
+        arguments = [f"--style={style}", f"--seed={seed}", f"--flock={flock}"]
         self.log = log
         with open(log, "wb") as errors:
             self._process = subprocess.Popen(

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run: frameworks keep tasks going, faults strike, and in the end all must agree.
 
-usage: python -m integration.chaos [--seconds N] [--seed S] [--master VERSION]
+usage: python -m integration.chaos [--seconds N] [--seed S] [--master VERSION] [--styles S,…]
+
+The frameworks are those of ``integration.frameworks.crowd``, one of each style.
 
 Shown in the end: every task has one terminal state, the same for framework, master and agent; the
 master never aborted; no process, container, mount, cgroup, sandbox or checkpoint of a task is left,
@@ -17,7 +19,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from integration.chaos.crowd import CrowdProcess
 from integration.chaos.faults import Faults
 from integration.chaos.leaks import Leaks
 from integration.chaos.verdict import Book, disagreements, ends
-from integration.frameworks.crowd import Update
+from integration.frameworks.crowd import STYLES, Update
 from integration.master import LATEST, RealMaster
 from integration.network import Network
 from integration.observer import Observer
@@ -37,6 +39,8 @@ from integration.scene import Scene
 _CALM_S = (0.3, 4.0)
 #: Seconds for all tasks to end after the last fault: a retry of an update may take 40 of them.
 _END_S = 180.0
+#: Tasks that a framework keeps going.
+_FLOCK = 10
 RESOURCES = "cpus:4;mem:4096;disk:4096;ports:[31000-31999]"
 #: Masters before this one have agents that come back shut down frameworks (``verdict``).
 _KEEPS_TASKS = (1, 5)
@@ -45,10 +49,19 @@ _KEEPS_TASKS = (1, 5)
 class Chaos:
     """A run on a scene."""
 
-    def __init__(self, scene: Scene, version: str, seed: int, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        version: str,
+        seed: int,
+        *,
+        styles: Sequence[str] = tuple(STYLES),
+        quiet: bool = False,
+    ) -> None:
         self._scene = scene
         self._version = version
         self._seed = seed
+        self._styles = styles
         self._quiet = quiet
         self._old = tuple(map(int, version.split(".")))[:2] < _KEEPS_TASKS
         self._start = time.monotonic()
@@ -110,10 +123,10 @@ class Chaos:
         return self._observer
 
     def _launch_crowds(self) -> None:
-        for old in (False, True):
-            log = self._scene.path(f"crowd-{int(old)}.log")
-            seed = self._seed + old
-            self._crowds.append(CrowdProcess(self._master.address, log, seed, 10, old=old))
+        for number, style in enumerate(self._styles):
+            log = self._scene.path(f"crowd-{style}.log")
+            seed = self._seed + number
+            self._crowds.append(CrowdProcess(self._master.address, log, style, seed, _FLOCK))
         eventually(lambda: len(self._master.task_states()) > 4, 60.0, "the first tasks")
 
     def _strike(self, network: Network, leaks: Leaks, seconds: float) -> None:
@@ -152,7 +165,7 @@ class Chaos:
             self.problems += [f"framework: {error}" for error in report["errors"]]
             for name, task in report["tasks"].items():
                 updates = tuple(Update(**update) for update in task["updates"])
-                books[name] = Book(name, updates)
+                books[name] = Book(name, task["kind"], updates)
         return books
 
     def _agree(self, books: dict[str, Book]) -> None:
@@ -205,7 +218,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--master", default=LATEST, help="its version (default: %(default)s)")
+    parser.add_argument("--styles", default=",".join(STYLES), help="default: %(default)s")
     options = parser.parse_args()
+    styles = options.styles.split(",")
     folder = os.path.realpath(tempfile.mkdtemp(prefix="mesos-compat-chaos."))
     print(f"seed {options.seed}, {options.seconds} s, master {options.master}, in {folder}")
     signal.signal(signal.SIGTERM, _leave)
@@ -214,7 +229,7 @@ def main() -> int:
     problems = ["the run did not come to its end"]
     figures: dict[str, Any] = {}
     try:
-        chaos = Chaos(scene, options.master, options.seed)
+        chaos = Chaos(scene, options.master, options.seed, styles=styles)
         try:
             chaos.run(options.seconds)
             problems, figures = chaos.problems, chaos.figures

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from integration.frameworks.crowd import Update
+from integration.frameworks.crowd import KINDS, Update
 from integration.frameworks.director import TERMINAL
 
 #: What masters say of tasks on an agent that is not there; it may still bring their ends.
 _AWAY = frozenset(("TASK_LOST", "TASK_UNREACHABLE", "TASK_UNKNOWN"))
 #: The end of a task that the framework was never told another one of.
 _LOST = "TASK_LOST"
+_FINISHED = "TASK_FINISHED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Book:
     """What a framework was told of one task."""
 
     name: str
+    #: What was launched: one of ``KINDS``.
+    kind: str
     updates: tuple[Update, ...]
 
     @property
@@ -38,6 +41,8 @@ class Book:
         """What must not be told of a task."""
         if self.end is None and [update.state for update in self.updates[-1:]] != [_LOST]:
             yield f"{self} has not ended"
+        if self.end == "TASK_ERROR" or (self.end == _FINISHED and KINDS[self.kind][1] != _FINISHED):
+            yield f"{self}, which {self.kind}, cannot have ended so"
         ended = False
         for update in self.updates:
             if ended and update.state != self.end and not _away(update):

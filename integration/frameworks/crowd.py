@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pymesos framework that keeps many short tasks going until it is told to stop.
 
-usage: python -m integration.frameworks.crowd MASTER [--seed N] [--flock N] [--old]
+usage: python -m integration.frameworks.crowd MASTER [--style S] [--seed N] [--flock N]
 
 Tasks end well, end badly, die, or run until they are killed. Who is quiet for long is reconciled.
 Told ``stop`` on stdin it launches no more, kills what runs, and prints one JSON document with all
 updates as soon as every task has ended, or when it is told once more. Then it waits for the end
-of stdin and leaves. With ``--old`` it is not partition-aware.
+of stdin and leaves. Of the styles, ``new`` is partition-aware, ``old`` is not, and ``group`` is and
+launches task groups on default executors, of which it names a few again and again.
 """
 
 import argparse
@@ -33,7 +34,14 @@ KINDS = {
     "dies": ("kill -KILL $$", "TASK_FAILED"),
     "is killed": ("sleep 1000", "TASK_KILLED"),
 }
+#: How a framework launches, and what it can.
+STYLES = {"new": ["PARTITION_AWARE"], "old": [], "group": ["PARTITION_AWARE"]}
+#: Of a task, and of a default executor.
 _CPUS, _MEM_MB = 0.05, 16.0
+_EXECUTOR_MEM_MB = 32.0
+#: Default executors that groups are given to, and most tasks of a group.
+_EXECUTORS = 5
+_GROUP = 3
 #: Seconds without an update after which a task is asked for, between two such questions, between
 #: two kills of one task.
 _QUIET_S = 6.0
@@ -42,8 +50,8 @@ _KILL_AGAIN_S = 3.0
 _TICK_S = 0.25
 #: Names of one reason, older and newer.
 _IS_BACK = frozenset(("REASON_SLAVE_REREGISTERED", "REASON_AGENT_REREGISTERED"))
-#: Seconds in which a master may tell of tasks that run although they were given up.
-_LAST_WORDS_S = 7.0
+#: Times that a master is asked in the end for tasks that run although they were given up.
+_LAST_QUESTIONS = 2
 
 
 @dataclass
@@ -114,14 +122,16 @@ class Story:
 class Crowd(pymesos.Scheduler):  # type: ignore[misc]
     """The scheduler; its callbacks run in the driver's thread, one at a time."""
 
-    def __init__(self, prefix: str, seed: int, flock: int) -> None:
-        self._prefix = prefix
+    def __init__(self, style: str, seed: int, flock: int) -> None:
+        self._style = style
         self._random = random.Random(seed)
         self._flock = flock
         self._start = time.monotonic()
         self.lock = threading.Lock()
         self.stories: dict[str, Story] = {}
         self.stopping = False
+        #: How often a master was asked for all tasks.
+        self.questions = 0
         self.registrations = 0
         self.errors: list[str] = []
 
@@ -147,10 +157,13 @@ class Crowd(pymesos.Scheduler):  # type: ignore[misc]
         for offer in offers:
             tasks = [] if self.stopping else list(self._tasks(offer))
             with _unlucky():
-                if tasks:
-                    driver.launchTasks(offer["id"], tasks, {"refuse_seconds": 0.2})
-                else:
+                if not tasks:
                     driver.declineOffer(offer["id"], {"refuse_seconds": 0.5})
+                elif self._style == "group":
+                    groups = list(self._groups(offer, tasks))
+                    driver.acceptOffers(offer["id"], groups, {"refuse_seconds": 0.2})
+                else:
+                    driver.launchTasks(offer["id"], tasks, {"refuse_seconds": 0.2})
 
     def statusUpdate(self, driver: Any, update: Any) -> None:  # noqa: N802
         """Keep book, acknowledge."""
@@ -195,6 +208,7 @@ class Crowd(pymesos.Scheduler):  # type: ignore[misc]
             call = {"type": "RECONCILE", "framework_id": {"value": driver.framework_id}}
             with _unlucky():
                 driver._send(call | {"reconcile": {}})
+                self.questions += 1
         if quiet and now - self._asked_s > _RECONCILE_S:
             self._asked_s = now
             statuses = [
@@ -234,12 +248,16 @@ class Crowd(pymesos.Scheduler):  # type: ignore[misc]
             for resource in offer["resources"]
             if resource["type"] == "SCALAR"
         }
-        room = int(min(amounts.get("cpus", 0) / _CPUS, amounts.get("mem", 0) / _MEM_MB))
+        # Each task of a group may have an executor of its own.
+        cpus, mem_mb = _CPUS, _MEM_MB
+        if self._style == "group":
+            cpus, mem_mb = 2 * cpus, mem_mb + _EXECUTOR_MEM_MB
+        room = int(min(amounts.get("cpus", 0) / cpus, amounts.get("mem", 0) / mem_mb))
         room = min(room, self._flock - len(self.unfinished()))
         for _ in range(max(0, room)):
             kind = self._random.choice(list(KINDS))
             seconds = round(self._random.uniform(0.2, 6.0), 2)
-            name = f"{self._prefix}-{len(self.stories):05}"
+            name = f"{self._style}-{len(self.stories):05}"
             now = self.now()
             kill_s = now + seconds if kind == "is killed" else None
             with self.lock:
@@ -249,11 +267,32 @@ class Crowd(pymesos.Scheduler):  # type: ignore[misc]
                 "task_id": {"value": name},
                 "agent_id": offer["agent_id"],
                 "command": {"value": KINDS[kind][0].format(seconds=seconds)},
-                "resources": [
-                    {"name": "cpus", "type": "SCALAR", "scalar": {"value": _CPUS}},
-                    {"name": "mem", "type": "SCALAR", "scalar": {"value": _MEM_MB}},
-                ],
+                "resources": _resources(_CPUS, _MEM_MB),
             }
+
+    def _groups(self, offer: Any, tasks: list[dict[str, object]]) -> Iterator[dict[str, object]]:
+        while tasks:
+            size = self._random.randint(1, _GROUP)
+            group, tasks = tasks[:size], tasks[size:]
+            executor = {
+                "type": "DEFAULT",
+                "executor_id": {"value": f"executor-{self._random.randrange(_EXECUTORS)}"},
+                "framework_id": offer["framework_id"],
+                "resources": _resources(_CPUS, _EXECUTOR_MEM_MB),
+            }
+            yield {
+                "type": "LAUNCH_GROUP",
+                "launch_group": {"executor": executor, "task_group": {"tasks": group}},
+            }
+
+
+def _resources(cpus: float, mem_mb: float) -> list[dict[str, object]]:
+    # Masters want so much of each executor.
+    amounts = {"cpus": cpus, "mem": mem_mb, "disk": 32.0}
+    return [
+        {"name": name, "type": "SCALAR", "scalar": {"value": value}}
+        for name, value in amounts.items()
+    ]
 
 
 @contextlib.contextmanager
@@ -271,15 +310,15 @@ def main() -> int:
     parser.add_argument("master", help="host:port")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--flock", type=int, default=10, help="tasks at a time")
-    parser.add_argument("--old", action="store_true")
+    parser.add_argument("--style", choices=STYLES, default="new")
     options = parser.parse_args()
-    crowd = Crowd("old" if options.old else "new", options.seed, options.flock)
+    crowd = Crowd(options.style, options.seed, options.flock)
     framework = {
         "user": getpass.getuser(),
         "name": "crowd",
         "failover_timeout": 3600.0,
         "checkpoint": True,
-        "capabilities": [] if options.old else [{"type": "PARTITION_AWARE"}],
+        "capabilities": [{"type": name} for name in STYLES[options.style]],
     }
     driver = pymesos.MesosSchedulerDriver(
         crowd, framework, options.master, implicit_acknowledgements=False
@@ -296,12 +335,10 @@ def main() -> int:
     threading.Thread(target=listen, daemon=True).start()
     driver.start()
     try:
-        since_s = 0.0
         while not left.is_set() and not driver.aborted:
-            if told.is_set() and not crowd.stopping:
-                crowd.stopping, since_s = True, crowd.now()
+            crowd.stopping = told.is_set()
             crowd.tick(driver)
-            quiet = not crowd.unfinished() and crowd.now() - since_s > _LAST_WORDS_S
+            quiet = not crowd.unfinished() and crowd.questions > _LAST_QUESTIONS
             if crowd.stopping and (pressed.is_set() or quiet):
                 break
             time.sleep(_TICK_S)
