@@ -251,6 +251,7 @@ def _executor_message(sender: UPID, body: bytes) -> Event:
         FrameworkId(_checked(message.framework_id.value)),
         ExecutorId(_checked(message.executor_id.value)),
         message.data,
+        unproven=True,
     )
 
 

@@ -7,7 +7,7 @@ Source: spec ``agent-master`` 6.4, 6.5, 12; ``executors`` 3.1, 5.1.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -28,6 +28,8 @@ M = TypeVar("M", bound=Message)
 MESOS_VERSION = "1.12.0"
 #: The actor that every agent is to masters and executors.
 ACTOR_ID = "slave(1)"
+#: Where upstream's packages put the library that executors in Java and Python are linked with.
+LIBRARY_FOLDERS = ("/usr/lib", "/usr/lib64", "/usr/local/lib")
 _COMMAND_EXECUTOR = "mesos-executor"
 _DEFAULT_EXECUTOR = "mesos-default-executor"
 
@@ -65,6 +67,7 @@ def agent_config(
         registration_backoff_factor_s=flags.registration_backoff_factor,
         executor_registration_timeout_s=flags.executor_registration_timeout,
         executor_shutdown_grace_period_s=flags.executor_shutdown_grace_period,
+        authenticate_executors=bool(flags.authenticate_http_executors),
         executor_reregistration_timeout_s=flags.executor_reregistration_timeout,
         executor_reregistration_retry_interval_s=flags.executor_reregistration_retry_interval,
         recovery_timeout_s=flags.recovery_timeout,
@@ -111,4 +114,17 @@ def _executor_environment(
     elif "LIBPROCESS_IP" in environ:
         made["LIBPROCESS_IP"] = environ["LIBPROCESS_IP"]
     made.update(flags.executor_environment_variables or {})
+    library = _native_library(LIBRARY_FOLDERS)
+    if library is not None:
+        for name in ("MESOS_NATIVE_JAVA_LIBRARY", "MESOS_NATIVE_LIBRARY"):
+            made.setdefault(name, library)
     return tuple(made.items())
+
+
+def _native_library(folders: Iterable[str]) -> str | None:
+    """Return where upstream's library is installed, with which many executors are linked."""
+    for folder in folders:
+        path = os.path.join(folder, "libmesos.so")
+        if os.path.exists(path):
+            return os.path.realpath(path)
+    return None

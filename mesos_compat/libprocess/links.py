@@ -4,7 +4,8 @@
 Data flows one way: what peers send back (the 202 of each message) is read and thrown away, and
 delivery is fire-and-forget. A connection that was linked stays open while idle; its end, or the
 failure to make it, is one exited event per linked UPID. Other connections close when all was
-written.
+written. There is a limit of those, since anybody can make us answer to any address: the oldest has
+to go.
 
 With TLS every connection begins with a handshake. Where downgrade is allowed one that fails is
 followed by a plain connection (Deviation: not if the certificate is wrong).
@@ -16,14 +17,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, cast
 
 from mesos_compat.base.errors import WireError
+from mesos_compat.base.log import Complaints
 from mesos_compat.base.scope import Scope
 from mesos_compat.base.tls import Tls
 from mesos_compat.libprocess import secure, wire
@@ -46,6 +49,14 @@ class LinkLimits:
 
     queue_bytes: int = 256 * 1024 * 1024
     connect_timeout_s: float = 30.0
+    #: Connections that nobody linked, at the same time.
+    connections: int = field(default_factory=lambda: _connection_limit())
+
+
+def _connection_limit() -> int:
+    """Leave most of the file descriptors for everything else."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 4096 if soft == resource.RLIM_INFINITY else min(4096, soft // 8)
 
 
 class Links:
@@ -80,6 +91,9 @@ class Links:
         self._host_header = host_header
         self._connections: dict[Address, _Outgoing] = {}
         self._closing: set[_Outgoing] = set()
+        #: Those that nobody linked, oldest first.
+        self._spare: dict[_Outgoing, None] = {}
+        self._complaints = Complaints(log)
         self._closed = False
         #: While set, nothing is sent and no connection is made: a network that is broken.
         self.cut = False
@@ -107,7 +121,9 @@ class Links:
         """
         if self._closed or self.cut or not target or target.port == 0 or target.address == self.own:
             return
-        self._connection(target.address).linked.add(target)
+        connection = self._connection(target.address)
+        connection.linked.add(target)
+        self._spare.pop(connection, None)
 
     def linked(self, target: UPID) -> bool:
         """Whether ``target`` is linked and its connection has not ended."""
@@ -139,8 +155,15 @@ class Links:
     def _connection(self, address: Address) -> _Outgoing:
         connection = self._connections.get(address)
         if connection is None:
+            if len(self._spare) >= self.limits.connections:
+                oldest = next(iter(self._spare))
+                self._complaints.warn("Too many connections: giving up that to %s", oldest.address)
+                self.retire(oldest)
+                del self._spare[oldest]
+                oldest.abort()
             connection = _Outgoing(self, address)
             self._connections[address] = connection
+            self._spare[connection] = None
             connection.task = self._scope.spawn(connection.connect(), f"connect {address}")
         return connection
 
@@ -155,6 +178,7 @@ class Links:
         if self._connections.get(connection.address) is connection:
             del self._connections[connection.address]
         self._closing.discard(connection)
+        self._spare.pop(connection, None)
         if not self._closed:
             for upid in connection.linked:
                 asyncio.get_running_loop().call_soon(self._exited, upid)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import stat
@@ -16,7 +17,7 @@ import pytest
 
 from containerizer.api import Containerizer
 from containerizer.linux import mount
-from mesos_compat.agent import discovery, gauges, paths
+from mesos_compat.agent import discovery, gauges, paths, settings
 from mesos_compat.agent import gc as gc_module
 from mesos_compat.agent.flags import parse_agent_flags
 from mesos_compat.agent.gc import DiskWatch, GarbageCollector
@@ -134,7 +135,8 @@ def test_host_names() -> None:
         discovery.hostname(None, True, "not an address at all!")
 
 
-def test_settings_from_flags(tmp_path: Path) -> None:
+def test_settings_from_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "LIBRARY_FOLDERS", ())
     flags = parse_agent_flags(
         [
             "--master=127.0.0.1:5050",
@@ -158,6 +160,25 @@ def test_settings_from_flags(tmp_path: Path) -> None:
     assert made.command_executor is None
     assert "No such file or directory" in made.command_executor_error
     assert not made.switch_user
+
+
+@pytest.mark.parametrize("given", [{}, {"MESOS_NATIVE_LIBRARY": "/mine"}])
+def test_where_upstreams_library_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
+    monkeypatch.setattr(settings, "LIBRARY_FOLDERS", (f"{tmp_path}/none", str(tmp_path)))
+    variables = f"--executor_environment_variables={json.dumps(given)}"
+    flags = parse_agent_flags(["--master=127.0.0.1:5050", "--hostname=h", variables], {})
+
+    def told() -> dict[str, str]:
+        return dict(agent_config(flags, Address("127.0.0.1", 1), "/", {}).executor_environment)
+
+    assert told() == given
+    (tmp_path / "libmesos-1.11.0.so").touch()
+    (tmp_path / "libmesos.so").symlink_to("libmesos-1.11.0.so")
+    found = str(tmp_path / "libmesos-1.11.0.so")
+    expected = {"MESOS_NATIVE_JAVA_LIBRARY": found, "MESOS_NATIVE_LIBRARY": found}
+    assert told() == expected | given
 
 
 @pytest.mark.parametrize(

@@ -253,4 +253,5 @@ def test_updates_of_executors() -> None:
 def test_data_of_executors() -> None:
     message = messages.ExecutorToFrameworkMessage(data=b"x")
     message.slave_id.value, message.framework_id.value, message.executor_id.value = "a", "f", "e"
-    assert send(message) == events.ExecutorMessage(FrameworkId("f"), ExecutorId("e"), b"x")
+    expected = events.ExecutorMessage(FrameworkId("f"), ExecutorId("e"), b"x", unproven=True)
+    assert send(message) == expected

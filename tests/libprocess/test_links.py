@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -176,6 +178,34 @@ async def test_a_peer_that_does_not_read_costs_bounded_memory(
         assert connection._transport is not None
         assert connection._transport.get_write_buffer_size() <= 1_000_000
         assert caplog.text.count("bytes wait to be sent") == 1
+
+
+async def test_connections_that_nobody_linked_are_limited(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING)
+    # It takes every connection, and never reads nor closes one.
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as mute:
+        port = mute.getsockname()[1]
+        async with bench(LinkLimits(connections=2)) as b:
+            b.links.link(b.master)
+            b.send("first")
+            await until(lambda: b.remote.connections == [["first"]])
+            before = len(os.listdir("/proc/self/fd"))
+            for number in range(20):
+                # Where nobody is, that is known only after some turns of the loop.
+                b.send("to nobody", UPID("x", f"127.0.1.{number + 1}", port))
+            given_up = [r for r in caplog.records if r.getMessage().startswith("Too many")]
+            assert len(given_up) == 18
+            await until(lambda: len(os.listdir("/proc/self/fd")) <= before + 2)
+            b.send("second")
+            await until(lambda: b.remote.connections == [["first", "second"]])
+            assert b.exited == []
+            b.links.link(UPID("x", "127.0.0.1", port))
+            b.send("to the mute one", UPID("x", "127.0.0.1", port))
+            for number in range(1, 20):
+                b.send("to nobody", UPID("x", f"127.0.1.{number}", port))
+            assert b.links.linked(UPID("x", "127.0.0.1", port))
 
 
 async def test_one_message_may_be_larger_than_the_queue() -> None:

@@ -397,11 +397,13 @@ class ExecutorUpdate:
 
 @dataclass(frozen=True, slots=True)
 class ExecutorMessage:
-    """MESSAGE of an executor for its framework."""
+    """MESSAGE or ExecutorToFrameworkMessage of an executor for its framework."""
 
     framework_id: FrameworkId
     executor_id: ExecutorId
     data: bytes
+    #: Whether it came as a libprocess message.
+    unproven: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,6 +218,15 @@ def live(
     return framework, executor
 
 
+def proves(turn: Turn, executor: Executor | None) -> bool:
+    """Whether an executor has proven who it is: libprocess messages in its name are others'."""
+    return (
+        turn.state.config.authenticate_executors
+        and executor is not None
+        and executor.stream_id is not None
+    )
+
+
 def begin(turn: Turn, executor: Executor) -> None:
     """An executor is there, for the first time or again."""
     executor.phase = ExecutorPhase.RUNNING
@@ -329,11 +338,13 @@ def executor_message(turn: Turn, event: ExecutorMessage) -> None:
         or state.agent_id is None
         or framework is None
         or framework.phase is FrameworkPhase.TERMINATING
+        or (event.unproven and proves(turn, framework.executors.get(event.executor_id)))
     ):
         turn.count("slave/invalid_framework_messages")
         turn.warn(
             f"Dropping message of executor '{event.executor_id}' for framework"
-            f" {event.framework_id}: the agent or the framework is not running"
+            f" {event.framework_id}: the agent or the framework is not running, or it is somebody"
+            " else's"
         )
         return
     made = messages.ExecutorToFrameworkMessage(data=event.data)

@@ -2,8 +2,11 @@
 """Status updates as executors send them: checked and brought into one form.
 
 Those with the HTTP API are wrapped; messages come wrapped, but what the agent knows better is laid
-over. Nothing of an update is trusted; who may send it is not asked, as any executor of the
-framework may report any task.
+over. Nothing of an update is trusted; who sends it is asked only where executors have to prove who
+they are, as any executor of a framework may report any task.
+
+Deviation: then nobody reports by message for an executor that has proven who it is; upstream lets
+everybody.
 
 Source: spec ``agent-master`` 11.1; ``executors`` 1.5, 2.4, 4.7.
 """
@@ -61,10 +64,12 @@ def status_update(turn: Turn, event: StatusUpdateSent) -> None:
     if made.HasField("executor_id"):
         made.status.executor_id.CopyFrom(made.executor_id)
     incoming = IncomingUpdate(made, from_executor=bool(event.pid), pid=event.pid)
-    _take(turn, incoming, ExecutorId(made.executor_id.value))
+    _take(turn, incoming, ExecutorId(made.executor_id.value), unproven=True)
 
 
-def _take(turn: Turn, incoming: IncomingUpdate, executor_id: ExecutorId) -> None:
+def _take(
+    turn: Turn, incoming: IncomingUpdate, executor_id: ExecutorId, unproven: bool = False
+) -> None:
     """Check an update of ours, complete it, and give it to the executor that owns the task."""
     state, update = turn.state, incoming.update
     framework_id = FrameworkId(update.framework_id.value)
@@ -75,6 +80,9 @@ def _take(turn: Turn, incoming: IncomingUpdate, executor_id: ExecutorId) -> None
     why = _unusable(turn, update, framework)
     if not why and _full(turn, executor, framework_id, task_id):
         why = f"too many updates of task {task_id} wait"
+    sender = None if framework is None else framework.executors.get(executor_id)
+    if unproven and (executors.proves(turn, executor) or executors.proves(turn, sender)):
+        why = "it is not its executor that says so"
     if why or framework is None:
         turn.count("slave/invalid_status_updates")
         turn.warn(
@@ -84,7 +92,6 @@ def _take(turn: Turn, incoming: IncomingUpdate, executor_id: ExecutorId) -> None
     turn.count("slave/valid_status_updates")
     draining.rewrite(turn, framework, update)
     status.decorate(turn, update)
-    sender = framework.executors.get(executor_id)
     if executor is None and sender is not None and _was_completed(sender, update):
         status.acknowledge_executor(turn, sender, incoming)
         return

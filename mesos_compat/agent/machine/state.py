@@ -220,6 +220,8 @@ class AgentConfig:
     domain_socket: str | None = None
     #: ``None``: executors get no tokens.
     executor_tokens: ExecutorTokens | None = None
+    #: Whether executors have to prove with their token who they are.
+    authenticate_executors: bool = False
     #: Whether executors reach the agent by TLS.
     tls: bool = False
     #: Whether somebody has to be asked which tasks may be run.

@@ -7,7 +7,8 @@ import hmac
 
 import pytest
 
-from mesos_compat.agent.authenticatee import AgentCredential, CramMd5
+from mesos_compat.agent.authenticatee import CramMd5
+from mesos_compat.agent.credentials import AgentCredential
 from mesos_compat.agent.machine import effects, events
 from mesos_compat.agent.machine.state import AgentPhase, AuthenticationConfig
 from mesos_compat.pb.mesos.authentication import authentication_pb2 as pb

@@ -343,6 +343,24 @@ def test_one_that_changes_its_mind(running: Driver) -> None:
     assert [event.type for event in running.to_executor()] == [v1_executor.Event.KILL]
 
 
+@pytest.mark.parametrize("authenticate", [False, True])
+def test_in_the_name_of_one_that_showed_its_token(authenticate: bool) -> None:
+    agent = Driver(authenticate_executors=authenticate)
+    agent.register()
+    agent.run_task(run(task("t1", executor="e")))
+    agent.launched("e")
+    agent.subscribed("e")
+    agent.settle()
+    unowned = update(pb.TASK_RUNNING, 2, "t9")
+    for sent in (update(pb.TASK_FINISHED, 1), unowned):
+        reports(agent, sent, FOREIGN)
+        assert acknowledged(agent) == ([] if authenticate else [(FOREIGN, sent.uuid)])
+    agent.feed(events.ExecutorMessage(FRAMEWORK, EXECUTOR, b"hi", unproven=True))
+    assert len(agent.sent(messages.ExecutorToFrameworkMessage)) == (0 if authenticate else 1)
+    agent.feed(events.ExecutorMessage(FRAMEWORK, EXECUTOR, b"hi"))
+    assert agent.sent(messages.ExecutorToFrameworkMessage)
+
+
 def test_the_recorded_executor() -> None:
     """An executor is told what the real agent told it, field by field."""
     agent = Driver(
