@@ -321,7 +321,7 @@ def main() -> int:
         "capabilities": [{"type": name} for name in STYLES[options.style]],
     }
     driver = pymesos.MesosSchedulerDriver(
-        crowd, framework, options.master, implicit_acknowledgements=False
+        crowd, framework, options.master, failover=True, implicit_acknowledgements=False
     )
     told = threading.Event()
     pressed = threading.Event()
@@ -335,13 +335,17 @@ def main() -> int:
     threading.Thread(target=listen, daemon=True).start()
     driver.start()
     try:
-        while not left.is_set() and not driver.aborted:
-            crowd.stopping = told.is_set()
-            crowd.tick(driver)
-            quiet = not crowd.unfinished() and crowd.questions > _LAST_QUESTIONS
-            if crowd.stopping and (pressed.is_set() or quiet):
-                break
-            time.sleep(_TICK_S)
+        while not left.is_set():
+            # The driver ends if it meets a master that has not opened its endpoints yet.
+            with _unlucky():
+                if driver.aborted:
+                    driver.start()
+                crowd.stopping = told.is_set()
+                crowd.tick(driver)
+                quiet = not crowd.unfinished() and crowd.questions > _LAST_QUESTIONS
+                if crowd.stopping and (pressed.is_set() or quiet):
+                    break
+                time.sleep(_TICK_S)
         print(json.dumps(crowd.report()), flush=True)
         left.wait()
     finally:
