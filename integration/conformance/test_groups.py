@@ -101,7 +101,7 @@ def test_all_of_a_group_are_killed(stage: Stage) -> None:
     heard = Path(stage.agent.sandbox("pod"), "tasks", "b", "deaf")
     eventually(heard.exists, 60, "the task to be deaf")
     for name in ("b", "a"):
-        director.kill(name, kill_policy={"grace_period": {"nanoseconds": 10**9}})
+        director.kill(name, kill_policy={"grace_period": {"nanoseconds": 3 * 10**9}})
     messages = [director.until(name, "TASK_KILLED")["message"] for name in ("a", "b")]
     terminated = "Command terminated with signal "
     assert messages == [f"{terminated}Terminated", f"{terminated}Killed"]

@@ -100,7 +100,7 @@ def test_machine_down(stage: Stage) -> None:
 
 def test_an_agent_that_dies_and_returns(stage: Stage) -> None:
     """Its tasks are unreachable, then run again: they never ended."""
-    stage.up(master_agent_ping_timeout="1secs", master_max_agent_ping_timeouts=2)
+    stage.up(master_agent_ping_timeout="1secs", master_max_agent_ping_timeouts=4)
     director = stage.running(stage.framework())
     agent_id = stage.agent_id()
     stage.agent.kill()

@@ -3,7 +3,7 @@
 
 import pytest
 
-from integration.conformance.stage import Stage
+from integration.conformance.stage import UNTIL_END, Stage
 from integration.frameworks.director import OLD, shell
 from integration.processes import eventually
 
@@ -14,7 +14,10 @@ def test_ends(stage: Stage) -> None:
     director = stage.framework()
     scripts = {"well": "true", "badly": "exit 3", "signal": "kill -KILL $$"}
     # A master does not count an end that it hears of with the update of an earlier state.
-    director.launch(*(shell(name, f"sleep 1; {script}") for name, script in scripts.items()))
+    director.launch(*(shell(name, f"{UNTIL_END}; {script}") for name, script in scripts.items()))
+    for name in scripts:
+        director.until(name, "TASK_RUNNING")
+        stage.end(name)
     wanted = {"well": "TASK_FINISHED", "badly": "TASK_FAILED", "signal": "TASK_FAILED"}
     for name, state in wanted.items():
         status = director.until(name, state)
