@@ -88,6 +88,10 @@ class Writer(Driver):
                 checkpoint.write_text(path, "4711")
             case effects.SendToExecutor(_, event) if event.HasField("acknowledged"):
                 self.promised.add(event.acknowledged.uuid)
+            case effects.Send(_, messages.StatusUpdateAcknowledgementMessage() as told):
+                framework = self.state.frameworks[FRAMEWORK]
+                if framework.executor_of(TaskId(told.task_id.value)) is not None:
+                    self.promised.add(told.uuid)
         return None
 
 
