@@ -63,6 +63,7 @@ from mesos_compat.agent.workdir import DirectoryLock, publish
 from mesos_compat.base import log as glog
 from mesos_compat.base.clock import Clock, RealClock
 from mesos_compat.base.errors import FlagError, InvariantError, MesosCompatError
+from mesos_compat.base.garbage import spare_collector
 from mesos_compat.base.log import Logging
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.plugins import Parameters
@@ -186,6 +187,7 @@ async def _run(
         except BaseException:
             bound.socket.close()
             raise
+        spare_collector()
         _install_signals(agent.loop, ended, flags.drain_on_sigterm)
         if manager.interested:
             agent.scope.spawn(manager.follow(agent.loop.state, RealClock()), "tell systemd")

@@ -14,6 +14,7 @@ from typing import Any
 
 from mesos_compat.base import log as glog
 from mesos_compat.base.errors import MesosCompatError
+from mesos_compat.base.garbage import spare_collector
 from mesos_compat.base.procs import raise_open_files
 from mesos_compat.base.scope import Scope
 from mesos_compat.simulate.options import Options, load, make_options
@@ -150,6 +151,7 @@ async def _run(master: str, options: Options, work_dir: str | None) -> int:
     if work_dir is not None:
         fleet = Simulation(master, options, work_dir=os.path.abspath(work_dir), disk=DISK)
     async with Scope("watch") as scope, fleet as simulation:
+        spare_collector()
         first = simulation.agents[0].address
         print(f"{options.agents} agents from {first} on, master {master}", flush=True)
         begun = running.time()

@@ -33,6 +33,7 @@ _AGENT: Final = "libprocess/"
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST_LINE: Final = re.compile(rb"([A-Z]+) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(;.*)?", re.DOTALL)
+_HEAD_END: Final = re.compile(rb"\r\n\r\n|\n\r?\n")
 _ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -275,13 +276,9 @@ class RequestReader:
     def _head_end(self) -> tuple[int, int] | None:
         """Find the empty line: the end of the head, and where the body starts."""
         start = max(0, self._scanned - 3)
-        found = [
-            (at, at + len(mark))
-            for mark in (b"\r\n\r\n", b"\n\n", b"\n\r\n")
-            if (at := self._buffer.find(mark, start, self._max_head + 4)) >= 0
-        ]
+        found = _HEAD_END.search(self._buffer, start, self._max_head + 4)
         self._scanned = 0 if found else len(self._buffer)
-        return min(found) if found else None
+        return found.span() if found else None
 
     def _start_body(self, head: RequestHead, done: list[MessageRequest]) -> bool:
         coding = head.headers.get("transfer-encoding")

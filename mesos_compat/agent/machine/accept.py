@@ -41,7 +41,7 @@ from mesos_compat.base.errors import WireError
 from mesos_compat.model import reasons
 from mesos_compat.model.ids import ExecutorId, TaskId, id_error
 from mesos_compat.model.reasons import Cause
-from mesos_compat.model.resources import Resources, upgrade_all
+from mesos_compat.model.resources import Resources, needs_checkpointing, upgrade_all
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 
 
@@ -404,8 +404,11 @@ def _of_executor(request: RunRequest) -> Iterable[pb.Resource]:
 
 def _unknown(state: AgentState, resources: Iterable[pb.Resource]) -> bool:
     """Say whether one of ``resources`` needs a reservation or volume that is not there."""
+    stored = [resource for resource in resources if needs_checkpointing(resource)]
+    if not stored:
+        return False
     known = Resources.of(state.checkpointed_resources)
-    used = Resources.of(resources).unallocated().checkpointed()
+    used = Resources.of(stored).unallocated()
     return not all(known.contains(Resources.of([resource])) for resource in used)
 
 

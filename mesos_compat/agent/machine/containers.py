@@ -45,7 +45,7 @@ def launch_config(state: AgentState, executor: Executor) -> slave.ContainerConfi
     made = slave.ContainerConfig(directory=executor.directory)
     made.executor_info.CopyFrom(executor.info)
     del made.executor_info.resources[:]
-    made.executor_info.resources.extend(requests)
+    made.executor_info.resources.extend(requests.messages())
     if not made.executor_info.HasField("container") and config.default_container_info is not None:
         made.executor_info.container.CopyFrom(config.default_container_info)
     if made.executor_info.type == pb.ExecutorInfo.DEFAULT:
@@ -53,7 +53,7 @@ def launch_config(state: AgentState, executor: Executor) -> slave.ContainerConfi
     made.command_info.CopyFrom(made.executor_info.command)
     if made.executor_info.HasField("container"):
         made.container_info.CopyFrom(made.executor_info.container)
-    made.resources.extend(requests)
+    made.resources.extend(made.executor_info.resources)
     for name, limit in limits.items():
         made.limits[name].value = limit
     if executor.user is not None:
@@ -119,7 +119,7 @@ def adjust(turn: Turn, executor: Executor, waiting: Waiting) -> bool:
     if not executor.connected or executor.phase is ExecutorPhase.TERMINATED:
         return False
     requests, limits = _demands(turn.state.config, executor)
-    if _same(requests, executor.container_requests) and limits == executor.container_limits:
+    if requests == executor.container_requests and limits == executor.container_limits:
         return False
     executor.container_requests = requests
     executor.container_limits = limits
@@ -129,7 +129,7 @@ def adjust(turn: Turn, executor: Executor, waiting: Waiting) -> bool:
             executor.framework_id,
             executor.executor_id,
             executor.container_id,
-            tuple(requests),
+            tuple(requests.messages()),
             limits,
         )
     )
@@ -190,8 +190,8 @@ def updated(turn: Turn, framework: Framework, executor: Executor, event: Contain
     status.advance(turn, framework, executor)
 
 
-def _demands(config: AgentConfig, executor: Executor) -> tuple[list[pb.Resource], dict[str, float]]:
-    requests = Resources.of(executor.allocated()).messages()
+def _demands(config: AgentConfig, executor: Executor) -> tuple[Resources, dict[str, float]]:
+    requests = Resources.of(executor.allocated())
     tasks = [*executor.queued.values(), *executor.launched.values()]
     limits: dict[str, float] = {}
     for name in _LIMITED:
@@ -223,10 +223,6 @@ def _limit(name: str, executor: Executor, tasks: list[Task]) -> float | None:
 
 def _scalar(name: str, resources: Iterable[pb.Resource]) -> float:
     return Resources.of(resources).scalar(name) or 0.0
-
-
-def _same(one: list[pb.Resource], other: list[pb.Resource]) -> bool:
-    return one == other or Resources.of(one) == Resources.of(other)
 
 
 def _duration(seconds: float) -> str:

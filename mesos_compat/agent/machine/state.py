@@ -21,7 +21,7 @@ from mesos_compat.agent.machine.tokens import ExecutorTokens
 from mesos_compat.agent.meta.writes import FileWrite
 from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId
 from mesos_compat.model.reasons import Cause
-from mesos_compat.model.resources import Resources
+from mesos_compat.model.resources import EMPTY, Resources
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -374,7 +374,7 @@ class Executor:
     #: Whether MakeSandbox was asked for and not answered.
     sandbox_requested: bool = True
     #: Resources and limits that the container was last given.
-    container_requests: list[pb.Resource] = field(default_factory=list)
+    container_requests: Resources = EMPTY
     container_limits: dict[str, float] = field(default_factory=dict)
     created_at: float = 0.0
 
