@@ -20,7 +20,6 @@ from integration.processes import environment, flag_arguments
 from integration.scene import Scene
 from integration.test_recovery import executing
 from mesos_compat.agent.machine.tokens import ExecutorTokens
-from mesos_compat.base.recordio import Decoder
 from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId
 from mesos_compat.simulate.options import make_options
 
@@ -165,31 +164,6 @@ def check_tokens(agent: OurAgent) -> None:
     assert ask(agent, "/api/v1", token(), {"type": "GET_HEALTH"})[0] == 200
 
 
-def test_sessions_do_not_see_the_token(scene: Scene) -> None:
-    agent = scene.agent(scene.master(), **secured(scene))
-    with executing(scene, agent, "on", "--command=sleep 1000") as running:
-        running.until("TASK_RUNNING")
-        container = {"value": "session", "parent": {"value": Path(agent.sandbox()).name}}
-        launch = {
-            "container_id": container,
-            "command": {"value": "env"},
-        }
-        call = {
-            "type": "LAUNCH_NESTED_CONTAINER_SESSION",
-            "launch_nested_container_session": launch,
-        }
-        assert ask(agent, "/api/v1", None, call)[0] == 401
-        status, _, text = ask(agent, "/api/v1", BASIC, call)
-        assert status == 200
-        said = b"".join(
-            base64.b64decode(record["data"]["data"])
-            for record in map(json.loads, Decoder().feed(text.encode()))
-            if record["type"] == "DATA"
-        )
-        assert b"MESOS_EXECUTOR_ID=on" in said
-        assert b"TOKEN" not in said
-
-
 def test_executors_without_a_token_are_refused_and_ended(scene: Scene) -> None:
     """Authentication that is switched on while they run."""
     agent = scene.agent(scene.master())
@@ -214,14 +188,16 @@ def test_simulated_agents_ask_too(scene: Scene) -> None:
 
 
 def test_commands_say_who_we_are(scene: Scene) -> None:
+    """A session in the executor's container does not see its token."""
     agent = scene.agent(scene.master(), **secured(scene))
     credential = scene.path("credential")
     with open(credential, "w", encoding="utf-8", opener=_private) as file:
         file.write(f"ops {SECRET}\n")
 
-    def ps(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def ours(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        place = f"--agent-runtime-dir={agent.runtime_dir}"
         return subprocess.run(
-            [sys.executable, "-m", "mesos_compat.cli.main", "ps", *arguments],
+            [sys.executable, "-m", "mesos_compat.cli.main", name, place, *arguments],
             capture_output=True,
             text=True,
             env=environment(),
@@ -230,33 +206,22 @@ def test_commands_say_who_we_are(scene: Scene) -> None:
 
     with executing(scene, agent, "on", "--command=sleep 1000") as running:
         running.until("TASK_RUNNING")
-        place = f"--agent-runtime-dir={agent.runtime_dir}"
-        refused = ps(place)
+        refused = ours("ps")
         assert (refused.returncode, refused.stdout) == (125, "")
         assert "does not know us: give a file with principal and secret" in refused.stderr
-        known = ps(place, f"--credential={credential}")
-        assert known.returncode == 0, known.stderr
-        assert Path(agent.sandbox()).name in known.stdout
+        session = ours("exec", f"--credential={credential}", "on", "--", "env")
+        assert session.returncode == 0, session.stderr
+        assert "MESOS_EXECUTOR_ID=on" in session.stdout
+        assert "TOKEN" not in session.stdout
 
 
-@pytest.mark.parametrize(
-    ("flags", "error"),
-    [
-        (
-            {"authenticate_http_executors": True},
-            "--jwt_secret_key must be specified when --authenticate_http_executors is set to true",
-        ),
-        (
-            {"authenticate_http_readonly": True},
-            "No credentials provided for the default 'basic' HTTP authenticator for realm"
-            " 'mesos-agent-readonly'",
-        ),
-    ],
-)
-def test_what_is_missing_ends_the_start(scene: Scene, flags: dict[str, object], error: str) -> None:
-    agent = scene.prepare_agent("127.0.0.1:1", **flags).spawn()
+def test_what_is_missing_ends_the_start(scene: Scene) -> None:
+    agent = scene.prepare_agent("127.0.0.1:1", authenticate_http_executors=True).spawn()
     assert agent.wait() == 1
-    assert error in agent.log_text()
+    assert (
+        "--jwt_secret_key must be specified when --authenticate_http_executors is set to true"
+        in agent.log_text()
+    )
 
 
 def group(*commands: str) -> str:

@@ -46,7 +46,15 @@ def test_with_downgrade_beside_a_plain_master(
     scene: Scene, master_version: str, authority: Authority
 ) -> None:
     master = scene.master(master_version)
-    agent = scene.agent(master, variables=_variables(authority, SUPPORT_DOWNGRADE="true"))
+    key = Path(scene.path("key"))
+    key.write_bytes(b"the key of executors' tokens, which they show by TLS")
+    agent = scene.agent(
+        master,
+        variables=_variables(authority, SUPPORT_DOWNGRADE="true"),
+        authenticate_http_executors=True,
+        http_authenticators="jwt",
+        jwt_secret_key=str(key),
+    )
     assert "going on in plain" in agent.log_text()
     done = scene.execute(master, "--command=env", "--name=t")
     done.check("TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED")
