@@ -5,9 +5,10 @@ A volume gets the lowest free id of ``--volume_gid_range``, which is written dow
 volume's files are given to that group. Persistent volumes keep theirs until they are destroyed,
 directories of a sandbox until its container is.
 
-Deviations: what is mounted inside a volume keeps its groups; paths are compared by their
-components, so the end of a volume takes no id from one whose name begins with its; root's group
-cannot be in the range; what could not be given to its group completely is given again.
+Deviations: a persistent volume that a sandbox shows is given a group as itself, not as a part of
+the sandbox, with which upstream forgets it; what is mounted inside a volume keeps its groups; paths
+are compared by their components, so the end of a volume takes no id from one whose name begins with
+its; root's group cannot be in the range; what could not be given completely is given again.
 
 Source: spec ``isolators-fs-net`` 4, ``state-and-recovery`` 10.4.
 """
@@ -67,6 +68,8 @@ class VolumeGids:
         self._work_dir = work_dir
         self._path = os.path.join(directory, "volume_gids")
         self._volumes: dict[str, _Volume] = {}
+        #: Persistent volumes by the places in sandboxes where they are mounted.
+        self._mounted: dict[str, str] = {}
         self._total = sum(end - begin + 1 for begin, end in ranges)
         metrics.gauge("volume_gid_manager/volume_gids_total", lambda: float(self._total))
         metrics.gauge("volume_gid_manager/volume_gids_free", lambda: float(self._free()))
@@ -112,6 +115,9 @@ class VolumeGids:
         A directory in a volume that has one has the same.
         """
         path = os.path.normpath(path)
+        for target, source in self._mounted.items():
+            if kind == SANDBOX_PATH and _is_in(path, target):
+                return await self.allocate(source, PERSISTENT)
         volume = self._volumes.get(path)
         if volume is None:
             gid = self._group_of(path, kind)
@@ -140,6 +146,14 @@ class VolumeGids:
                     await self._take_back(name)
                 del self._volumes[name]
                 self._write()
+
+    def mounted(self, target: str, source: str) -> None:
+        """A persistent volume is mounted in a sandbox."""
+        self._mounted[target] = source
+
+    def unmounted(self, target: str) -> None:
+        """It is so no more; nothing there is fine."""
+        self._mounted.pop(target, None)
 
     def _record(self, path: str, kind: state_pb2.VolumeGidInfo.Type) -> _Volume:
         gid = self._lowest_free()

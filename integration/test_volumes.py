@@ -3,6 +3,7 @@
 
 import json
 import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +84,22 @@ class Owner:
         offer = self.director.offer(lambda offer: names <= volumes(offer))
         infos = [{**task, "agent_id": offer["agent_id"]} for task in tasks]
         self.director.accept(offer, {"type": "LAUNCH", "launch": {"task_infos": infos}})
+
+    def launch_pod(self, *tasks: Record) -> None:
+        """Launch tasks on one default executor."""
+        offer = self.director.offer(lambda offer: bool(volumes(offer)))
+        infos = [{**task, "agent_id": offer["agent_id"]} for task in tasks]
+        executor = {
+            "type": "DEFAULT",
+            "executor_id": {"value": "pod"},
+            "framework_id": offer["framework_id"],
+            "resources": [
+                *needs(role=ROLE),
+                scalar("disk", 32, allocation_info={"role": ROLE}),
+            ],
+        }
+        group = {"executor": executor, "task_group": {"tasks": infos}}
+        self.director.accept(offer, {"type": "LAUNCH_GROUP", "launch_group": group})
 
 
 def task(name: str, script: str, *resources: Record, user: str = "", **fields: object) -> Record:
@@ -210,6 +227,38 @@ def test_groups_of_volumes(scene: Scene, docker_images: str, tmp_path: Path) -> 
     eventually(lambda: free_gids(agent) == 1.0, 60, "its group to be free")
     owner.launch(task("again", "touch three/file", three, user="nobody"))
     owner.director.until("again", "TASK_FINISHED")
+
+
+def test_groups_in_a_pod(scene: Scene, tmp_path: Path) -> None:
+    """What tasks of a pod share has a group as long as the pod, but a volume as long as itself."""
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o711)  # tasks are not root
+    master = scene.master()
+    agent = scene.agent(
+        master,
+        isolation="filesystem/linux,volume/sandbox_path,namespaces/pid",
+        volume_gid_range=GIDS,
+    )
+    owner = Owner(master)
+    volume = on_disk(16, None, "data")
+    owner.make(volume)
+    shared = {"type": "SANDBOX_PATH", "sandbox_path": {"type": "PARENT", "path": "common"}}
+    mounts = [{"mode": "RW", "container_path": "common", "source": shared}]
+    script = "id -G; echo x > data/file && echo y > common/file"
+    pod = task("in", script, volume, user="nobody", container={"type": "MESOS", "volumes": mounts})
+    owner.launch_pod(pod)
+    owner.director.until("in", "TASK_FINISHED")
+    roles = Path(agent.work_dir, "volumes", "roles", ROLE)
+    sandbox = Path(agent.sandbox("pod"))
+    (stdout,) = sandbox.glob("containers/*/stdout")
+    assert {"10000", "10001"} <= set(stdout.read_text().split())
+    eventually(lambda: free_gids(agent) == 1.0, 60, "the group of the sandbox to be free")
+    assert (sandbox / "common" / "file").read_text() == "y\n"
+    assert (sandbox / "common" / "file").stat().st_gid == pwd.getpwnam("nobody").pw_gid
+    assert (roles / "data").stat().st_gid in (10000, 10001)
+    assert (roles / "data" / "file").read_text() == "x\n"
+    owner.destroy(volume)
+    eventually(lambda: free_gids(agent) == 2.0, 60, "the group of the volume to be free")
 
 
 def test_a_removal_is_interrupted(scene: Scene) -> None:

@@ -192,7 +192,7 @@ class LinuxFilesystemIsolator(Isolator):
         if failures:
             raise IsolatorError(", ".join(failures))
         del self._sandboxes[container_id]
-        self._volumes.forget(container_id)
+        self._volumes.forget(container_id, sandbox)
         self._with_image.discard(container_id)
 
     def close(self) -> None:

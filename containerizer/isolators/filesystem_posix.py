@@ -83,8 +83,7 @@ class PosixFilesystemIsolator(Isolator):
 
     async def cleanup(self, container_id: ContainerId) -> None:
         """Forget the container; links vanish with its sandbox."""
-        self._sandboxes.pop(container_id, None)
-        self._volumes.forget(container_id)
+        self._volumes.forget(container_id, self._sandboxes.pop(container_id, None))
 
 
 class _Links:

@@ -87,20 +87,26 @@ class PersistentVolumes:
                 for volume in [v for v in attached.values() if wanted.get(v.name) != v]:
                     self._attachment.detach(container_id, sandbox, volume)
                     del attached[volume.name]
+                    if self._gids is not None:
+                        self._gids.unmounted(os.path.join(directory, volume.name))
                 for volume in [v for v in wanted.values() if v.name not in attached]:
                     if volume.source not in groups:
                         self._give(container_id, sandbox, volume)
                     self._attachment.attach(container_id, sandbox, volume)
                     attached[volume.name] = volume
+                    if self._gids is not None:
+                        self._gids.mounted(os.path.join(directory, volume.name), volume.source)
         except OSError as error:
             raise IsolatorError(
                 f"Failed to set the persistent volumes of '{directory}': {error}"
             ) from error
         return tuple(groups.values())
 
-    def forget(self, container_id: ContainerId) -> None:
+    def forget(self, container_id: ContainerId, directory: str | None) -> None:
         """The container is gone."""
-        self._attached.pop(container_id, None)
+        for name in self._attached.pop(container_id, ()):
+            if self._gids is not None and directory is not None:
+                self._gids.unmounted(os.path.join(directory, name))
 
     async def _groups(self, directory: str, new: Iterable[PersistentVolume]) -> dict[str, int]:
         """Return the group of each new volume by its path; none for those of root's containers."""

@@ -59,6 +59,31 @@ def test_another_master(stage: Stage) -> None:
         server.close()
 
 
+@pytest.mark.skipif(bool(zookeeper.missing()), reason=f"needs {zookeeper.missing()}")
+def test_a_larger_agent(stage: Stage) -> None:
+    """The master offers more from then on; one that cannot take that is not bothered."""
+    server = ZooKeeper(stage.scene.path("zookeeper")).start()
+    try:
+        stage.up(elect=server, resources="cpus:2;mem:512", reconfiguration_policy="additive")
+        agent_id = stage.agent_id()
+        stage.agent.kill()
+        stage.agent.flags["resources"] = "cpus:3;mem:512"
+        stage.agent.spawn()
+        if stage.release < (1, 5):
+            assert stage.agent.wait() == 1
+            assert stage.agent.said("the detected master lacks the AGENT_UPDATE capability")
+            return
+        eventually(
+            lambda: [each["resources"]["cpus"] for each in stage.master.agents()] == [3.0],
+            60,
+            "the master to know of more",
+        )
+        assert stage.agent_id() == agent_id
+        stage.agent.stop()
+    finally:
+        server.close()
+
+
 def test_agent(stage: Stage) -> None:
     """Its tasks run on, and what ended meanwhile is told."""
     stage.up()

@@ -132,6 +132,21 @@ async def test_what_is_in_a_volume_has_its_group(host: Host) -> None:
 
 
 @pytest.mark.root
+async def test_a_volume_in_a_sandbox_is_itself(host: Host) -> None:
+    """It is there when the sandbox is gone, and others must not get its group then."""
+    gids = host.manager()
+    volume, sandbox = host.tree("volume"), host.tree("sandbox")
+    (sandbox / "data").mkdir()
+    gids.mounted(str(sandbox / "data"), str(volume))
+    assert await gids.allocate(str(sandbox / "data" / "below"), SANDBOX_PATH) == 10000
+    assert host.stored() == {str(volume): (PERSISTENT, 10000)}
+    assert groups(volume) == {10000}
+    gids.unmounted(str(sandbox / "data"))
+    await gids.deallocate(str(sandbox))
+    assert await gids.allocate(str(sandbox / "data"), SANDBOX_PATH) == 10001
+
+
+@pytest.mark.root
 async def test_files_of_sandboxes_go_back_to_their_owners(host: Host) -> None:
     gids = host.manager()
     shared = host.tree("sandbox/shared")

@@ -159,6 +159,21 @@ def test_an_operation_from_end_to_end(agent: Agent, tmp_path: Path) -> None:
     assert files(agent) == {"resources.info", "resources_and_operations.state"}
 
 
+def test_a_volume_is_there_before_it_is_written_down(agent: Agent) -> None:
+    agent.operation(reserve(reserved("disk", 64.0, "db")), 1)
+    agent.operation(create(volume(32.0, "db")), 2)
+    stored = agent.every(effects.Checkpoint)[-1].writes
+    made = next(n for n, write in enumerate(stored) if isinstance(write, writes.MadeVolume))
+    info = layout.resources_info(f"{agent.state.config.work_dir}/meta")
+    renamed = [
+        n for n, w in enumerate(stored) if isinstance(w, writes.RenamedFile) and w.to == info
+    ]
+    assert renamed
+    assert made < min(renamed)
+    assert files(agent) == {"resources.info", "resources_and_operations.state"}
+    assert os.path.isdir(agent.volume_path())
+
+
 def test_volumes_come_and_go(agent: Agent) -> None:
     prepared(agent)
     path = Path(agent.volume_path())
