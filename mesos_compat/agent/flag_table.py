@@ -43,9 +43,6 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     Flag("resource_provider_config_dir", PATH, "Directory of resource provider configurations."),
     Flag("csi_plugin_config_dir", PATH, "Directory of CSI plug-in configurations."),
     Flag("disk_profile_adaptor", STRING, "Plug-in for profiles of storage providers."),
-    # authorization
-    Flag("acls", JSON_OBJECT, "Who may do what."),
-    Flag("authorizer", STRING, "What decides who may do what.", "local"),
     Flag("firewall_rules", JSON_OBJECT, "Endpoints that are switched off."),
     # images, Docker
     Flag(
@@ -110,8 +107,6 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
 
 #: Flags that protect something, and the value with which there is nothing to protect.
 PROTECTING: Final[Mapping[str, Any]] = {
-    "acls": None,
-    "authorizer": "local",
     "firewall_rules": None,
 }
 

@@ -28,7 +28,8 @@ from mesos_compat.agent.features import features_error
 from mesos_compat.agent.flag_groups import GROUPS, OWN
 from mesos_compat.agent.flag_table import OTHER_FLAGS, PROTECTING, WITHOUT_EFFECT
 from mesos_compat.agent.packaged import read_packaged
-from mesos_compat.base.errors import FlagError
+from mesos_compat.authorization.acls import message_of, shown
+from mesos_compat.base.errors import FlagError, WireError
 from mesos_compat.base.flags import (
     BOOL,
     BYTES,
@@ -68,6 +69,7 @@ _GROUPS: Final[Mapping[str, str]] = {
     "secret_resolver": "mesos_compat.secret_resolvers",
     "master_detector": "mesos_compat.master_detectors",
     "authenticatee": "mesos_compat.authenticatees",
+    "authorizer": "mesos_compat.authorizers",
     "http_authenticators": "mesos_compat.http_authenticators",
     "resource_estimator": "mesos_compat.resource_estimators",
     "qos_controller": "mesos_compat.qos_controllers",
@@ -155,6 +157,20 @@ def _logging_level(value: str) -> str | None:
         f"'{value}' is not a valid logging level. Possible values for 'logging_level' flag are: "
         "'INFO', 'WARNING', 'ERROR'."
     )
+
+
+def _acls(text: str) -> dict[str, Any]:
+    value = JSON_OBJECT.parse(text)
+    try:
+        message_of(value)
+    except WireError as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+_ACLS: Final = dataclasses.replace(
+    JSON_OBJECT, parse=_acls, show=lambda value: shown(message_of(value))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +293,16 @@ class AgentFlags:
         PATH,
         "File with the principals and secrets for basic: a JSON object with a list of credentials, "
         "or a line for each.",
+    )
+
+    # --- authorization ---
+    acls: Mapping[str, Any] | None = optional(
+        _ACLS,
+        'Who may do what, as {"permissive": false, "view_flags": [{"principals": {"values": '
+        '["ops"]}, "flags": {"type": "ANY"}}], ...}; everybody may do everything if not given.',
+    )
+    authorizer: str = flag(
+        STRING, "What decides who may do what: local, by --acls, or a plug-in.", default="local"
     )
 
     # --- resources and attributes ---

@@ -81,6 +81,22 @@ def virtual_latest(framework_id: FrameworkId, executor_id: ExecutorId) -> str:
     return f"/frameworks/{framework_id}/executors/{executor_id}/runs/latest"
 
 
+def sandbox_owner(
+    work_dir: str, path: str
+) -> tuple[FrameworkId, ExecutorId, ContainerId | None] | None:
+    """Say of whose run a path below a sandbox is, real or as ``/files`` shows it; no container
+    means the newest run. ``None`` for other paths.
+    """
+    below = path.removeprefix(agents(work_dir)).split("/")
+    if path.startswith(agents(work_dir) + "/"):
+        del below[1]
+    match below[:7]:
+        case ["", "frameworks", framework_id, "executors", executor_id, "runs", run]:
+            container_id = None if run == "latest" else ContainerId(run)
+            return FrameworkId(framework_id), ExecutorId(executor_id), container_id
+    return None
+
+
 def standalone(work_dir: str, container_id: ContainerId) -> str:
     """The sandbox of a top-level container without executor."""
     return f"{work_dir}/containers/{container_id.value}"

@@ -60,6 +60,7 @@ from mesos_compat.agent.runner import Runner, no_volume
 from mesos_compat.agent.service import ServiceManager
 from mesos_compat.agent.settings import MESOS_VERSION, agent_config, from_json
 from mesos_compat.agent.workdir import DirectoryLock, publish
+from mesos_compat.authorization.gate import open_gate
 from mesos_compat.base import log as glog
 from mesos_compat.base.clock import Clock, RealClock
 from mesos_compat.base.errors import FlagError, InvariantError, MesosCompatError
@@ -292,6 +293,7 @@ class _Agent:
             flags, work_dir, runtime_dir, spawner, metrics, doors, stack
         )
         detector = _detector(flags, parameters, scope, clock)
+        gate = open_gate(flags.authorizer, flags.acls, parameters, scope)
         begin_asking = _oversubscription(flags, parameters)
         unix = domain_socket(flags, runtime_dir, os.environ)
         if unix is not None:
@@ -302,6 +304,7 @@ class _Agent:
             agent_config(flags, bound.address, work_dir, os.environ),
             authentication=authentication_config(flags, parameters),
             domain_socket=None if unix is None else unix.path,
+            authorizes_tasks=gate is not None,
             executor_tokens=None if key is None else ExecutorTokens(key),
             tls=tls is not None,
         )
@@ -340,6 +343,7 @@ class _Agent:
                 exit=exit_with,
                 failed=failed,
                 removed=hooks.remove_executor,
+                gate=gate,
                 volume_removed=no_volume if doors.gids is None else doors.gids.deallocate,
                 tls=tls,
             )
@@ -354,6 +358,7 @@ class _Agent:
             clock=clock,
             pulls=doors.pulls.documents,
             realms=known,
+            gate=gate,
         )
         server = Server(bound, made.inbox, app, tls=tls)
         serve = partial(_serve, server, unix, app)

@@ -4,7 +4,7 @@
 The composition root gives the handler made here to the libprocess server, which keeps actor
 messages for itself.
 
-Source: spec ``operator-api`` 1, 2, 5 and 7.
+Source: spec ``operator-api`` 1, 2, 5, 7 and 8.
 """
 
 from __future__ import annotations
@@ -22,12 +22,16 @@ from aiohttp import web
 import mesos_compat
 from mesos_compat.agent.machine.state import AgentPhase
 from mesos_compat.agent.port import AgentPort
+from mesos_compat.authorization.api import Action, AuthorizationObject
+from mesos_compat.authorization.gate import Gate
 from mesos_compat.base.clock import Clock, RealClock
 from mesos_compat.base.errors import ApiError, InvariantError
 from mesos_compat.base.log import Complaints, Logging
 from mesos_compat.base.scope import Scope
 from mesos_compat.http import files, introspection, monitor, reply
+from mesos_compat.http.access import Access
 from mesos_compat.http.authentication import EXECUTOR, READ_ONLY, READ_WRITE, Realms
+from mesos_compat.http.principal import Principal, principal_of
 from mesos_compat.http.reply import PlainStream, Reply
 from mesos_compat.http.routes import Router, parse_target
 from mesos_compat.http.state_cache import StateCache
@@ -45,6 +49,14 @@ Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 STATISTICS_INTERVAL_S: Final = 0.5
 #: Lines about requests in ten seconds; the others are counted.
 _ACCESSES: Final = 200
+#: What is filtered in ``/state``.
+_IN_STATE: Final = (
+    Action.VIEW_FRAMEWORK,
+    Action.VIEW_EXECUTOR,
+    Action.VIEW_TASK,
+    Action.VIEW_FLAGS,
+    Action.VIEW_ROLE,
+)
 #: Bytes of a download that are read at once.
 _DOWNLOAD_PIECE_BYTES: Final = 256 * 1024
 #: Seconds that a client may take to read one such piece.
@@ -59,6 +71,8 @@ class Routed:
     #: With the actor in front.
     path: str
     query: Mapping[str, str]
+    #: Whoever sends it, as far as authentication found out.
+    principal: Principal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,10 @@ class _Route:
     serve: Callable[[Routed], Awaitable[Reply | web.StreamResponse]]
     #: ``None``: anybody may, without authentication.
     realm: str | None
+    #: As GET_ENDPOINT_WITH_PATH knows it; ``None`` if that is not about it.
+    endpoint: str | None = None
+    #: Whether other methods than GET are refused as soon as there is an authorizer.
+    only_get: bool = False
 
 
 def create_app(
@@ -79,12 +97,14 @@ def create_app(
     clock: Clock | None = None,
     pulls: Callable[[], list[JsonValue]] = list,
     realms: Realms | None = None,
+    gate: Gate | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Handler:
     """Make the agent's HTTP handler, which does in ``scope`` what no request waits for.
 
     ``logs`` is the program's running logging, ``pulls`` tells how far images are. Without
-    ``realms`` nobody is authenticated. The server has to cancel handlers whose client is gone.
+    ``realms`` nobody is authenticated, without ``gate`` everything is allowed. The server has to
+    cancel handlers whose client is gone.
 
     The machine's own metrics (``system/…``) are registered with those of the port.
 
@@ -95,7 +115,9 @@ def create_app(
     interval_s = introspection.metrics_interval_s(environ)
     introspection.register_metrics(port.metrics)
     known = realms if realms is not None else Realms({})
-    return App(port, executor_streams, scope, verbosity, clock, interval_s, pulls, known).handle
+    access = Access(gate)
+    app = App(port, executor_streams, scope, verbosity, clock, interval_s, pulls, known, access)
+    return app.handle
 
 
 def build_of(version: str) -> Build:
@@ -118,13 +140,15 @@ class App:
         metrics_interval_s: float,
         pulls: Callable[[], list[JsonValue]],
         realms: Realms,
+        access: Access,
     ) -> None:
         self._port = port
+        self._access = access
         self._realms = realms
         self._pulls = pulls
         self._verbosity = verbosity
         self._build = build_of(port.state.config.version)
-        self._calls = AgentCalls(port, self._build, verbosity, scope)
+        self._calls = AgentCalls(port, self._build, verbosity, scope, access)
         self._executors = ExecutorApi(port, streams)
         self._statistics_pace = monitor.Pace(STATISTICS_INTERVAL_S, clock)
         self._metrics_pace = monitor.Pace(metrics_interval_s, clock)
@@ -139,17 +163,23 @@ class App:
             f"{agent}/api/v1": _Route(self._api, READ_WRITE),
             f"{agent}/api/v1/executor": _Route(self._executor, EXECUTOR),
             f"{agent}/state": _Route(self._state, READ_ONLY),
-            f"{agent}/flags": _Route(self._flags, READ_ONLY),
+            f"{agent}/flags": _Route(self._flags, READ_ONLY, only_get=True),
             f"{agent}/health": _Route(self._health, None),
-            f"{agent}/monitor/statistics": _Route(self._statistics, READ_ONLY),
-            f"{agent}/containers": _Route(self._containers, READ_ONLY),
-            f"{agent}/containerizer/debug": _Route(self._containerizer_debug, READ_ONLY),
+            f"{agent}/monitor/statistics": _Route(
+                self._statistics, READ_ONLY, "/monitor/statistics", only_get=True
+            ),
+            f"{agent}/containers": _Route(
+                self._containers, READ_ONLY, "/containers", only_get=True
+            ),
+            f"{agent}/containerizer/debug": _Route(
+                self._containerizer_debug, READ_ONLY, "/containerizer/debug", only_get=True
+            ),
             "/files/browse": _Route(self._browse, READ_ONLY),
             "/files/read": _Route(self._read, READ_ONLY),
             "/files/download": _Route(self._download, READ_ONLY),
-            "/files/debug": _Route(self._files_debug, READ_ONLY),
-            "/metrics/snapshot": _Route(self._snapshot, READ_ONLY),
-            "/logging/toggle": _Route(self._toggle, READ_WRITE),
+            "/files/debug": _Route(self._files_debug, READ_ONLY, "/files/debug", only_get=True),
+            "/metrics/snapshot": _Route(self._snapshot, READ_ONLY, "/metrics/snapshot"),
+            "/logging/toggle": _Route(self._toggle, READ_WRITE, "/logging/toggle"),
             "/profiler/start": _Route(self._profiler, READ_WRITE),
             "/profiler/stop": _Route(self._profiler, READ_WRITE),
             "/system/stats.json": _Route(self._system, None),
@@ -197,7 +227,13 @@ class App:
             refused = await self._realms.refusal(found.realm, raw)
             if refused is not None:
                 return refused
-        return await found.serve(Routed(raw, path, target.query))
+        request = Routed(raw, path, target.query, principal_of(raw))
+        if self._access.limited and found.only_get and raw.method != "GET":
+            return reply.method_not_allowed(raw.method, ["GET"])
+        if found.endpoint is not None:
+            what = AuthorizationObject(value=found.endpoint)
+            await self._access.require(request.principal, Action.GET_ENDPOINT_WITH_PATH, what)
+        return await found.serve(request)
 
     # The agent.
 
@@ -208,13 +244,14 @@ class App:
         return await self._executors.handle(request.raw)
 
     async def _state(self, request: Routed) -> Reply:
-        state = self._port.state
-        if state.phase is AgentPhase.RECOVERING:
+        if self._port.state.phase is AgentPhase.RECOVERING:
             raise ApiError(503, "Agent has not finished recovery")
-        document = self._documents.render(state, self._build, self._port.flags)
+        view = await self._access.view(request.principal, _IN_STATE)
+        document = self._documents.render(self._port.state, self._build, self._port.flags, view)
         return reply.encoded(document, request.query)
 
     async def _flags(self, request: Routed) -> Reply:
+        await self._access.require(request.principal, Action.VIEW_FLAGS)
         return reply.json({"flags": dict(self._port.flags)}, request.query, sort_keys=True)
 
     async def _health(self, _: Routed) -> Reply:
@@ -227,10 +264,12 @@ class App:
         return reply.json(list(found), request.query, sort_keys=True)
 
     async def _containers(self, request: Routed) -> Reply:
-        subjects = monitor.chosen(monitor.executor_containers(self._port.state), request.query)
+        view = await self._access.view(request.principal, [Action.VIEW_CONTAINER])
+        shown = monitor.executor_containers(self._port.state, view)
+        subjects = monitor.chosen(shown, request.query)
         found = await monitor.observe(self._port.containerizer, subjects)
-        shown = [monitor.container_value(observed) for observed in found]
-        return reply.json(list(shown), request.query, sort_keys=True)
+        made: list[JsonValue] = [monitor.container_value(observed) for observed in found]
+        return reply.json(made, request.query, sort_keys=True)
 
     async def _containerizer_debug(self, request: Routed) -> Reply:
         pending: list[JsonValue] = [
@@ -250,18 +289,21 @@ class App:
 
     async def _browse(self, request: Routed) -> Reply:
         path = files.wanted_path(request.query)
+        await self._require_file(request, path)
         return await asyncio.to_thread(_browsed, self._port.files, path, request.query)
 
     async def _read(self, request: Routed) -> Reply:
         path = files.wanted_path(request.query)
         offset = files.wanted_number(request.query, "offset")
         length = files.wanted_number(request.query, "length")
+        await self._require_file(request, path)
         piece = await asyncio.to_thread(files.read, self._port.files, path, offset, length)
         return reply.json(files.read_value(piece, offset), request.query)
 
     async def _download(self, request: Routed) -> web.StreamResponse:
         path = files.wanted_path(request.query)
         try:
+            await self._require_file(request, path)
             found = await asyncio.to_thread(files.download, self._port.files, path)
         except ApiError as error:
             raise ApiError(error.status, error.body or reply.default_body(error.status)) from None
@@ -269,6 +311,10 @@ class App:
             return await _send_file(request.raw, found)
         finally:
             os.close(found.fd)
+
+    async def _require_file(self, request: Routed, path: str) -> None:
+        port = self._port
+        await self._access.require_file(request.principal, port.state, port.files, path)
 
     async def _files_debug(self, request: Routed) -> Reply:
         return reply.json(dict(self._port.files), request.query, sort_keys=True)

@@ -270,16 +270,27 @@ class _Place:
         return "/".join((self.root.rstrip("/"), *self.inner)) or "/"
 
 
-def _place(attached: Mapping[str, str], path: str) -> _Place:
-    if "\0" in path:
-        raise ApiError(404)
-    path = path.removeprefix("file://")
-    parts = [part for part in path.split("/") if part not in ("", ".")]
+def attachment(attached: Mapping[str, str], path: str) -> str | None:
+    """Return the attached virtual path that a requested one leads to or below, if any."""
+    parts = _parts(path)
     for count in range(len(parts), -1, -1):
-        found = attached.get("/" + "/".join(parts[:count]))
-        if found is not None:
-            return _below(found, parts[count:])
-    raise ApiError(404)
+        found = "/" + "/".join(parts[:count])
+        if found in attached:
+            return found
+    return None
+
+
+def _parts(path: str) -> list[str]:
+    path = path.removeprefix("file://")
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _place(attached: Mapping[str, str], path: str) -> _Place:
+    found = None if "\0" in path else attachment(attached, path)
+    if found is None:
+        raise ApiError(404)
+    inner = len([part for part in found.split("/") if part])
+    return _below(attached[found], _parts(path)[inner:])
 
 
 def _below(found: str, suffix: list[str]) -> _Place:

@@ -18,6 +18,7 @@ from containerizer.api import Containerizer
 from mesos_compat.agent.machine.state import AgentState, ExecutorPhase
 from mesos_compat.base.clock import Clock
 from mesos_compat.base.errors import ApiError, ContainerError
+from mesos_compat.http.view import EVERYTHING, View
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.model.jsonpb import JsonObject, text_of, to_value
 from mesos_compat.pb.mesos import mesos_pb2 as pb
@@ -55,8 +56,8 @@ class Observed:
     statistics: pb.ResourceStatistics | None
 
 
-def executor_containers(state: AgentState) -> list[Subject]:
-    """Return the containers of all executors that have not terminated."""
+def executor_containers(state: AgentState, view: View = EVERYTHING) -> list[Subject]:
+    """Return the containers of all executors that have not terminated and are shown."""
     return [
         Subject(
             executor.container_id,
@@ -65,8 +66,9 @@ def executor_containers(state: AgentState) -> list[Subject]:
             text_of(executor.info.name),
             text_of(executor.info.source),
         )
-        for executor in state.executors()
-        if executor.phase is not ExecutorPhase.TERMINATED
+        for framework in state.frameworks.values()
+        for executor in framework.executors.values()
+        if executor.phase is not ExecutorPhase.TERMINATED and view.container(framework, executor)
     ]
 
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from google.protobuf.message import Message
 
 from mesos_compat.agent.machine.state import AgentPhase, AgentState, Executor, Framework, Task
+from mesos_compat.http.view import EVERYTHING, View
 from mesos_compat.model import values
 from mesos_compat.model.ids import FrameworkId
 from mesos_compat.model.jsonpb import JsonObject, JsonValue, text_of, to_value
@@ -22,6 +24,9 @@ from mesos_compat.model.quantity import floating
 from mesos_compat.model.redact import redact
 from mesos_compat.model.resources import Resources
 from mesos_compat.pb.mesos import mesos_pb2 as pb
+
+#: Shows a completed executor of a framework.
+Completed: TypeAlias = Callable[[Framework, Executor, View], JsonValue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +53,11 @@ def agent(
     state: AgentState,
     build: Build,
     flags: Mapping[str, str],
-    completed: Callable[[Executor], JsonValue] | None = None,
+    view: View = EVERYTHING,
+    completed: Completed | None = None,
 ) -> JsonObject:
-    """Return the whole document; ``completed`` takes the place of ``executor`` for completed ones.
-
-    Those never change.
+    """Return the whole document, or what ``view`` shows of it; ``completed`` takes the place of
+    ``executor`` for completed ones. Those never change.
     """
     done = completed if completed is not None else executor
     config = state.config
@@ -72,17 +77,21 @@ def agent(
     if state.drain is not None:
         made["drain_config"] = to_value(state.drain.config)
         made["estimated_drain_start_time_seconds"] = int(state.drain.started_at)
-    made |= _resources(state)
+    made |= _resources(state, view)
     made["resource_providers"] = []
     made["attributes"] = attributes(config.info.attributes)
     if state.phase is AgentPhase.RUNNING and state.master_hostname:
         made["master_hostname"] = state.master_hostname
-    for name in ("log_dir", "external_log_file"):
-        if name in flags:
-            made[name] = flags[name]
-    made["flags"] = {name: flags[name] for name in sorted(flags)}
-    made["frameworks"] = [framework(item, done) for item in state.frameworks.values()]
-    made["completed_frameworks"] = [framework(item, done) for item in state.completed_frameworks]
+    if view.flags:
+        for name in ("log_dir", "external_log_file"):
+            if name in flags:
+                made[name] = flags[name]
+        made["flags"] = {name: flags[name] for name in sorted(flags)}
+    for key, frameworks in (
+        ("frameworks", state.frameworks.values()),
+        ("completed_frameworks", state.completed_frameworks),
+    ):
+        made[key] = [framework(each, view, done) for each in frameworks if view.framework(each)]
     return made
 
 
@@ -105,12 +114,12 @@ def attributes(messages: Iterable[pb.Attribute]) -> JsonObject:
 # Resources.
 
 
-def _resources(state: AgentState) -> JsonObject:
+def _resources(state: AgentState, view: View) -> JsonObject:
     total = Resources.of(state.total_resources()).with_checkpointed(
         Resources.of(state.checkpointed_resources)
     )
     used = Resources.of(state.allocated_resources()).unallocated()
-    reserved = _by_role(total)
+    reserved = _by_role(total, view)
     return {
         "resources": summary(total),
         "reserved_resources": _summaries(reserved),
@@ -119,14 +128,14 @@ def _resources(state: AgentState) -> JsonObject:
             role: [endpoint_resource(item) for item in items] for role, items in reserved.items()
         },
         "unreserved_resources_full": [endpoint_resource(item) for item in total.unreserved()],
-        "reserved_resources_allocated": _summaries(_by_role(used)),
+        "reserved_resources_allocated": _summaries(_by_role(used, view)),
         "unreserved_resources_allocated": summary(used.unreserved()),
     }
 
 
-def _by_role(resources: Resources) -> dict[str, Resources]:
+def _by_role(resources: Resources, view: View) -> dict[str, Resources]:
     roles = {text_of(item.reservations[-1].role) for item in resources if item.reservations}
-    return {role: resources.reserved(role) for role in sorted(roles)}
+    return {role: resources.reserved(role) for role in sorted(roles) if view.role(role)}
 
 
 def _summaries(by_role: Mapping[str, Resources]) -> JsonObject:
@@ -170,7 +179,7 @@ def endpoint_resource(resource: pb.Resource) -> JsonObject:
 # Frameworks, executors, tasks.
 
 
-def framework(item: Framework, completed: Callable[[Executor], JsonValue]) -> JsonObject:
+def framework(item: Framework, view: View, completed: Completed) -> JsonObject:
     """Return a framework, active or completed."""
     info = item.info
     made: JsonObject = {
@@ -187,12 +196,15 @@ def framework(item: Framework, completed: Callable[[Executor], JsonValue]) -> Js
         made["roles"] = [text_of(role) for role in info.roles]
     else:
         made["role"] = text_of(info.role)
-    made["executors"] = [executor(one) for one in item.executors.values()]
-    made["completed_executors"] = [completed(one) for one in item.completed_executors]
+    for key, executors, shown in (
+        ("executors", item.executors.values(), executor),
+        ("completed_executors", item.completed_executors, completed),
+    ):
+        made[key] = [shown(item, each, view) for each in executors if view.executor(item, each)]
     return made
 
 
-def executor(item: Executor) -> JsonObject:
+def executor(of: Framework, item: Executor, view: View) -> JsonObject:
     """Return a run of an executor."""
     info = item.info
     made: JsonObject = {
@@ -208,10 +220,14 @@ def executor(item: Executor) -> JsonObject:
         made["labels"] = labels(info.labels)
     if info.HasField("type"):
         made["type"] = pb.ExecutorInfo.Type.Name(info.type)
-    made["tasks"] = [task(one, item.framework_id) for one in item.launched.values()]
-    made["queued_tasks"] = [queued_task(one) for one in item.queued.values()]
+
+    def shown(tasks: Iterable[Task]) -> list[Task]:
+        return [each for each in tasks if view.task(of, each.info)]
+
+    made["tasks"] = [task(one, item.framework_id) for one in shown(item.launched.values())]
+    made["queued_tasks"] = [queued_task(one) for one in shown(item.queued.values())]
     done = (*item.completed, *item.terminated.values())
-    made["completed_tasks"] = [task(one, item.framework_id) for one in done]
+    made["completed_tasks"] = [task(one, item.framework_id) for one in shown(done)]
     return made
 
 

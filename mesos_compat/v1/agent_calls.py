@@ -15,24 +15,27 @@ from typing import Final, TypeAlias
 from aiohttp import web
 
 from containerizer.api import Containerizer
-from mesos_compat.agent.machine.state import AgentPhase, AgentState, Executor, Task
+from mesos_compat.agent.machine.state import AgentPhase
 from mesos_compat.agent.port import AgentPort
+from mesos_compat.authorization.api import Action, Principal
 from mesos_compat.base import recordio
 from mesos_compat.base.errors import ApiError, WireError
 from mesos_compat.base.scope import Scope
 from mesos_compat.http import files, monitor, reply
+from mesos_compat.http.access import Access
 from mesos_compat.http.body import BODY_TIMEOUT_S, endless_pieces_of, read_body
+from mesos_compat.http.principal import principal_of
 from mesos_compat.http.reply import Reply
 from mesos_compat.http.state_view import Build
 from mesos_compat.http.verbosity import Verbosity
+from mesos_compat.http.view import View
 from mesos_compat.model.evolve import evolve
-from mesos_compat.model.ids import FrameworkId
 from mesos_compat.model.jsonpb import text_of
+from mesos_compat.model.operations import consumed
 from mesos_compat.model.quantity import SECOND_NS
-from mesos_compat.model.redact import redact
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.agent import agent_pb2
-from mesos_compat.v1 import codec, validate
+from mesos_compat.v1 import codec, listings, validate
 from mesos_compat.v1.attach import AttachCalls, Exchange
 from mesos_compat.v1.container_calls import ContainerCalls
 
@@ -56,20 +59,36 @@ _STREAMED: Final = frozenset(
     {agent_pb2.Call.ATTACH_CONTAINER_OUTPUT, agent_pb2.Call.LAUNCH_NESTED_CONTAINER_SESSION}
 )
 
+#: What calls that are not there yet are about.
+_NOT_THERE: Final = {
+    agent_pb2.Call.ADD_RESOURCE_PROVIDER_CONFIG: Action.MODIFY_RESOURCE_PROVIDER_CONFIG,
+    agent_pb2.Call.UPDATE_RESOURCE_PROVIDER_CONFIG: Action.MODIFY_RESOURCE_PROVIDER_CONFIG,
+    agent_pb2.Call.REMOVE_RESOURCE_PROVIDER_CONFIG: Action.MODIFY_RESOURCE_PROVIDER_CONFIG,
+    agent_pb2.Call.MARK_RESOURCE_PROVIDER_GONE: Action.MARK_RESOURCE_PROVIDER_GONE,
+}
+
 #: ``None`` for calls without a reply message.
-_Answer: TypeAlias = "Callable[[Call], Awaitable[Response | Reply | None]]"
+_Answer: TypeAlias = "Callable[[Call, Principal | None], Awaitable[Response | Reply | None]]"
 _Stream: TypeAlias = "Callable[[Exchange], Awaitable[Reply | web.StreamResponse]]"
 
 
 class AgentCalls:
     """The handler of ``/api/v1``."""
 
-    def __init__(self, port: AgentPort, build: Build, verbosity: Verbosity, scope: Scope) -> None:
+    def __init__(
+        self,
+        port: AgentPort,
+        build: Build,
+        verbosity: Verbosity,
+        scope: Scope,
+        access: Access,
+    ) -> None:
         self._port = port
+        self._access = access
         self._build = build
         self._verbosity = verbosity
         kinds = agent_pb2.Call
-        containers = ContainerCalls(port, scope)
+        containers = ContainerCalls(port, scope, access)
         streams = AttachCalls(port, containers)
         self._streams: dict[int, _Stream] = {
             kinds.ATTACH_CONTAINER_INPUT: streams.attach_input,
@@ -119,10 +138,14 @@ class AgentCalls:
         stream = self._streams.get(call.type)
         if stream is not None:
             return await stream(Exchange(request, media, call, records.others()))
+        subject = principal_of(request)
         answer = self._answers.get(call.type)
         if answer is None:
+            missing = _NOT_THERE.get(call.type)
+            if missing is not None:
+                await self._access.require(subject, missing)
             raise ApiError(501, reply.default_body(501))
-        response = await answer(call)
+        response = await answer(call, subject)
         if response is None:
             return Reply()
         if isinstance(response, Reply):
@@ -131,19 +154,20 @@ class AgentCalls:
 
     # The program.
 
-    async def _get_health(self, _: Call) -> Response:
+    async def _get_health(self, _: Call, subject: Principal | None) -> Response:
         response = agent_pb2.Response(type=agent_pb2.Response.GET_HEALTH)
         response.get_health.healthy = True
         return response
 
-    async def _get_flags(self, _: Call) -> Response:
+    async def _get_flags(self, _: Call, subject: Principal | None) -> Response:
+        await self._access.require(subject, Action.VIEW_FLAGS)
         response = agent_pb2.Response(type=agent_pb2.Response.GET_FLAGS)
         response.get_flags.SetInParent()
         for name, value in sorted(self._port.flags.items()):
             response.get_flags.flags.add(name=name, value=value)
         return response
 
-    async def _get_version(self, _: Call) -> Response:
+    async def _get_version(self, _: Call, subject: Principal | None) -> Response:
         response = agent_pb2.Response(type=agent_pb2.Response.GET_VERSION)
         info = response.get_version.version_info
         info.version = self._build.version
@@ -152,26 +176,28 @@ class AgentCalls:
         info.build_user = self._build.user
         return response
 
-    async def _get_metrics(self, _: Call) -> Response:
+    async def _get_metrics(self, _: Call, subject: Principal | None) -> Response:
         response = agent_pb2.Response(type=agent_pb2.Response.GET_METRICS)
         response.get_metrics.SetInParent()
         for name, value in self._port.metrics.snapshot().items():
             response.get_metrics.metrics.add(name=name, value=value)
         return response
 
-    async def _get_logging_level(self, _: Call) -> Response:
+    async def _get_logging_level(self, _: Call, subject: Principal | None) -> Response:
         response = agent_pb2.Response(type=agent_pb2.Response.GET_LOGGING_LEVEL)
         response.get_logging_level.level = self._verbosity.level
         return response
 
-    async def _set_logging_level(self, call: Call) -> None:
+    async def _set_logging_level(self, call: Call, subject: Principal | None) -> None:
+        await self._access.require(subject, Action.SET_LOG_LEVEL)
         wanted = call.set_logging_level
         self._verbosity.set(wanted.level, max(0, wanted.duration.nanoseconds) / 1e9)
 
     # Files.
 
-    async def _list_files(self, call: Call) -> Response:
+    async def _list_files(self, call: Call, subject: Principal | None) -> Response:
         path = text_of(call.list_files.path)
+        await self._require_file(subject, path)
         entries = await asyncio.to_thread(files.browse, self._port.files, path)
         response = agent_pb2.Response(type=agent_pb2.Response.LIST_FILES)
         response.list_files.SetInParent()
@@ -187,42 +213,51 @@ class AgentCalls:
             shown.mtime.nanoseconds = int(entry.info.st_mtime) * 1_000_000_000
         return response
 
-    async def _read_file(self, call: Call) -> Response:
+    async def _read_file(self, call: Call, subject: Principal | None) -> Response:
         wanted = call.read_file
         offset = wanted.offset if wanted.offset < 2**63 else -1
         length = min(wanted.length, files.MAX_READ_BYTES) if wanted.HasField("length") else -1
         path = text_of(wanted.path)
+        await self._require_file(subject, path)
         piece = await asyncio.to_thread(files.read, self._port.files, path, offset, length)
         response = agent_pb2.Response(type=agent_pb2.Response.READ_FILE)
         response.read_file.size = piece.size
         response.read_file.data = piece.data
         return response
 
+    async def _require_file(self, subject: Principal | None, path: str) -> None:
+        port = self._port
+        await self._access.require_file(subject, port.state, port.files, path)
+
     # Frameworks, executors, tasks.
 
-    async def _get_state(self, _: Call) -> Response:
+    async def _get_state(self, _: Call, subject: Principal | None) -> Response:
+        view = await self._access.view(subject, listings.ACTIONS)
         response = agent_pb2.Response(type=agent_pb2.Response.GET_STATE)
-        _fill_tasks(response.get_state.get_tasks, self._port.state)
-        _fill_executors(response.get_state.get_executors, self._port.state)
-        _fill_frameworks(response.get_state.get_frameworks, self._port.state)
+        listings.tasks(response.get_state.get_tasks, self._port.state, view)
+        listings.executors(response.get_state.get_executors, self._port.state, view)
+        listings.frameworks(response.get_state.get_frameworks, self._port.state, view)
         return response
 
-    async def _get_frameworks(self, _: Call) -> Response:
+    async def _get_frameworks(self, _: Call, subject: Principal | None) -> Response:
+        view = await self._access.view(subject, listings.ACTIONS)
         response = agent_pb2.Response(type=agent_pb2.Response.GET_FRAMEWORKS)
-        _fill_frameworks(response.get_frameworks, self._port.state)
+        listings.frameworks(response.get_frameworks, self._port.state, view)
         return response
 
-    async def _get_executors(self, _: Call) -> Response:
+    async def _get_executors(self, _: Call, subject: Principal | None) -> Response:
+        view = await self._access.view(subject, listings.ACTIONS)
         response = agent_pb2.Response(type=agent_pb2.Response.GET_EXECUTORS)
-        _fill_executors(response.get_executors, self._port.state)
+        listings.executors(response.get_executors, self._port.state, view)
         return response
 
-    async def _get_tasks(self, _: Call) -> Response:
+    async def _get_tasks(self, _: Call, subject: Principal | None) -> Response:
+        view = await self._access.view(subject, listings.ACTIONS)
         response = agent_pb2.Response(type=agent_pb2.Response.GET_TASKS)
-        _fill_tasks(response.get_tasks, self._port.state)
+        listings.tasks(response.get_tasks, self._port.state, view)
         return response
 
-    async def _get_agent(self, _: Call) -> Response:
+    async def _get_agent(self, _: Call, subject: Principal | None) -> Response:
         response = agent_pb2.Response(type=agent_pb2.Response.GET_AGENT)
         state = self._port.state
         response.get_agent.agent_info.CopyFrom(evolve(state.info(), v1.AgentInfo))
@@ -232,24 +267,30 @@ class AgentCalls:
             response.get_agent.estimated_drain_start_time.nanoseconds = started_ns
         return response
 
-    async def _get_operations(self, _: Call) -> Response:
+    async def _get_operations(self, _: Call, subject: Principal | None) -> Response:
+        view = await self._access.view(subject, [Action.VIEW_ROLE])
         response = agent_pb2.Response(type=agent_pb2.Response.GET_OPERATIONS)
         response.get_operations.SetInParent()
         for operation in self._port.state.operations.values():
+            if not all(map(view.resource, consumed(operation.info))):
+                continue
             response.get_operations.operations.append(evolve(operation, v1.Operation))
         return response
 
-    async def _get_resource_providers(self, _: Call) -> Response:
+    async def _get_resource_providers(self, _: Call, subject: Principal | None) -> Response:
         response = agent_pb2.Response(type=agent_pb2.Response.GET_RESOURCE_PROVIDERS)
         response.get_resource_providers.SetInParent()
         return response
 
     # Containers.
 
-    async def _get_containers(self, call: Call) -> Response:
+    async def _get_containers(self, call: Call, subject: Principal | None) -> Response:
         containerizer = self._port.containerizer
-        subjects = monitor.executor_containers(self._port.state)
-        subjects += _others(subjects, containerizer, call.get_containers)
+        view = await self._access.view(
+            subject, [Action.VIEW_CONTAINER, Action.VIEW_STANDALONE_CONTAINER]
+        )
+        subjects = monitor.executor_containers(self._port.state, view)
+        subjects += _others(subjects, containerizer, call.get_containers, view)
         response = agent_pb2.Response(type=agent_pb2.Response.GET_CONTAINERS)
         for observed in await monitor.observe(containerizer, subjects):
             _add_container(response.get_containers, observed)
@@ -317,6 +358,7 @@ def _others(
     owned: Iterable[monitor.Subject],
     containerizer: Containerizer,
     wanted: agent_pb2.Call.GetContainers,
+    view: View,
 ) -> list[monitor.Subject]:
     """Choose containers that are not those of executors themselves."""
     roots = {subject.container_id for subject in owned}
@@ -330,7 +372,7 @@ def _others(
             not nested and standalone and not wanted.show_standalone
         ):
             continue
-        if standalone or container_id.root in roots:
+        if view.standalone(container_id) if standalone else container_id.root in roots:
             found.append(monitor.Subject(container_id))
     return found
 
@@ -348,51 +390,6 @@ def _add_container(made: agent_pb2.Response.GetContainers, observed: monitor.Obs
         shown.container_status.CopyFrom(evolve(observed.status, v1.ContainerStatus))
     if observed.statistics is not None:
         shown.resource_statistics.CopyFrom(evolve(observed.statistics, v1.ResourceStatistics))
-
-
-def _fill_frameworks(made: agent_pb2.Response.GetFrameworks, state: AgentState) -> None:
-    made.SetInParent()
-    for framework in state.frameworks.values():
-        info = made.frameworks.add().framework_info
-        info.CopyFrom(evolve(framework.info, v1.FrameworkInfo))
-    for framework in state.completed_frameworks:
-        info = made.completed_frameworks.add().framework_info
-        info.CopyFrom(evolve(framework.info, v1.FrameworkInfo))
-
-
-def _fill_executors(made: agent_pb2.Response.GetExecutors, state: AgentState) -> None:
-    made.SetInParent()
-    for framework in (*state.frameworks.values(), *state.completed_frameworks):
-        for executor in framework.executors.values():
-            info = made.executors.add().executor_info
-            info.CopyFrom(_shown(executor))
-        for executor in framework.completed_executors:
-            info = made.completed_executors.add().executor_info
-            info.CopyFrom(_shown(executor))
-
-
-def _fill_tasks(made: agent_pb2.Response.GetTasks, state: AgentState) -> None:
-    made.SetInParent()
-    for framework in (*state.frameworks.values(), *state.completed_frameworks):
-        framework_id = framework.framework_id
-        for executor in (*framework.executors.values(), *framework.completed_executors):
-            made.queued_tasks.extend(_tasks(executor.queued.values(), framework_id))
-            made.launched_tasks.extend(_tasks(executor.launched.values(), framework_id))
-            made.terminated_tasks.extend(_tasks(executor.terminated.values(), framework_id))
-            made.completed_tasks.extend(_tasks(executor.completed, framework_id))
-
-
-def _tasks(tasks: Iterable[Task], framework_id: FrameworkId) -> list[v1.Task]:
-    made = [evolve(task.message(framework_id), v1.Task) for task in tasks]
-    for message in made:
-        redact(message)
-    return made
-
-
-def _shown(executor: Executor) -> v1.ExecutorInfo:
-    made = evolve(executor.info, v1.ExecutorInfo)
-    redact(made)
-    return made
 
 
 def _printable(text: str) -> str:

@@ -21,11 +21,13 @@ from aiohttp import HttpVersion11, web
 
 from containerizer.api import InputAnswer, OutputStream
 from mesos_compat.agent.port import AgentPort
+from mesos_compat.authorization.api import Action
 from mesos_compat.base import recordio
 from mesos_compat.base.errors import ApiError, ContainerError
 from mesos_compat.base.scope import Scope
 from mesos_compat.http import reply
 from mesos_compat.http.body import probe, until_gone
+from mesos_compat.http.principal import principal_of
 from mesos_compat.http.reply import PlainStream, Reply
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
@@ -62,6 +64,8 @@ class AttachCalls:
         if attach.type != attach.CONTAINER_ID:
             raise ApiError(400, "Expecting 'attach_container_input.type' to be CONTAINER_ID")
         container_id = self._owned(read_id(attach.container_id))
+        subject = principal_of(exchange.request)
+        await self._containers.require(subject, Action.ATTACH_CONTAINER_INPUT, container_id)
         try:
             answer = await self._relay_input(exchange, container_id)
         except ContainerError as error:
@@ -101,26 +105,40 @@ class AttachCalls:
 
     async def attach_output(self, exchange: Exchange) -> web.StreamResponse:
         """Answer ATTACH_CONTAINER_OUTPUT, until the client or the container ends."""
-        container_id = self._owned(read_id(exchange.call.attach_container_output.container_id))
-        return await self._relay_output(exchange, container_id)
+        container_id = read_id(exchange.call.attach_container_output.container_id)
+        return await self._relay_output(exchange, await self._attachable(exchange, container_id))
 
     async def session(self, exchange: Exchange) -> Reply | web.StreamResponse:
         """Answer LAUNCH_NESTED_CONTAINER_SESSION; the container ends with the answer."""
         wanted = exchange.call.launch_nested_container_session
+        await self._containers.require(
+            principal_of(exchange.request),
+            Action.LAUNCH_NESTED_CONTAINER_SESSION,
+            read_id(wanted.container_id),
+            wanted.command,
+        )
         launched = await self._containers.start(wanted, kind=slave.ContainerClass.DEBUG)
         if launched.status != 200:
             return launched
         container_id = read_id(wanted.container_id)
         try:
-            return await self._relay_output(exchange, self._owned(container_id))
+            await self._attachable(exchange, container_id)
+            return await self._relay_output(exchange, container_id)
         finally:
             self._containers.abandon(container_id)
 
     def _owned(self, container_id: ContainerId) -> ContainerId:
         """Return the id of a container that has to belong to an executor."""
-        if self._containers.owner(container_id) is None:
+        if self._port.state.executor_by_container(container_id) is None:
             raise not_found(container_id)
         return container_id
+
+    async def _attachable(self, exchange: Exchange, container_id: ContainerId) -> ContainerId:
+        """Return the id of a container whose output the client may have."""
+        subject = principal_of(exchange.request)
+        owned = self._owned(container_id)
+        await self._containers.require(subject, Action.ATTACH_CONTAINER_OUTPUT, owned)
+        return owned
 
     async def _relay_output(
         self, exchange: Exchange, container_id: ContainerId

@@ -17,15 +17,17 @@ import asyncio
 import logging
 import signal
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final, TypeAlias, cast
 
 from containerizer.api import Containerizer, LaunchOutcome
 from mesos_compat.agent import paths
-from mesos_compat.agent.machine.state import Executor
 from mesos_compat.agent.port import AgentPort
 from mesos_compat.agent.sandbox import SandboxError, make_standalone
+from mesos_compat.authorization.api import Action, Principal
 from mesos_compat.base.errors import ApiError, ContainerError, WireError
 from mesos_compat.base.scope import Scope, ScopeClosed
+from mesos_compat.http.access import Access, container_object
 from mesos_compat.http.reply import Reply
 from mesos_compat.model import resources
 from mesos_compat.model.evolve import devolve, evolve
@@ -48,6 +50,24 @@ Launch: TypeAlias = (
 )
 
 _LAUNCHED: Final = Reply()
+
+
+@dataclass(frozen=True, slots=True)
+class _Actions:
+    """The same done to containers of both kinds."""
+
+    nested: Action
+    standalone: Action
+
+    def of(self, container_id: ContainerId) -> Action:
+        """Return the one for a container."""
+        return self.standalone if container_id.parent is None else self.nested
+
+
+_LAUNCH: Final = _Actions(Action.LAUNCH_NESTED_CONTAINER, Action.LAUNCH_STANDALONE_CONTAINER)
+_WAIT: Final = _Actions(Action.WAIT_NESTED_CONTAINER, Action.WAIT_STANDALONE_CONTAINER)
+_KILL: Final = _Actions(Action.KILL_NESTED_CONTAINER, Action.KILL_STANDALONE_CONTAINER)
+_REMOVE: Final = _Actions(Action.REMOVE_NESTED_CONTAINER, Action.REMOVE_STANDALONE_CONTAINER)
 _UNSUPPORTED: Final = "The provided ContainerInfo is not supported"
 
 
@@ -57,32 +77,48 @@ class ContainerCalls:
     Clean-up that nobody waits for runs in ``scope``.
     """
 
-    def __init__(self, port: AgentPort, scope: Scope) -> None:
+    def __init__(self, port: AgentPort, scope: Scope, access: Access) -> None:
         self._port = port
+        self._access = access
         self._scope = scope
 
     @property
     def _containerizer(self) -> Containerizer:
         return self._port.containerizer
 
-    def owner(self, container_id: ContainerId) -> Executor | None:
-        """Return the executor in whose container ``container_id`` is, or is nested."""
-        root = container_id.root
-        for executor in self._port.state.executors():
-            if executor.container_id == root:
-                return executor
-        return None
+    async def require(
+        self,
+        subject: Principal | None,
+        action: Action,
+        container_id: ContainerId,
+        command: v1.CommandInfo | None = None,
+    ) -> None:
+        """Return if ``subject`` may do that to a container, or launch ``command`` as it.
+
+        Raises ApiError.
+        """
+        if not self._access.limited:
+            return
+        made = None if command is None else devolve(command, pb.CommandInfo)
+        what = container_object(self._port.state, container_id, made)
+        await self._access.require(subject, action, what)
 
     # Launch.
 
-    async def launch(self, call: agent_pb2.Call) -> Reply:
+    async def launch(self, call: agent_pb2.Call, subject: Principal | None) -> Reply:
         """Answer LAUNCH_CONTAINER and LAUNCH_NESTED_CONTAINER."""
         if call.type == _Calls.LAUNCH_CONTAINER:
             wanted = call.launch_container
             given = [devolve(resource, pb.Resource) for resource in wanted.resources]
             limits = {name: limit.value for name, limit in wanted.limits.items()}
+            await self._require_launch(subject, wanted)
             return await self.start(wanted, given, limits)
+        await self._require_launch(subject, call.launch_nested_container)
         return await self.start(call.launch_nested_container)
+
+    async def _require_launch(self, subject: Principal | None, wanted: Launch) -> None:
+        container_id = read_id(wanted.container_id)
+        await self.require(subject, _LAUNCH.of(container_id), container_id, wanted.command)
 
     async def start(
         self,
@@ -168,12 +204,13 @@ class ContainerCalls:
 
     # Wait, kill, remove.
 
-    async def wait(self, call: agent_pb2.Call) -> agent_pb2.Response:
+    async def wait(self, call: agent_pb2.Call, subject: Principal | None) -> agent_pb2.Response:
         """Answer WAIT_CONTAINER and WAIT_NESTED_CONTAINER, once the container has ended."""
         nested = call.type == _Calls.WAIT_NESTED_CONTAINER
         container_id = read_id(
             call.wait_nested_container.container_id if nested else call.wait_container.container_id
         )
+        await self.require(subject, _WAIT.of(container_id), container_id)
         try:
             ended = await self._containerizer.wait(container_id)
         except ContainerError as error:
@@ -188,11 +225,12 @@ class ContainerCalls:
             _fill(response.wait_container, ended)
         return response
 
-    async def kill(self, call: agent_pb2.Call) -> None:
+    async def kill(self, call: agent_pb2.Call, subject: Principal | None) -> None:
         """Answer KILL_CONTAINER and KILL_NESTED_CONTAINER."""
         nested = call.type == _Calls.KILL_NESTED_CONTAINER
         wanted = call.kill_nested_container if nested else call.kill_container
         container_id = read_id(wanted.container_id)
+        await self.require(subject, _KILL.of(container_id), container_id)
         number = wanted.signal if wanted.HasField("signal") else signal.SIGKILL
         try:
             known = await self._containerizer.kill(container_id, number)
@@ -203,19 +241,22 @@ class ContainerCalls:
                 404, f"Container '{container_id}' cannot be found (or is already killed)"
             )
 
-    async def remove(self, call: agent_pb2.Call) -> None:
+    async def remove(self, call: agent_pb2.Call, subject: Principal | None) -> None:
         """Answer REMOVE_CONTAINER and REMOVE_NESTED_CONTAINER."""
         nested = call.type == _Calls.REMOVE_NESTED_CONTAINER
         wanted = call.remove_nested_container if nested else call.remove_container
+        container_id = read_id(wanted.container_id)
+        await self.require(subject, _REMOVE.of(container_id), container_id)
         try:
-            await self._containerizer.remove(read_id(wanted.container_id))
+            await self._containerizer.remove(container_id)
         except ContainerError as error:
             raise ApiError(500, str(error)) from error
 
     # Images.
 
-    async def prune_images(self, call: agent_pb2.Call) -> None:
+    async def prune_images(self, call: agent_pb2.Call, subject: Principal | None) -> None:
         """Answer PRUNE_IMAGES, once it is done."""
+        await self._access.require(subject, Action.PRUNE_IMAGES)
         excluded = [devolve(image, pb.Image) for image in call.prune_images.excluded_images]
         try:
             await self._containerizer.prune_images(excluded)

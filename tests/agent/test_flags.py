@@ -256,8 +256,6 @@ def test_help_and_version_win_over_what_is_missing() -> None:
 @pytest.mark.parametrize(
     ("flag", "value"),
     [
-        ("acls", "{}"),
-        ("authorizer", "mine"),
         ("firewall_rules", "{}"),
     ],
 )
@@ -267,8 +265,18 @@ def test_what_protects_is_not_ignored(flag: str, value: str) -> None:
         parse(f"--{flag}={value}")
 
 
-def test_protecting_flags_may_be_off() -> None:
-    parse("--authorizer=local")
+def test_acls() -> None:
+    assert parse().acls is None
+    assert parse().authorizer == "local"
+    flags = parse('--acls={"view_flags":[{"principals":{"type":"NONE"},"flags":{}}],"x":1}')
+    assert flags.acls is not None
+    assert flags.display["acls"] == (
+        "view_flags {\n  principals {\n    type: NONE\n  }\n  flags {\n  }\n}\n"
+    )
+    assert parse("--acls={}").acls == {}
+    for value in ("[]", "{", '{"view_flags":[{"flags":{}}]}'):
+        with pytest.raises(FlagError, match="acls"):
+            parse(f"--acls={value}")
 
 
 def test_what_has_no_effect_says_so_once_and_only_if_it_would_have_one() -> None:
@@ -376,8 +384,8 @@ class TestFiles:
         assert flags.master_location == f"file://{etc}/secret"
         with pytest.raises(FlagError, match=r"Must be between 0\.0 and 1\.0"):
             self.load(etc, toml='master = "m:1"\ngc_disk_headroom = 2')
-        with pytest.raises(FlagError, match="--acls is not implemented yet"):
-            self.load(etc, toml='master = "m:1"\n[acls]\npermissive = false')
+        flags = self.load(etc, toml='master = "m:1"\n[acls]\npermissive = false')
+        assert flags.acls == {"permissive": False}
 
     def test_errors_name_the_file(self, etc: Path) -> None:
         (etc / "mesos-slave" / "prot").write_text("1")

@@ -8,6 +8,8 @@ from typing import TypeAlias
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer, TestClient
 
+from mesos_compat.authorization.api import Authorizer
+from mesos_compat.authorization.gate import Gate
 from mesos_compat.base.clock import Clock
 from mesos_compat.base.log import Logging
 from mesos_compat.base.scope import Scope
@@ -29,6 +31,7 @@ async def serving(
     clock: Clock | None = None,
     pulls: Callable[[], list[JsonValue]] = list,
     realms: Realms | None = None,
+    authorizer: Authorizer | None = None,
 ) -> AsyncIterator[Client]:
     """Serve an agent's endpoints on a free port of this machine."""
     client: Client
@@ -41,6 +44,7 @@ async def serving(
             clock=clock,
             pulls=pulls,
             realms=realms,
+            gate=None if authorizer is None else Gate(authorizer, scope),
             environ={"LIBPROCESS_METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT": ""},
         )
         server = RawTestServer(app, handler_cancellation=True)

@@ -39,7 +39,7 @@ def test_a_completed_executor_is_written_once(monkeypatch: pytest.MonkeyPatch) -
     state, cache = state_with_completed(3), StateCache()
     cache.render(state, BUILD, {})
     expected = cache.render(state, BUILD, {})
-    monkeypatch.setattr(state_view, "executor", lambda item: {})
+    monkeypatch.setattr(state_view, "executor", lambda of, item, view: {})
     assert cache.render(state, BUILD, {}) == expected
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mesos_compat.agent.machine.state import AgentPhase, Executor, Task, TaskPlace
+from mesos_compat.agent.machine.state import AgentPhase, Framework, Task, TaskPlace
 from mesos_compat.http import state_view
 from mesos_compat.http.state_view import Build
+from mesos_compat.http.view import EVERYTHING
 from mesos_compat.model import jsonpb
+from mesos_compat.model.jsonpb import JsonObject
 from mesos_compat.model.resources import Resources
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from tests.http.fakes import agent_state, golden, golden_state, small_state
@@ -112,8 +114,13 @@ def test_attributes() -> None:
     assert state_view.attributes(attributes) == {"a": 2.0, "t": "x", "r": "[1-2]"}
 
 
-def _executor() -> Executor:
-    return next(small_state().executors())
+def _framework() -> Framework:
+    return next(iter(small_state().frameworks.values()))
+
+
+def _shown(framework: Framework) -> JsonObject:
+    (executor,) = framework.executors.values()
+    return state_view.executor(framework, executor, EVERYTHING)
 
 
 def test_queued_tasks_show_no_secrets() -> None:
@@ -139,12 +146,13 @@ def test_queued_tasks_show_no_secrets() -> None:
 
 
 def test_lists_are_there_when_empty() -> None:
-    value = state_view.executor(_executor())
+    value = _shown(_framework())
     assert value["tasks"] == value["queued_tasks"] == value["completed_tasks"] == []
     assert value["name"] == value["source"] == ""
 
 
 def test_texts_that_are_no_utf8_do_not_break_the_document() -> None:
-    executor = _executor()
+    framework = _framework()
+    (executor,) = framework.executors.values()
     executor.info.MergeFromString(b"\x4a\x02\xff\xfe")  # name
-    assert b"\xff\xfe" in jsonpb.dumps(state_view.executor(executor))
+    assert b"\xff\xfe" in jsonpb.dumps(_shown(framework))
