@@ -81,7 +81,7 @@ def raw_head(sock: socket.socket) -> tuple[bytes, bytes]:
 
 def connected(address: str) -> socket.socket:
     ip, port = address.rsplit(":", 1)
-    return socket.create_connection((ip, int(port)), timeout=30)
+    return socket.create_connection((ip, int(port)), timeout=60)
 
 
 class Stream:

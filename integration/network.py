@@ -84,5 +84,5 @@ def ip(*arguments: str) -> None:
 
 def run(*command: str) -> None:
     """Run a short program; fails with what it said."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, f"{command}: {done.stderr}"

@@ -64,7 +64,7 @@ class RealRegistry(Program):
         def probe() -> bool:
             assert self.running, self.tail()
             try:
-                urllib.request.urlopen(f"http://{self.address}/v2/", timeout=5).close()
+                urllib.request.urlopen(f"http://{self.address}/v2/", timeout=60).close()
             except urllib.error.HTTPError:
                 pass  # wants credentials, or TLS
             except OSError:
@@ -190,7 +190,7 @@ class TroubledRegistry(Server):
             return
         request = urllib.request.Request(f"{self._registry.url}{handler.path}", headers=wanted)
         try:
-            with urllib.request.urlopen(request, timeout=30) as found:
+            with urllib.request.urlopen(request, timeout=60) as found:
                 status, headers, body = found.status, dict(found.headers), found.read()
         except urllib.error.HTTPError as error:
             status, headers, body = error.code, dict(error.headers), error.read()
@@ -274,7 +274,7 @@ class TokenServer(Server):
         signed = b".".join(_coded(json.dumps(part).encode()) for part in (header, claims))
         key = os.path.join(self._folder, "token.key")
         argv = ["openssl", "dgst", "-sha256", "-sign", key]
-        made = subprocess.run(argv, input=signed, capture_output=True, check=True, timeout=30)
+        made = subprocess.run(argv, input=signed, capture_output=True, check=True, timeout=60)
         return (signed + b"." + _coded(made.stdout)).decode()
 
 

@@ -57,7 +57,7 @@ def operate(master: RealMaster, endpoint: str, *resources: Resource, expect: int
     form = urllib.parse.urlencode({"slaveId": agent["id"], field: json.dumps(list(resources))})
     request = urllib.request.Request(f"http://{master.address}/{endpoint}", form.encode())
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             status, text = answer.status, ""
     except urllib.error.HTTPError as error:
         status, text = error.code, error.read().decode()

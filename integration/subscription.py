@@ -96,7 +96,7 @@ def post(
 ) -> Record | None:
     """POST JSON; returns the JSON answer, None if it is empty. Raises Refused and OSError."""
     host, port = address.rsplit(":", 1)
-    connection = http.client.HTTPConnection(host, int(port), timeout=30)
+    connection = http.client.HTTPConnection(host, int(port), timeout=60)
     both = {"Content-Type": "application/json", "Accept": "application/json"}
     try:
         connection.request("POST", path, json.dumps(value), both | dict(headers or {}))

@@ -226,7 +226,7 @@ def message(agent: OurAgent, name: str, body: bytes, claimed: int | None = None)
 
 def send(agent: OurAgent, data: bytes) -> None:
     """Send bytes to the agent; it may close the connection whenever it likes."""
-    with socket.create_connection((agent.ip, agent.port), timeout=20) as connection:
+    with socket.create_connection((agent.ip, agent.port), timeout=60) as connection:
         connection.settimeout(20)
         with contextlib.suppress(OSError):
             connection.sendall(data)

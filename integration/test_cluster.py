@@ -105,6 +105,6 @@ def test_in_the_foreground_ctrl_c_ends_it(scene: Scene, place: dict[str, str]) -
             if line.startswith("Ctrl-C"):
                 break
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=40)
+        process.communicate(timeout=60)
         assert process.returncode == 0
     assert not record(place).exists()

@@ -47,7 +47,7 @@ def launched(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     status = None if runtime_directory is None else (runtime_directory / "status").read_text()

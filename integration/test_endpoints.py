@@ -50,7 +50,7 @@ def ask(agent: OurAgent, path: str, body: bytes | None = None) -> tuple[int, str
     request = urllib.request.Request(f"http://{agent.address}{path}", body)
     request.add_header("Content-Type", "application/json")
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.headers["Content-Type"], answer.read()
     except urllib.error.HTTPError as error:
         with error:

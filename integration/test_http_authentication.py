@@ -59,7 +59,7 @@ def ask(
     headers = {} if authorization is None else {"Authorization": authorization}
     if call is not None:
         headers |= {"Content-Type": JSON, "Accept": JSON}
-    connection = http.client.HTTPConnection(address, timeout=30)
+    connection = http.client.HTTPConnection(address, timeout=60)
     try:
         body = None if call is None else json.dumps(call)
         connection.request("GET" if call is None else "POST", path, body, headers)

@@ -47,7 +47,7 @@ def run_master(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command("master", *arguments),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         env=environment(),
         check=False,
     )

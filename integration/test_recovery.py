@@ -274,7 +274,7 @@ def test_who_asks_while_the_agent_recovers(scene: Scene) -> None:
         running.until("TASK_RUNNING")
         os.kill(forked_pid(agent), signal.SIGSTOP)
         agent.kill()
-        agent.flags["executor_reregistration_timeout"] = "4secs"
+        agent.flags["executor_reregistration_timeout"] = "8secs"
         agent.spawn()
         wanted = (503, "Agent has not finished recovery")
         eventually(lambda: status_of(agent, "/state") == wanted, 60, "an agent that recovers")
@@ -287,7 +287,7 @@ def test_who_asks_while_the_agent_recovers(scene: Scene) -> None:
 
 def status_of(agent: OurAgent, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://{agent.address}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{agent.address}{path}", timeout=60) as answer:
             return answer.status, ""
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

@@ -199,7 +199,7 @@ async def test_by_digest(tmp_path: Path, full: RealRegistry) -> None:
 async def test_trouble(tmp_path: Path, full: RealRegistry) -> None:
     troubled = TroubledRegistry(full)
     try:
-        info = await pull(tmp_path, troubled.url, "test/oci", fetcher_stall_timeout_s=1.0)
+        info = await pull(tmp_path, troubled.url, "test/oci", fetcher_stall_timeout_s=2.0)
     finally:
         troubled.close()
     whole = await pull(tmp_path / "whole", full.url, "test/oci")

@@ -134,7 +134,7 @@ def test_openssls_own_tools_agree(scene: Scene, authority: Authority) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=20,
+        timeout=60,
     )
     assert "Verification: OK" in done.stderr
     assert "Protocol version: TLSv1.2" in done.stderr

@@ -35,7 +35,7 @@ class Browser:
         self._number += 1
         callback %= self._number
         text = urllib.parse.urlencode({"jsonp": callback, **query}, safe="/")
-        with urllib.request.urlopen(f"http://{self.prefix}{route}?{text}", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://{self.prefix}{route}?{text}", timeout=60) as answer:
             assert answer.status == 200
             assert answer.headers["Content-Type"] == "text/javascript"
             assert "Server" not in answer.headers

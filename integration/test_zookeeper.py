@@ -91,7 +91,7 @@ async def test_all_forms_of_contenders(server: ZooKeeper, path: str, scope: Scop
     client = await _threaded(server.client)
     watcher = _Watcher(detect(_url(server, path), scope, RealClock()))
     asked = asyncio.ensure_future(watcher.news())
-    await _threaded(eventually, lambda: client.exists(path), 10.0, "the detector to make the path")
+    await _threaded(eventually, lambda: client.exists(path), 60, "the detector to make the path")
     for foreign in ("log_replicas", "notes"):
         await _threaded(client.create, f"{path}/{foreign}", b"\xff")
     await _threaded(client.create, f"{path}/json.info_", _json("10.0.0.3"), sequence=True)
@@ -125,7 +125,7 @@ async def test_outages_and_lost_sessions(own_server: ZooKeeper, path: str, scope
     await _threaded(client.create, f"{path}/json.info_1", _json("10.0.0.1"), makepath=True)
     dead = f"127.0.0.1:1,{own_server.address}"
     url = f"zk://{dead}{path}"
-    watcher = _Watcher(detect(url, scope, RealClock(), zk_session_timeout_s=4.0))
+    watcher = _Watcher(detect(url, scope, RealClock(), zk_session_timeout_s=8.0))
     assert await watcher.news() == "master@10.0.0.1:5050"
     # a short one
     await _threaded(own_server.kill)
@@ -145,7 +145,7 @@ class TestCredentials:
         watcher = _Watcher(detect(_url(server, path, CREDENTIALS), scope))
         asked = asyncio.ensure_future(watcher.news())
         client = await _threaded(server.client, CREDENTIALS)
-        await _threaded(eventually, lambda: client.exists(path), 10.0, "the path")
+        await _threaded(eventually, lambda: client.exists(path), 60, "the path")
         await _threaded(client.create, f"{path}/json.info_1", _json("10.0.0.1"))
         assert await asked == "master@10.0.0.1:5050"
         acls, _ = await _threaded(client.get_acls, path)

@@ -306,7 +306,7 @@ class TestHttp:
                     input=b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
                     capture_output=True,
                     check=False,
-                    timeout=20,
+                    timeout=60,
                 )
                 assert (b"https 0" in done.stdout) == works, done
 

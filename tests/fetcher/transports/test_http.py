@@ -67,7 +67,9 @@ async def server() -> AsyncIterator[TestServer]:
 
 
 async def fetch(server: TestServer, path: str, target: Path, most: int = 1 << 30) -> bytes:
-    await download(str(server.make_url(path)), str(target), stall_timeout_s=0.2, most_bytes=most)
+    stall_s = 0.2 if path == "/stall" else 60.0
+    url = str(server.make_url(path))
+    await download(url, str(target), stall_timeout_s=stall_s, most_bytes=most)
     return target.read_bytes()
 
 
