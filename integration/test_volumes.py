@@ -22,6 +22,16 @@ from integration.subscription import Record
 pytestmark = [pytest.mark.integration, pytest.mark.root]
 
 GIDS = "[10000-10001]"
+CAPABILITIES = {
+    "AGENT_DRAINING",
+    "AGENT_OPERATION_FEEDBACK",
+    "HIERARCHICAL_ROLE",
+    "MULTI_ROLE",
+    "RESERVATION_REFINEMENT",
+    "RESIZE_VOLUME",
+    "RESOURCE_PROVIDER",
+    "TASK_RESOURCE_LIMITS",
+}
 
 
 def on_disk(
@@ -293,3 +303,24 @@ def test_a_removal_is_interrupted(scene: Scene) -> None:
     )
     assert told[-1]["state"] == "OPERATION_FINISHED"
     assert master.running
+
+
+def test_features_that_are_switched_off(scene: Scene) -> None:
+    """The master sends nothing of that."""
+    master = scene.master()
+    names = [name for name in sorted(CAPABILITIES) if name != "RESIZE_VOLUME"]
+    features = json.dumps({"capabilities": [{"type": name} for name in names]})
+    agent = scene.agent(master, agent_features=features)
+    assert sorted(agent.state()["capabilities"]) == names
+    (seen,) = master.agents()
+    assert sorted(seen["capabilities"]) == names
+    owner = Owner(master)
+    owner.make(on_disk(16, None, "one"))
+    offer = owner.director.offer(lambda offer: bool(volumes(offer)))
+    grown: Record = {"volume": on_disk(16, None, "one"), "addition": on_disk(1)}
+    reserve = operation("RESERVE", on_disk(1))
+    grow = {"type": "GROW_VOLUME", "grow_volume": grown, "id": {"value": "grow"}}
+    owner.director.accept(offer, reserve, grow)
+    told = owner.director.wait(lambda: owner.director.operations.get("grow"), "word of it")
+    assert told[-1]["state"] == "OPERATION_ERROR"
+    assert "RESIZE_VOLUME" in told[-1]["message"]

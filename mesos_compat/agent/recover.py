@@ -22,6 +22,7 @@ from mesos_compat.agent.meta.load import load
 from mesos_compat.agent.meta.recovered import AgentFound, Found
 from mesos_compat.agent.meta.resources import completion
 from mesos_compat.agent.meta.writes import DestroyedVolume, RemovedFile, carry_out
+from mesos_compat.base.beneath import Stop, never
 from mesos_compat.base.errors import CheckpointError, MesosCompatError, WireError
 from mesos_compat.model import values
 from mesos_compat.model.attributes import format_attributes
@@ -59,19 +60,21 @@ class Recovery:
     removed_volumes: tuple[str, ...] = ()
 
 
-def read(work_dir: str, info: pb.SlaveInfo, *, policy: str, strict: bool) -> Recovery:
+def read(
+    work_dir: str, info: pb.SlaveInfo, *, policy: str, strict: bool, stop: Stop = never
+) -> Recovery:
     """Read what an earlier process left and see whether an agent of ``info`` can go on with it.
 
     ``policy`` is ``equal`` or ``additive``. Changes of resources that were interrupted are
-    completed. Blocks. Raises RecoveryError, and then has changed nothing else but torn ends of
-    files.
+    completed, unless ``stop`` ends the removal of a volume, which raises RemovalStopped. Blocks.
+    Raises RecoveryError, and then has changed nothing else but torn ends of files.
     """
     boot_id = _boot_id()
     try:
         found = load(work_dir, boot_id, strict=strict)
         completing = tuple(completion(work_dir, found.resources))
         for write in completing:
-            carry_out(write)
+            carry_out(write, stop)
         _check_resources(found, info)
         if found.agent is not None:
             found = _same_agent(work_dir, found, found.agent, info, policy)

@@ -62,6 +62,7 @@ from mesos_compat.agent.settings import MESOS_VERSION, agent_config, from_json
 from mesos_compat.agent.workdir import DirectoryLock, publish
 from mesos_compat.authorization.gate import open_gate
 from mesos_compat.base import log as glog
+from mesos_compat.base.beneath import RemovalStopped
 from mesos_compat.base.clock import Clock, RealClock
 from mesos_compat.base.errors import FlagError, InvariantError, MesosCompatError
 from mesos_compat.base.garbage import spare_collector
@@ -374,6 +375,7 @@ class _Agent:
             config.info,
             policy=flags.reconfiguration_policy,
             strict=flags.strict,
+            stop=ended.done,
         )
         begin = partial(begin_asking, asking)
         only_tls = tls is not None and not tls.options.support_downgrade
@@ -389,7 +391,10 @@ class _Agent:
         log.info("Agent work directory: %s", state.config.work_dir)
         log.info("Agent hostname: %s", state.config.info.hostname)
         self.loop.start(self._runner.run)
-        found = await asyncio.to_thread(self._recover)
+        try:
+            found = await asyncio.to_thread(self._recover)
+        except RemovalStopped:
+            return  # we are to end; the next process goes on with it
         if self._gids is not None:
             await self._gids.recover(rebooted=found.found.rebooted, removed=found.removed_volumes)
         await self.loop.containerizer.recover(found.containers)

@@ -15,6 +15,7 @@ from mesos_compat.agent.machine import effects, events
 from mesos_compat.agent.machine.state import AgentPhase
 from mesos_compat.agent.meta import layout, writes
 from mesos_compat.base import checkpoint
+from mesos_compat.base.beneath import RemovalStopped
 from mesos_compat.model.resources import Resources
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
@@ -467,6 +468,24 @@ def test_a_crash_amid_a_removal(agent: Agent, tmp_path: Path, cut: int) -> None:
         next_one.acknowledge_operation(update)
     consistent(next_one)
     assert not next_one.state.operations
+
+
+def test_who_ends_amid_a_removal_at_its_start_leaves_it_to_the_next(
+    agent: Agent, tmp_path: Path
+) -> None:
+    prepared(agent)
+    path = Path(agent.volume_path())
+    (path / "d").mkdir()
+    (path / "d" / "file").touch()
+    agent.left = 4
+    with pytest.raises(Cut):
+        agent.operation(destroy(volume(32.0, "db")), 1)
+    info = agent.state.config.info
+    with pytest.raises(RemovalStopped):
+        recover.read(str(tmp_path), info, policy="equal", strict=True, stop=lambda: True)
+    assert path.exists()
+    consistent(again(tmp_path))
+    assert not path.exists()
 
 
 def test_reconciliation(agent: Agent) -> None:
