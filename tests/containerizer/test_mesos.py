@@ -135,7 +135,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         assert container_id in made.mesos.containers()
     await made.mesos.close()
     assert made.launcher.closed
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
 
 
 def implements(containerizer: Containerizer) -> Containerizer:

@@ -106,10 +106,11 @@ class IsolatorSuite:
     async def test_prepare_returns_data(self, asked: Asked, tmp_path: Path) -> None:
         config = self.config(tmp_path)
         before = config.SerializeToString(deterministic=True)
-        descriptors = os.listdir("/proc/self/fd")
+        descriptors = len(os.listdir("/proc/self/fd"))
         infos = await asked.caller.prepare(C, config)
         assert config.SerializeToString(deterministic=True) == before
-        assert os.listdir("/proc/self/fd") == descriptors
+        # Fewer, if what an earlier test has left is closed meanwhile.
+        assert len(os.listdir("/proc/self/fd")) <= descriptors
         assert len(infos) <= 1
         merged(infos)
         for info in infos:

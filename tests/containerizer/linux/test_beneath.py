@@ -131,7 +131,7 @@ def test_descriptors_are_closed(root_fd: int) -> None:
             os.close(beneath.make_file_in_root(root_fd, path))
         except OSError:
             continue
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 _NAME = st.sampled_from(["a", "b", "c", ".."])

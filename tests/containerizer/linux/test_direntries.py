@@ -14,7 +14,7 @@ def test_this_file_system_reports_types(tmp_path: Path) -> None:
         (tmp_path / f"{number:0100}").touch()
     before = len(os.listdir("/proc/self/fd"))
     assert direntries.reports_types(str(tmp_path)) is True
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_unknown_types_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

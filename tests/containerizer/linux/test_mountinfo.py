@@ -56,10 +56,15 @@ def test_own_table() -> None:
 
 
 def test_below_without_reading_all() -> None:
-    entries = mountinfo.read()
-    for path in {"/", "/nosuch", *(entry.target for entry in entries)}:
-        found = mountinfo.read_below(path)
-        assert [each.target for each in found] == [
+    found: dict[str, list[mountinfo.MountEntry]] = {}
+    entries: list[mountinfo.MountEntry] | None = None
+    # Others may mount meanwhile.
+    while mountinfo.read() != entries:
+        entries = mountinfo.read()
+        paths = {"/", "/nosuch", *(entry.target for entry in entries)}
+        found = {path: mountinfo.read_below(path) for path in paths}
+    for path, below in found.items():
+        assert [each.target for each in below] == [
             each.target for each in mountinfo.below(entries, path)
         ]
 

@@ -171,15 +171,17 @@ def test_a_tree_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
         assert root.stdout is not None
         root.stdout.readline()
         until = time.monotonic() + 60
-        while len(tree := proc.tree(root.pid)) < 4:
-            assert time.monotonic() < until
+        wanted = ["sh", "sh", "sleep", "sleep"]
+        tree = proc.tree(root.pid)
+        while sorted(entry.name for entry in tree) != wanted:
+            assert time.monotonic() < until, tree
             time.sleep(0.01)
+            tree = proc.tree(root.pid)
         assert tree[0].pid == root.pid
         known = {root.pid}
         for entry in tree[1:]:  # parents come first
             assert entry.parent in known
             known.add(entry.pid)
-        assert sorted(proc.stat(pid).name for pid in known) == ["sh", "sh", "sleep", "sleep"]
         everything = list(proc.all_stats())
         monkeypatch.setattr(
             proc, "children", lambda pid: [e.pid for e in everything if e.parent == pid]
