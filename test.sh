@@ -121,7 +121,7 @@ case $what in
         ;;
     conformance)
         prepare_integration
-        selection=(--matrix integration/conformance)
+        selection=(--matrix integration/conformance integration/test_takeover.py)
         ;;
     chaos)
         prepare_integration

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Upstream's launch helper, out of the library that the published packages hold.
 
-    python -m integration.cpp_helper LIBRARY launch [FLAG …]
+    python -m integration.cpp_helper LIBRARY launch|network-cni-setup|mount [FLAG …]
 
-The object of class MesosContainerizerLaunch is put together by hand: its constructor is nowhere
-but in the program that no package has.
+The objects of the commands' classes are put together by hand: their constructors are nowhere but in
+the program that no package has.
 """
 
 import ctypes
@@ -14,9 +14,14 @@ from typing import Any
 
 from mesos_compat.realmaster.run import load
 
-_CLASS = "_ZN5mesos8internal5slave24MesosContainerizerLaunch"
-_VTABLE = "_ZTVN5mesos8internal5slave24MesosContainerizerLaunchE"
-_FLAGS_VTABLE = "_ZTVN5mesos8internal5slave24MesosContainerizerLaunch5FlagsE"
+_SCOPE = "N5mesos8internal5slave"
+#: Mangled names of the commands' classes.
+_CLASSES = {
+    "launch": "24MesosContainerizerLaunch",
+    "network-cni-setup": "23NetworkCniIsolatorSetup",
+    # Until 1.4.
+    "mount": "23MesosContainerizerMount",
+}
 _STRING = "NSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE"
 _LOAD = f"_ZN5flags9FlagsBase4loadERK6OptionI{_STRING}EiPKPKcbb"
 _PREFIX = b"MESOS_CONTAINERIZER_"
@@ -32,16 +37,19 @@ _MESSAGE = 40
 def main(arguments: list[str]) -> int:
     """Be the helper; in place this does not return."""
     path, *flags = arguments
+    name = _CLASSES[flags[0]]
     lib = load(path)
     helper = ctypes.create_string_buffer(_OBJECT_BYTES)
     start = ctypes.addressof(helper)
-    struct.pack_into("<QQQ", helper, 0, _address(lib, _VTABLE) + _FUNCTIONS, start + 24, 0)
+    struct.pack_into(
+        "<QQQ", helper, 0, _address(lib, f"_ZTV{_SCOPE}{name}E") + _FUNCTIONS, start + 24, 0
+    )
 
     # FlagsBase is a virtual base of the flags: where it is in them, and where in all.
-    inside = ctypes.c_int64.from_address(_address(lib, _FLAGS_VTABLE)).value
-    get_flags = _function(lib, f"{_CLASS}8getFlagsEv", ctypes.c_void_p)
+    inside = ctypes.c_int64.from_address(_address(lib, f"_ZTV{_SCOPE}{name}5FlagsE")).value
+    get_flags = _function(lib, f"_Z{_SCOPE}{name}8getFlagsEv", ctypes.c_void_p)
     base = get_flags(ctypes.c_void_p(start))
-    construct = _function(lib, f"{_CLASS}5FlagsC1Ev", None)
+    construct = _function(lib, f"_Z{_SCOPE}{name}5FlagsC1Ev", None)
     construct(ctypes.c_void_p(base - inside))
 
     prefix = ctypes.create_string_buffer(_PREFIX)
@@ -56,7 +64,7 @@ def main(arguments: list[str]) -> int:
     if failed:
         print(ctypes.string_at(address, size).decode(), file=sys.stderr)
         return 1
-    execute = _function(lib, f"{_CLASS}7executeEv", ctypes.c_int)
+    execute = _function(lib, f"_Z{_SCOPE}{name}7executeEv", ctypes.c_int)
     return int(execute(ctypes.c_void_p(start)))
 
 

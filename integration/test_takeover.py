@@ -2,12 +2,14 @@
 """From upstream's agent to ours and back, on the same directories and with tasks that go on."""
 
 import asyncio
+import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from integration.agent import OurAgent
 from integration.frameworks.play import PYTHON, Play, play
+from integration.processes import eventually
 from integration.scene import Scene
 from integration.upstream import UpstreamCluster
 from mesos_compat.libprocess.upid import UPID
@@ -15,26 +17,47 @@ from mesos_compat.pb.mesos import mesos_pb2 as pb
 
 pytestmark = pytest.mark.integration
 
+ISOLATION = "docker/runtime,filesystem/linux,cgroups/cpu,cgroups/mem,namespaces/pid"
 
-@pytest.fixture(params=["1.4.3", "1.11.0"])
-def upstream(request: pytest.FixtureRequest, scene: Scene) -> Iterator[UpstreamCluster]:
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """With ``--matrix`` play with more versions. From 1.8 or so on they let no image run where the
+    kernel has no /proc/sysrq-trigger.
+    """
+    matrix = metafunc.config.getoption("--matrix")
+    for name, once, all_of_them in (
+        ("unprivileged", ["1.11.0"], ["1.4.3", "1.7.3", "1.10.0", "1.11.0"]),
+        ("privileged", ["1.4.3"], ["1.4.3", "1.7.3"]),
+    ):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, all_of_them if matrix else once, indirect=True)
+
+
+@pytest.fixture
+def unprivileged(request: pytest.FixtureRequest, scene: Scene) -> Iterator[UpstreamCluster]:
     """Upstream's agent, not started yet."""
     cluster = UpstreamCluster(scene.path("upstream"), request.param)
     yield cluster
     cluster.clean()
 
 
-def successor(scene: Scene, upstream: UpstreamCluster) -> OurAgent:
+#: Our flags where upstream's agent needs no privileges.
+UNPRIVILEGED: dict[str, object] = {
+    "launcher": "posix",
+    "isolation": "posix/cpu,posix/mem",
+    "switch_user": False,
+}
+
+
+def successor(scene: Scene, upstream: UpstreamCluster, **flags: object) -> OurAgent:
     """Our agent on the directories and the address of upstream's, with a master of its own."""
     return scene.prepare_agent(
         scene.master(upstream.version),
         port=upstream.port,
         work_dir=upstream.work_dir,
         runtime_dir=upstream.runtime_dir,
-        launcher="posix",
-        isolation="posix/cpu,posix/mem",
-        switch_user=False,
         executor_reregistration_timeout="8secs",
+        **flags,
     )
 
 
@@ -44,7 +67,8 @@ async def talk(acting: Play) -> None:
 
 
 @pytest.mark.timeout(300)
-async def test_there_and_back(upstream: UpstreamCluster, scene: Scene) -> None:
+async def test_there_and_back(unprivileged: UpstreamCluster, scene: Scene) -> None:
+    upstream = unprivileged
     agent_pid = UPID.parse(f"slave(1)@{upstream.address}")
     await asyncio.to_thread(upstream.start)
     async with play(upstream.address, agent_pid, PYTHON) as acting:
@@ -56,7 +80,7 @@ async def test_there_and_back(upstream: UpstreamCluster, scene: Scene) -> None:
         await talk(acting)
         upstream.kill()
 
-        ours = successor(scene, upstream)
+        ours = successor(scene, upstream, **UNPRIVILEGED)
         await asyncio.to_thread(ours.start)
         assert ours.state()["id"] == acting.agent_id.value
         await acting.go_over(ours.master)
@@ -80,3 +104,87 @@ async def test_there_and_back(upstream: UpstreamCluster, scene: Scene) -> None:
             acting.say(f"finish {name}")
             await acting.reaches(name, pb.TASK_FINISHED)
         acting.unregister()
+        await asyncio.to_thread(
+            eventually, lambda: not upstream.frameworks(), 60, "the framework to be gone"
+        )
+
+
+@pytest.fixture
+def privileged(
+    request: pytest.FixtureRequest, scene: Scene, docker_images: str
+) -> Iterator[UpstreamCluster]:
+    """Upstream's agent with its own launch helper, cgroups and images."""
+    cluster = UpstreamCluster(
+        scene.path("upstream"),
+        request.param,
+        own_helper=True,
+        launcher="linux",
+        isolation=ISOLATION,
+        cgroups_root=f"mesos-compat-test-{uuid.uuid4().hex[:8]}",
+        image_providers="docker",
+        docker_registry=docker_images,
+        docker_store_dir=scene.path("store"),
+    )
+    yield cluster
+    cluster.clean()
+
+
+@pytest.mark.root
+@pytest.mark.timeout(300)
+async def test_containers(privileged: UpstreamCluster, scene: Scene) -> None:
+    """Cgroups, namespaces and images of one are those of the other."""
+    upstream = privileged
+    agent_pid = UPID.parse(f"slave(1)@{upstream.address}")
+    await asyncio.to_thread(upstream.start)
+    async with play(upstream.address, agent_pid, PYTHON) as acting:
+        await begin(acting, "theirs")
+        upstream.kill()
+
+        ours = successor(
+            scene,
+            upstream,
+            isolation=ISOLATION,
+            image_providers="docker",
+            docker_registry=upstream.flags["docker_registry"],
+            docker_store_dir=upstream.flags["docker_store_dir"],
+            switch_user=False,
+        )
+        ours.cgroups_root = upstream.flags["cgroups_root"]
+        await asyncio.to_thread(ours.start)
+        await acting.go_over(ours.master)
+        await begin(acting, "ours")
+        before = len(upstream.containers())
+        await end(acting, "theirs", 1)
+        await end(acting, "ours", 1)
+        await asyncio.to_thread(
+            eventually, lambda: len(upstream.containers()) == before // 2, 60, "half of them to go"
+        )
+        ours.kill()
+
+        upstream.flags["executor_reregistration_timeout"] = "15secs"
+        await asyncio.to_thread(upstream.start)
+        await acting.go_over(upstream.address)
+        await end(acting, "theirs", 2)
+        await end(acting, "ours", 2)
+        acting.unregister()
+        await asyncio.to_thread(
+            eventually, lambda: not upstream.containers(), 60, "all containers to be gone"
+        )
+
+
+async def begin(acting: Play, name: str) -> None:
+    """Two tasks on the host and two in an image."""
+    for number in (1, 2):
+        for image in ("", "busybox:latest"):
+            task = f"{name}-{number}-{image}"
+            await acting.launch(task, command="sleep 1000", image=image)
+            for state in (pb.TASK_STARTING, pb.TASK_RUNNING):
+                await acting.reaches(task, state)
+
+
+async def end(acting: Play, name: str, number: int) -> None:
+    """One task on the host and one in an image."""
+    for image in ("", "busybox:latest"):
+        task = f"{name}-{number}-{image}"
+        acting.kill(task)
+        await acting.reaches(task, pb.TASK_KILLED)

@@ -66,4 +66,4 @@ def test_our_default_executor(scene: Scene) -> None:
         assert all(failure["status"] == 0 for failure in ended)
     finally:
         director.close()
-        cluster.kill()
+        cluster.clean()

@@ -4,15 +4,13 @@
     python -m integration.upstream LIBRARY
 
 The library starts a cluster of its own for the master ``local``; where ``mesos-compat master`` asks
-for no agent, this asks for one. It lacks the programs that upstream installs beside: containers
-are launched by our helper, and there is no command executor but ours. Such an agent lets executors
-write into its own log.
+for no agent, this asks for one. Of the programs that upstream installs beside, the launch helper is
+in the library, too (``cpp_helper``); the executors are ours. Such an agent lets those write
+into its own log.
 """
 
-import contextlib
 import glob
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +18,7 @@ from pathlib import Path
 from integration.master import LATEST
 from integration.processes import Program, command, environment, eventually, free_port, get_json
 from integration.scene import bin_folder
+from mesos_compat.cli.leftovers import Territory, remove
 from mesos_compat.realmaster import cache
 from mesos_compat.realmaster.run import load, run
 
@@ -27,9 +26,15 @@ from mesos_compat.realmaster.run import load, run
 class UpstreamCluster(Program):
     """Upstream's master and agent; both at the same address."""
 
-    def __init__(self, folder: str, version: str = LATEST, **flags: str) -> None:
-        """``flags`` are the agent's."""
+    def __init__(
+        self, folder: str, version: str = LATEST, *, own_helper: bool = False, **flags: str
+    ) -> None:
+        """``flags`` are the agent's; with ``own_helper`` ours does not launch its containers."""
         os.makedirs(folder, exist_ok=True)
+        self.launcher_dir = bin_folder()
+        if own_helper:
+            self.launcher_dir = os.path.join(folder, "libexec")
+            _install(self.launcher_dir, library(version))
         super().__init__(f"upstream-{version}", os.path.join(folder, "upstream.log"))
         self.folder = folder
         self.version = version
@@ -60,7 +65,7 @@ class UpstreamCluster(Program):
             "ISOLATION": "posix/cpu,posix/mem",
             "CONTAINERIZERS": "mesos",
             "LAUNCHER": "posix",
-            "LAUNCHER_DIR": bin_folder(),
+            "LAUNCHER_DIR": self.launcher_dir,
             "SYSTEMD_ENABLE_SUPPORT": "false",
             "SWITCH_USER": "false",
             "WORK_DIR": self.folder,
@@ -87,10 +92,41 @@ class UpstreamCluster(Program):
     def clean(self) -> None:
         """End it, and what it left."""
         self.kill()
-        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
-            with contextlib.suppress(OSError):
-                if os.readlink(f"/proc/{pid}/cwd").startswith(f"{self.folder}/"):
-                    os.kill(pid, signal.SIGKILL)
+        root = self.flags.get("cgroups_root")
+        remove(Territory((os.path.realpath(self.folder),), () if root is None else (root,)))
+
+    def frameworks(self) -> list[str]:
+        """The names of the frameworks that live on the agent."""
+        state = get_json(self.address, "/slave(1)/state") or {}
+        return [framework["name"] for framework in state["frameworks"]]
+
+    def containers(self) -> list[str]:
+        """Everything that is there of containers: directories, root file systems, cgroups."""
+        root = self.flags.get("cgroups_root", "none")
+        patterns = (
+            f"{glob.escape(self.runtime_dir)}/containers/*",
+            f"{glob.escape(self.work_dir)}/provisioner/containers/*",
+            f"/sys/fs/cgroup/*/{root}/*/",
+        )
+        return [path for pattern in patterns for path in glob.glob(pattern)]
+
+
+def _install(folder: str, path: str) -> None:
+    """Put upstream's helper and our other programs where an agent looks for them."""
+    os.makedirs(folder)
+    for name in ("mesos-executor", "mesos-default-executor", "mesos-io-switchboard"):
+        os.symlink(os.path.join(bin_folder(), name), os.path.join(folder, name))
+    project = os.path.dirname(os.path.dirname(__file__))
+    helper = os.path.join(folder, "mesos-containerizer")
+    with open(helper, "w", encoding="utf-8") as file:
+        print("#!/bin/sh", file=file)
+        print(
+            f'cd "{project}" && exec "{sys.executable}" -m integration.cpp_helper',
+            file=file,
+            end=" ",
+        )
+        print(f'"{path}" "$@"', file=file)
+    os.chmod(helper, 0o755)
 
 
 def library(version: str) -> str:

@@ -55,15 +55,17 @@ class Play:
         self.one.send(messages.ReregisterFrameworkMessage(framework=framework, failover=True))
         await self.one.next(messages.FrameworkRegisteredMessage)
 
-    async def launch(self, *names: str, command: str = "") -> None:
-        """Start tasks on an offer that stands: of the executor, or with a command of their own."""
+    async def launch(self, *names: str, command: str = "", image: str = "") -> None:
+        """Start tasks on an offer that stands: of the executor, or with a command of their own,
+        which may be in a Docker image.
+        """
         offer = await self._offer()
         self.agent_id.CopyFrom(offer.slave_id)
         made = messages.LaunchTasksMessage(framework_id=self.framework_id)
         made.filters.refuse_seconds = 0.0
         made.offer_ids.add().CopyFrom(offer.id)
         for name in names:
-            made.tasks.append(self._task(name, command))
+            made.tasks.append(self._task(name, command, image))
         self.one.send(made)
 
     async def _offer(self) -> pb.Offer:
@@ -78,13 +80,17 @@ class Play:
             if offer.id.value not in rescinded:
                 return offer
 
-    def _task(self, name: str, command: str) -> pb.TaskInfo:
+    def _task(self, name: str, command: str, image: str) -> pb.TaskInfo:
         made = pb.TaskInfo(name=name)
         made.task_id.value = name
         made.slave_id.CopyFrom(self.agent_id)
         _use(made.resources)
         if command:
             made.command.value = command
+            if image:
+                made.container.type = pb.ContainerInfo.MESOS
+                made.container.mesos.image.type = pb.Image.DOCKER
+                made.container.mesos.image.docker.name = image
             return made
         made.executor.executor_id.value = "talker"
         made.executor.framework_id.CopyFrom(self.framework_id)
