@@ -260,7 +260,7 @@ async def test_images_in_images(host: Host) -> None:
 
 async def test_a_session_in_an_image(host: Host) -> None:
     host.make_rootfs()
-    await started(host, "echo up; echo made > /made; sleep 600", image=True)
+    await started(host, "echo made > /made; echo up; sleep 600", image=True)
     command = "pwd; cat /made; echo $GIVEN $FROM $MESOS_SANDBOX; cat /proc/self/cgroup"
     assert (await run(host, N, session(command))).status == 0, output(host, N, "stderr")
     lines = output(host, N).splitlines()
