@@ -24,12 +24,17 @@ def own_place(agent: OurAgent) -> list[str]:
     ]
 
 
+def own_stores(agent: OurAgent) -> dict[str, str]:
+    """What keeps its images apart: no flag tells where they are, so they are below this."""
+    return {"TMPDIR": agent.folder}
+
+
 def run(scene: Scene, arguments: list[str]) -> str:
     done = subprocess.run(
         [os.path.join(bin_folder(), arguments[0]), *arguments[1:]],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         env=environment(),
         check=False,
         cwd=scene.folder,
@@ -61,7 +66,7 @@ def test_docker_image(master_version: str, scene: Scene, docker_images: str) -> 
             f"--docker_registry={docker_images}",
             *own_place(agent),
         ],
-        {"GLOG_v": "1"},
+        {"GLOG_v": "1", **own_stores(agent)},
         agent.folder,
     )
     agent.wait_until_registered()
@@ -97,7 +102,7 @@ def test_appc_image(master_version: str, scene: Scene, appc_images: str) -> None
             f"--appc_simple_discovery_uri_prefix={appc_images}/",
             *own_place(agent),
         ],
-        {},
+        own_stores(agent),
         agent.folder,
     )
     agent.wait_until_registered()
