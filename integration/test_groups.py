@@ -13,7 +13,7 @@ import pytest
 from integration.agent import OurAgent
 from integration.frameworks.conversation import EXIT_CODE
 from integration.frameworks.director import Director, needs, scalar, shell
-from integration.processes import environment, eventually
+from integration.processes import environment, eventually, get_json
 from integration.scene import Scene
 from integration.subscription import Record
 from integration.test_http_authentication import secured
@@ -183,6 +183,9 @@ def test_a_persistent_volume_of_a_task(scene: Scene, docker_images: str) -> None
         eventually(lambda: seen.exists() and seen.read_text(), 60, "the file in the volume")
         kept = Path(agent.work_dir, "volumes", "roles", "db", "v1")
         assert (kept / "file").read_text() == "kept\n"
+        inside = f"{agent.sandbox('pod')}/tasks/a/data"
+        shown = get_json(agent.address, f"/files/browse?path={inside}")
+        assert [entry["path"] for entry in shown] == [f"{inside}/file"]
         (kept / "end").touch()
         director.until("a", "TASK_FINISHED")
         director.kill("b")

@@ -36,6 +36,7 @@ from mesos_compat.http.reply import PlainStream, Reply
 from mesos_compat.http.routes import Router, parse_target
 from mesos_compat.http.state_cache import StateCache
 from mesos_compat.http.state_view import Build
+from mesos_compat.http.task_volumes import with_task_volumes
 from mesos_compat.http.verbosity import Verbosity
 from mesos_compat.model.jsonpb import JsonValue
 from mesos_compat.v1.agent_calls import AgentCalls
@@ -289,22 +290,22 @@ class App:
 
     async def _browse(self, request: Routed) -> Reply:
         path = files.wanted_path(request.query)
-        await self._require_file(request, path)
-        return await asyncio.to_thread(_browsed, self._port.files, path, request.query)
+        attached = await self._attached(request, path)
+        return await asyncio.to_thread(_browsed, attached, path, request.query)
 
     async def _read(self, request: Routed) -> Reply:
         path = files.wanted_path(request.query)
         offset = files.wanted_number(request.query, "offset")
         length = files.wanted_number(request.query, "length")
-        await self._require_file(request, path)
-        piece = await asyncio.to_thread(files.read, self._port.files, path, offset, length)
+        attached = await self._attached(request, path)
+        piece = await asyncio.to_thread(files.read, attached, path, offset, length)
         return reply.json(files.read_value(piece, offset), request.query)
 
     async def _download(self, request: Routed) -> web.StreamResponse:
         path = files.wanted_path(request.query)
         try:
-            await self._require_file(request, path)
-            found = await asyncio.to_thread(files.download, self._port.files, path)
+            attached = await self._attached(request, path)
+            found = await asyncio.to_thread(files.download, attached, path)
         except ApiError as error:
             raise ApiError(error.status, error.body or reply.default_body(error.status)) from None
         try:
@@ -312,9 +313,11 @@ class App:
         finally:
             os.close(found.fd)
 
-    async def _require_file(self, request: Routed, path: str) -> None:
+    async def _attached(self, request: Routed, path: str) -> Mapping[str, str]:
+        """Return what ``path`` may lead to, if the client may read it."""
         port = self._port
         await self._access.require_file(request.principal, port.state, port.files, path)
+        return with_task_volumes(port.state, port.files, path)
 
     async def _files_debug(self, request: Routed) -> Reply:
         return reply.json(dict(self._port.files), request.query, sort_keys=True)

@@ -280,6 +280,11 @@ def attachment(attached: Mapping[str, str], path: str) -> str | None:
     return None
 
 
+def suffix(place: str, path: str) -> list[str]:
+    """Return the components of a requested path below the attached one that it leads to."""
+    return _parts(path)[len(_parts(place)) :]
+
+
 def _parts(path: str) -> list[str]:
     path = path.removeprefix("file://")
     return [part for part in path.split("/") if part not in ("", ".")]
@@ -289,8 +294,7 @@ def _place(attached: Mapping[str, str], path: str) -> _Place:
     found = None if "\0" in path else attachment(attached, path)
     if found is None:
         raise ApiError(404)
-    inner = len([part for part in found.split("/") if part])
-    return _below(attached[found], _parts(path)[inner:])
+    return _below(attached[found], suffix(found, path))
 
 
 def _below(found: str, suffix: list[str]) -> _Place:

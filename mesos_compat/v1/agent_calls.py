@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Final, TypeAlias
 
 from aiohttp import web
@@ -27,6 +27,7 @@ from mesos_compat.http.body import BODY_TIMEOUT_S, endless_pieces_of, read_body
 from mesos_compat.http.principal import principal_of
 from mesos_compat.http.reply import Reply
 from mesos_compat.http.state_view import Build
+from mesos_compat.http.task_volumes import with_task_volumes
 from mesos_compat.http.verbosity import Verbosity
 from mesos_compat.http.view import View
 from mesos_compat.model.evolve import evolve
@@ -197,8 +198,7 @@ class AgentCalls:
 
     async def _list_files(self, call: Call, subject: Principal | None) -> Response:
         path = text_of(call.list_files.path)
-        await self._require_file(subject, path)
-        entries = await asyncio.to_thread(files.browse, self._port.files, path)
+        entries = await asyncio.to_thread(files.browse, await self._attached(subject, path), path)
         response = agent_pb2.Response(type=agent_pb2.Response.LIST_FILES)
         response.list_files.SetInParent()
         for entry in entries:
@@ -218,16 +218,17 @@ class AgentCalls:
         offset = wanted.offset if wanted.offset < 2**63 else -1
         length = min(wanted.length, files.MAX_READ_BYTES) if wanted.HasField("length") else -1
         path = text_of(wanted.path)
-        await self._require_file(subject, path)
-        piece = await asyncio.to_thread(files.read, self._port.files, path, offset, length)
+        attached = await self._attached(subject, path)
+        piece = await asyncio.to_thread(files.read, attached, path, offset, length)
         response = agent_pb2.Response(type=agent_pb2.Response.READ_FILE)
         response.read_file.size = piece.size
         response.read_file.data = piece.data
         return response
 
-    async def _require_file(self, subject: Principal | None, path: str) -> None:
+    async def _attached(self, subject: Principal | None, path: str) -> Mapping[str, str]:
         port = self._port
         await self._access.require_file(subject, port.state, port.files, path)
+        return with_task_volumes(port.state, port.files, path)
 
     # Frameworks, executors, tasks.
 
