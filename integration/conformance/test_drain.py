@@ -4,7 +4,6 @@
 import pytest
 
 from integration.conformance.stage import Stage
-from integration.frameworks.director import OLD
 from integration.processes import eventually
 
 
@@ -37,12 +36,12 @@ def test_drain(stage: Stage) -> None:
 def test_drain_and_gone(stage: Stage, restart: bool) -> None:
     """The agent leaves for good in the end; a restart meanwhile changes nothing.
 
-    Without TASK_KILLING, which is told as the end already and is followed by another one.
+    The executor's TASK_KILLING is told as the end already, its TASK_KILLED not at all.
     """
     stage.needs(1, 9)
     stage.up()
     stage.needs_capability("AGENT_DRAINING")
-    director = stage.running(stage.framework(capabilities=[*OLD, "PARTITION_AWARE"]))
+    director = stage.running(stage.framework())
     agent_id = stage.agent_id()
     if restart:
         stage.agent.kill()

@@ -158,6 +158,17 @@ def test_gone_by_operator(agent: Driver, mark_gone: bool, aware: bool) -> None:
         assert status.state == pb.TASK_KILLED
 
 
+def test_gone_by_operator_is_told_once_however_fast_the_scheduler_is(agent: Driver) -> None:
+    running(agent, PARTITION_AWARE)
+    agent.feed(order(mark_gone=True))
+    agent.reports(pb.TASK_KILLING, 2)
+    agent.acknowledge()
+    agent.reports(pb.TASK_KILLED, 3)
+    assert not agent.updates()
+    assert [e.acknowledged.uuid for e in agent.to_executor()] == [bytes([3]) * 16]
+    assert not agent.state.streams
+
+
 @pytest.mark.parametrize("state", [pb.TASK_FAILED, pb.TASK_FINISHED, pb.TASK_LOST])
 def test_other_ends_are_told_as_they_are(agent: Driver, state: pb.TaskState) -> None:
     running(agent, PARTITION_AWARE)
