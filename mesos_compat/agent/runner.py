@@ -353,19 +353,17 @@ class Runner:
 
     def _sandbox(self, effect: effects.MakeSandbox) -> Event | None:
         gc = self._around.gc
-        home = _home(effect.directory)
-        kept = (home, _home(home))
-        for path in kept:
+        for path in effect.kept:
             gc.unschedule(path)
-        if any(gc.busy(path) for path in kept):
+        if any(gc.busy(path) for path in effect.kept):
             self._around.scope.spawn(
-                self._sandbox_later(effect, kept), f"sandbox of container {effect.container_id}"
+                self._sandbox_later(effect), f"sandbox of container {effect.container_id}"
             )
             return None
         return self._make_sandbox(effect)
 
-    async def _sandbox_later(self, effect: effects.MakeSandbox, kept: tuple[str, ...]) -> None:
-        for path in kept:
+    async def _sandbox_later(self, effect: effects.MakeSandbox) -> None:
+        for path in effect.kept:
             await self._around.gc.settled(path)
         self._submit(self._make_sandbox(effect))
 
@@ -396,7 +394,7 @@ class Runner:
 
 
 def _home(path: str) -> str:
-    """The directory of an executor for a sandbox, of a framework for an executor's."""
+    """The directory of an executor for a sandbox."""
     return os.path.dirname(os.path.dirname(path))
 
 

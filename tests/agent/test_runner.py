@@ -299,6 +299,13 @@ async def test_updates_and_statuses_always_answer(world: World, failure: Excepti
     assert (status.status is None) == (failure is not None)
 
 
+async def settled(world: World, count: int) -> None:
+    """Threads take their time."""
+    async with asyncio.timeout(60):
+        while len(world.events) < count:  # noqa: ASYNC110 - a thread works
+            await asyncio.sleep(0.01)
+
+
 def sandbox(tmp_path: Path) -> effects.MakeSandbox:
     directory = tmp_path / "frameworks" / "f" / "executors" / "e" / "runs" / "c"
     return effects.MakeSandbox(*KEY, str(directory), None)
@@ -330,12 +337,20 @@ async def test_old_directories_are_collected_unless_used_again(
     effect = sandbox(tmp_path)
     world.runner.run(effect)
     home = Path(effect.directory).parents[1]
-    world.runner.run(effects.CollectGarbage((str(home),)))
+    meta, other = tmp_path / "meta" / "frameworks" / "f", tmp_path / "other"
+    meta.mkdir(parents=True)
+    other.mkdir()
+    world.runner.run(effects.CollectGarbage((str(home), str(meta), str(other))))
     world.clock.advance(60)
-    world.runner.run(effects.MakeSandbox(*KEY, str(home / "runs" / "c2"), None))
+    kept = (str(home), str(meta))
+    world.runner.run(effects.MakeSandbox(*KEY, str(home / "runs" / "c2"), None, kept=kept))
     world.clock.advance(1000)
+    async with asyncio.timeout(60):
+        await world.gc.settled(str(other))
     await world.settle()
     assert home.is_dir()
+    assert meta.is_dir()
+    assert not other.exists()
 
 
 async def test_a_sandbox_waits_for_a_removal_above_it(
@@ -343,24 +358,24 @@ async def test_a_sandbox_waits_for_a_removal_above_it(
 ) -> None:
     effect = sandbox(tmp_path)
     world.runner.run(effect)
-    home = str(Path(effect.directory).parents[1])
-    world.runner.run(effects.CollectGarbage((home,)))
+    home, meta = str(Path(effect.directory).parents[1]), str(tmp_path / "meta")
+    Path(meta, "executors").mkdir(parents=True)
+    world.runner.run(effects.CollectGarbage((home, meta)))
     world.clock.advance(1000)
     assert world.gc.busy(home)
-    assert world.runner.run(effects.MakeSandbox(*KEY, f"{home}/runs/c2", None)) is None
+    assert world.gc.busy(meta)
+    new = f"{home}/runs/c2"
+    info = MarkFile(f"{meta}/info")
+    assert world.runner.run(effects.MakeSandbox(*KEY, new, None, (info,), (home, meta))) is None
     async with asyncio.timeout(60):
         await world.gc.settled(home)
-    await world.settle()
+        await world.gc.settled(meta)
+    await settled(world, 1)
     assert world.events == [events.SandboxMade(*KEY, "")]
-    assert Path(home, "runs", "c2").is_dir()
+    assert Path(new).is_dir()
+    assert Path(info.path).exists()
     assert not Path(effect.directory).exists()
-
-
-async def settled(world: World, count: int) -> None:
-    """Threads take their time."""
-    async with asyncio.timeout(60):
-        while len(world.events) < count:  # noqa: ASYNC110 - a thread works
-            await asyncio.sleep(0.01)
+    assert not Path(meta, "executors").exists()
 
 
 async def test_volumes_are_removed_beside_all_else(world: World, tmp_path: Path) -> None:

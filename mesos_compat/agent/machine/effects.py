@@ -87,8 +87,8 @@ class Authorize:
 
 @dataclass(frozen=True, slots=True)
 class MakeSandbox:
-    """Take the directories off garbage collection, make the sandbox and change the meta directory;
-    SandboxMade follows.
+    """Take directories off garbage collection, make the sandbox and change the meta directory;
+    SandboxMade follows. Waits for the removal of ``kept`` where that has begun.
     """
 
     framework_id: FrameworkId
@@ -97,6 +97,8 @@ class MakeSandbox:
     directory: str
     user: str | None
     writes: tuple[FileWrite, ...] = ()
+    #: All that an earlier run or framework may have left to garbage collection, outermost last.
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

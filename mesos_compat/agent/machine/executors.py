@@ -104,7 +104,13 @@ def add(turn: Turn, framework: Framework, info: pb.ExecutorInfo, generated: bool
         framework.stored = True
         writes = (*checkpoints.framework(state, framework), *writes)
     key = framework.framework_id, executor_id, container_id
-    turn.do(MakeSandbox(*key, executor.directory, user, writes))
+    kept = (
+        home,
+        checkpoints.executor_dir(state, executor),
+        paths.framework(state.config.work_dir, state.agent_id, framework.framework_id),
+        checkpoints.framework_dir(state, framework),
+    )
+    turn.do(MakeSandbox(*key, executor.directory, user, writes, kept))
     return executor
 
 

@@ -149,6 +149,18 @@ def test_known_reservation(agent: Driver) -> None:
     assert len(agent.every(effects.MakeSandbox)) == 1
 
 
+def test_what_is_left_to_garbage_collection_is_used_again(agent: Driver) -> None:
+    agent.run_task(run(task("t1", executor="e1")))
+    work_dir = agent.state.config.work_dir
+    home = f"slaves/{AGENT}/frameworks/{FRAMEWORK}"
+    assert agent.last(effects.MakeSandbox).kept == (
+        f"{work_dir}/{home}/executors/e1",
+        f"{work_dir}/meta/{home}/executors/e1",
+        f"{work_dir}/{home}",
+        f"{work_dir}/meta/{home}",
+    )
+
+
 def test_a_persistent_volume_is_refused(agent: Driver) -> None:
     message = run()
     disk = message.task.resources.add(name="disk", type=pb.Value.SCALAR)
