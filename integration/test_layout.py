@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from integration.conformance.stage import UNTIL_END
+from integration.frameworks.owner import VolumeOwner, on_disk, operation, task
 from integration.processes import eventually
 from integration.scene import Scene
-from integration.test_volumes import GIDS, Owner, on_disk, operation, task
+from integration.test_volumes import GIDS
 
 pytestmark = [pytest.mark.integration, pytest.mark.root]
 
@@ -68,7 +69,7 @@ def test_no_unknown_names(scene: Scene) -> None:
         isolation="filesystem/linux,volume/sandbox_path,namespaces/pid,cgroups/cpu,cgroups/mem",
         volume_gid_range=GIDS,
     )
-    owner = Owner(master)
+    owner = VolumeOwner(master.address)
     one, two = (on_disk(16, None, name) for name in ("one", "two"))
     owner.make(one, two)
     owner.launch(task("on", UNTIL_END, one))

@@ -6,21 +6,10 @@ import functools
 import pytest
 
 from integration.conformance.stage import Stage
-from integration.frameworks.director import Director, needs, scalar, shell
+from integration.frameworks.director import Director, needs, shell
+from integration.frameworks.owner import ROLE, reserved
 from integration.processes import eventually
 from integration.subscription import Record
-
-ROLE = "db"
-
-
-def reserved(name: str, value: float, **fields: object) -> Record:
-    return scalar(
-        name,
-        value,
-        reservations=[{"type": "DYNAMIC", "role": ROLE}],
-        allocation_info={"role": ROLE},
-        **fields,
-    )
 
 
 def volume(size: float = 64) -> Record:
