@@ -232,6 +232,7 @@ def run(turn: Turn, request: RunRequest) -> None:
         task_id = TaskId(task.task_id.value)
         queued = executor.queued[task_id] = Task(task, TaskPlace.QUEUED, pb.TASK_STAGING, group)
         framework.homes[task_id] = executor
+        checkpoints.forget_updates(turn, framework, executor, task_id)
         checkpoints.task(turn, framework, executor, queued)
     turn.info(f"Queued {request.subject} for executor '{request.executor_id}'")
     status.advance(turn, framework, executor)

@@ -28,6 +28,7 @@ from mesos_compat.agent.meta.writes import (
     LatestDirectory,
     MarkFile,
     RecordFile,
+    RemovedFile,
     TextFile,
 )
 from mesos_compat.model.ids import TaskId
@@ -115,6 +116,15 @@ def task(turn: Turn, framework: Framework, executor: Executor, task: Task) -> No
             failed=TaskNotStored(*key, task.task_id),
         )
     )
+
+
+def forget_updates(turn: Turn, framework: Framework, executor: Executor, task_id: TaskId) -> None:
+    """Forget the updates of an earlier task of this id in the same run: they would be taken for
+    those of the one that begins.
+    """
+    if framework.info.checkpoint and executor.completed:
+        path = layout.task_updates(task_dir(turn.state, executor, task_id))
+        turn.do(Checkpoint((RemovedFile(path),)))
 
 
 def task_later(turn: Turn, event: TaskNotStored) -> None:

@@ -425,6 +425,25 @@ def test_an_id_that_cannot_be_kept(tmp_path: Path) -> None:
     assert driver.last(effects.Exit).error == "Failed to checkpoint the agent's id"
 
 
+def test_an_id_that_is_used_again_in_the_same_run(tmp_path: Path) -> None:
+    """What was acknowledged of the first task is not taken for the end of the second."""
+    driver = Writer(str(tmp_path))
+    driver.checkpoint = True
+    driver.register()
+    of = framework()
+    of.checkpoint = True
+    driver.run_group(run_group("t0", of=of))
+    driver.feed(events.SandboxMade(*driver.key("e"), ""))
+    for _ in range(2):
+        driver.run_group(run_group("t1", launch_executor=False, of=of))
+        driver.feed(events.KillTask(MASTER, FRAMEWORK, TaskId("t1"), None))
+        driver.settle()
+        stream = driver.state.streams[FRAMEWORK, TaskId("t1")]
+        again = restarted(driver)
+        assert list(again.state.streams[FRAMEWORK, TaskId("t1")].queue) == list(stream.queue)
+        driver.acknowledge("t1")
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(moves, min_size=10, max_size=60), st.lists(moves, max_size=20))
 def test_nothing_that_was_promised_is_lost(first: list[Move], then: list[Move]) -> None:
