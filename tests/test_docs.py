@@ -4,17 +4,23 @@
 from __future__ import annotations
 
 import asyncio
+import grp
 import os
 import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from containerizer.loggers.base import LoggerContext
 from containerizer.provisioner.config import ProvisionerConfig
 from mesos_compat.agent.hooks import Hooks
+from mesos_compat.authorization.api import Action, AuthorizationObject
+from mesos_compat.authorization.gate import Gate
+from mesos_compat.base.errors import FlagError
 from mesos_compat.base.metrics import Metrics
+from mesos_compat.base.scope import Scope
 from mesos_compat.http.authentication import AuthenticationRefusal, AuthenticatorContext
 from mesos_compat.http.principal import Principal
 from mesos_compat.model.ids import ContainerId
@@ -85,6 +91,16 @@ async def test_the_examples_work(tmp_path: Path) -> None:
     ):
         headers = {"X-Proxy-Key": key, "X-Forwarded-User": "ops"}
         assert await proxy.authenticate(make_mocked_request("GET", "/", headers)) == known
+
+    async with Scope("test") as scope:
+        group = next(each.gr_name for each in grp.getgrall() if "nobody" not in each.gr_mem)
+        gate = Gate(made["GroupAuthorizer"]((("group", group),)), scope)
+        nobody, anything = Principal("nobody"), AuthorizationObject()
+        assert await gate.authorized(nobody, Action.RUN_TASK, anything)
+        assert not await gate.authorized(nobody, Action.ACCESS_SANDBOX, anything)
+        assert (await gate.approver(nobody, Action.VIEW_TASK))(anything)
+    with pytest.raises(FlagError, match="names no group"):
+        made["GroupAuthorizer"](())
 
     logger = made["OneFileLogger"](LoggerContext(parameters))
     stdout, stderr = await logger.prepare(container_id, config)

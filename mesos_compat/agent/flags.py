@@ -762,6 +762,15 @@ def _remarks(loaded: LoadedFlags) -> list[str]:
     remarks = []
     if "work_dir" not in loaded.given:
         remarks.append(f"No --work_dir given: using {loaded.values['work_dir']}")
+    values = loaded.values
+    if values["acls"] is not None and not (
+        values["authenticate_http_readonly"] and values["authenticate_http_readwrite"]
+    ):
+        remarks.append(
+            "--acls without --authenticate_http_readonly and --authenticate_http_readwrite: clients"
+            " of a realm that does not authenticate have no name, only rules for ANY or NONE are"
+            " about them"
+        )
     for name in sorted(loaded.given & WITHOUT_EFFECT.keys()):
         if loaded.values[name] != WITHOUT_EFFECT[name]:
             remarks.append(f"Flag --{loaded.via[name]} is not implemented yet and has no effect")

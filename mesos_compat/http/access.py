@@ -12,6 +12,7 @@ answered with 405 as on its like, not with 500.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -20,10 +21,13 @@ from mesos_compat.agent.machine.state import AgentState, Executor, Framework
 from mesos_compat.authorization.api import Action, Approver, AuthorizationObject, Principal
 from mesos_compat.authorization.gate import Gate
 from mesos_compat.base.errors import ApiError, AuthorizationError
+from mesos_compat.base.log import Complaints
 from mesos_compat.http import files, reply
 from mesos_compat.http.view import EVERYTHING, View
 from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
+
+log = logging.getLogger(__name__)
 
 #: What is about everything, or nothing in particular.
 ALL: Final = AuthorizationObject()
@@ -36,6 +40,7 @@ class Access:
 
     def __init__(self, gate: Gate | None) -> None:
         self._gate = gate
+        self._complaints = Complaints(log)
 
     @property
     def limited(self) -> bool:
@@ -47,6 +52,7 @@ class Access:
     ) -> None:
         """Return if the client may do that. Raises ApiError 403, or 500 if nobody knows."""
         if not await self._allowed(subject, action, what):
+            self._tell(subject, action, what.value)
             raise ApiError(403, reply.default_body(403))
 
     async def view(self, subject: Principal | None, actions: Iterable[Action]) -> View:
@@ -75,12 +81,20 @@ class Access:
         place = files.attachment(attached, path) if self.limited else None
         if place is None:
             return
+        action, what = Action.ACCESS_SANDBOX, _sandbox(state, place)
         if place == _LOG:
-            allowed = await self._allowed(subject, Action.ACCESS_MESOS_LOG, ALL)
-        else:
-            allowed = await self._allowed(subject, Action.ACCESS_SANDBOX, _sandbox(state, place))
-        if not allowed:
+            action, what = Action.ACCESS_MESOS_LOG, ALL
+        if not await self._allowed(subject, action, what):
+            self._tell(subject, action, place)
             raise ApiError(403)
+
+    def _tell(self, subject: Principal | None, action: Action, what: str | None) -> None:
+        self._complaints.warn(
+            "%s is not authorized for %s%s",
+            "Somebody" if subject is None else f"'{subject}'",
+            Action.Name(action),
+            "" if what is None else f" of '{what}'",
+        )
 
     async def _allowed(
         self, subject: Principal | None, action: Action, what: AuthorizationObject

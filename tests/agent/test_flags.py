@@ -274,6 +274,10 @@ def test_acls() -> None:
         "view_flags {\n  principals {\n    type: NONE\n  }\n  flags {\n  }\n}\n"
     )
     assert parse("--acls={}").acls == {}
+    (warning,) = parse("--acls={}", "--authenticate_http_readonly").warnings
+    assert "only rules for ANY or NONE" in warning
+    both = "--authenticate_http_readonly", "--authenticate_http_readwrite"
+    assert parse("--acls={}", *both).warnings == ()
     for value in ("[]", "{", '{"view_flags":[{"flags":{}}]}'):
         with pytest.raises(FlagError, match="acls"):
             parse(f"--acls={value}")

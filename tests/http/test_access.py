@@ -227,6 +227,23 @@ async def test_flags(served: Serving) -> None:
         assert not {"flags", "log_dir", "external_log_file"} & state.keys()
 
 
+async def test_what_was_refused_is_told_to_operators(
+    served: Serving, sandboxes: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(DENIES) as client:
+        await ask(client, "/flags")
+        await ask(client, "/files/debug", '{"cid":"x"}')
+        await ask(client, f"/files/read?path={sandboxes['E']}/stdout")
+    told = [text for text in caplog.messages if " is not authorized for " in text]
+    endpoint = "GET_ENDPOINT_WITH_PATH of '/files/debug'"
+    assert told == [
+        "'ops' is not authorized for VIEW_FLAGS",
+        f"'{json.dumps({'claims': {'cid': 'x'}}, separators=(',', ':'))}' is not authorized for"
+        f" {endpoint}",
+        f"'ops' is not authorized for ACCESS_SANDBOX of '{sandboxes['E']}'",
+    ]
+
+
 # Frameworks, executors, tasks.
 
 VIEWS: list[tuple[dict[str, Any], list[str], list[str], list[str]]] = [

@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mesos_compat.agent import gauges
 from mesos_compat.agent.machine import effects, events
 from mesos_compat.agent.machine.pending import TaskVerdict
 from mesos_compat.agent.machine.state import AgentPhase
+from mesos_compat.base.clock import FakeClock
+from mesos_compat.base.metrics import Metrics
 from mesos_compat.model.ids import ExecutorId, TaskId
 from mesos_compat.model.resources import Resources
 from mesos_compat.pb.mesos import mesos_pb2 as pb
@@ -404,6 +407,15 @@ def test_what_is_pending_uses_resources(agent: Driver) -> None:
     assert cpus() == pytest.approx(3.1)
     kill(agent, "t1")
     assert cpus() == pytest.approx(1.1)
+
+
+def test_what_is_pending_is_staging(agent: Driver) -> None:
+    metrics = Metrics()
+    gauges.register(metrics, agent.state, FakeClock())
+    agent.run_group(run_group("t1", "t2"))
+    assert metrics.snapshot()["slave/tasks_staging"] == 2.0
+    answer(agent, asked(agent))
+    assert metrics.snapshot()["slave/tasks_staging"] == 2.0
 
 
 def test_a_framework_with_a_pending_task_is_not_idle(agent: Driver) -> None:
