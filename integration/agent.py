@@ -61,7 +61,9 @@ class OurAgent(Program):
     @property
     def territory(self) -> Territory:
         """What belongs to this agent on the host."""
-        return Territory((self.work_dir, self.runtime_dir), (self.cgroups_root,))
+        return Territory(
+            (self.work_dir, self.runtime_dir), (self.cgroups_root,), (self.runtime_dir,)
+        )
 
     def arguments(self) -> list[str]:
         """Return the whole command line."""

@@ -473,7 +473,7 @@ def stop(folders: Folders, cluster: Cluster, keep: bool) -> leftovers.Leftovers:
     folder = os.path.realpath(folders.state)
     runtimes = [os.path.realpath(os.path.join(folders.runtime, a.name)) for a in cluster.agents]
     roots = tuple(agent.cgroups_root for agent in cluster.agents if agent.cgroups_root)
-    left = leftovers.remove(leftovers.Territory((folder, *runtimes), roots))
+    left = leftovers.remove(leftovers.Territory((folder, *runtimes), roots, tuple(runtimes)))
     if left:
         return left
     for path in runtimes:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What agents of ours left on this host: processes, mounts and cgroups, found and removed.
+"""What agents of ours left on this host: processes, mounts, cgroups, sockets; found and removed.
 
 Called when a cluster goes down and by tests. A process is in one of our cgroups, or has one of our
 folders as its root, or was started with flags or variables that name one.
@@ -8,16 +8,21 @@ folders as its root, or was started with flags or variables that name one.
 import contextlib
 import os
 import signal
+import stat
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from containerizer.linux import cgroup1, mount, mountinfo, proc
+from mesos_compat.base import checkpoint
+from mesos_compat.base.errors import CheckpointError
 
 #: Lazy unmounts leave the name space at once, whoever still uses the files.
 _UMOUNT_FLAGS = mount.UMOUNT_NOFOLLOW | mount.MNT_DETACH
 _CGROUP2 = "cgroup2"
+#: In the runtime directory of a container, the place of its socket.
+_SOCKET = os.path.join("io_switchboard", "socket")
 #: An agent is started with these; an executor and a task find these in their environment.
 _FOLDER_FLAGS = frozenset(("--work_dir", "--runtime_dir"))
 _FOLDER_VARIABLES = frozenset(("MESOS_SANDBOX", "MESOS_DIRECTORY"))
@@ -33,6 +38,8 @@ class Territory:
     folders: tuple[str, ...]
     #: Names below the root of each cgroup hierarchy, never the root itself.
     cgroup_roots: tuple[str, ...] = ()
+    #: Runtime directories again: they tell where sockets of containers are.
+    runtime_dirs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +51,19 @@ class Leftovers:
     mounts: tuple[str, ...]
     #: Absolute paths, the topmost of each tree.
     cgroups: tuple[str, ...]
+    #: Absolute paths, outside of all folders.
+    sockets: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether anything is left."""
-        return bool(self.processes or self.mounts or self.cgroups)
+        return bool(self.processes or self.mounts or self.cgroups or self.sockets)
 
     def __str__(self) -> str:
         """One line per thing that is left."""
         lines = [f"process {pid}: {command}" for pid, command in self.processes]
         lines += [f"mount {target}" for target in self.mounts]
         lines += [f"cgroup {path}" for path in self.cgroups]
+        lines += [f"socket {path}" for path in self.sockets]
         return "\n".join(lines)
 
 
@@ -69,7 +79,8 @@ def find(territory: Territory) -> Leftovers:
         and (pid in members or _is_ours(pid, territory.folders))
         and not proc.is_zombie_or_gone(pid)
     )
-    return Leftovers(processes, _mounts(territory), cgroups)
+    sockets = tuple(found for folder in territory.runtime_dirs for found in _sockets(folder))
+    return Leftovers(processes, _mounts(territory), cgroups, sockets)
 
 
 def remove(territory: Territory, patience_s: float = 10.0) -> Leftovers:
@@ -85,6 +96,9 @@ def remove(territory: Territory, patience_s: float = 10.0) -> Leftovers:
         # Who is frozen dies when the freezer lets go, and until then no other cgroup does.
         for path in sorted(left.cgroups, key=_is_freezer, reverse=True):
             _remove_cgroup(path, deadline)
+        for path in left.sockets:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
         time.sleep(0.05)
     return left
 
@@ -94,6 +108,24 @@ def _mounts(territory: Territory) -> tuple[str, ...]:
     return tuple(
         entry.target for folder in territory.folders for entry in mountinfo.below(entries, folder)
     )
+
+
+def _sockets(directory: str) -> Iterator[str]:
+    """Return the sockets of those who stand between containers and their clients."""
+    containers = os.path.join(directory, "containers")
+    try:
+        names = os.listdir(containers)
+    except OSError:
+        return
+    for name in names:
+        container = os.path.join(containers, name)
+        try:
+            address = checkpoint.read_text(os.path.join(container, _SOCKET)) or ""
+            if stat.S_ISSOCK(os.lstat(address).st_mode):
+                yield address
+        except (CheckpointError, OSError):
+            pass
+        yield from _sockets(container)
 
 
 def _cgroup_roots(territory: Territory) -> tuple[str, ...]:

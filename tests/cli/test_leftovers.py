@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,6 +67,29 @@ def test_executors_that_are_forks_of_our_interpreter_count(tmp_path: Path) -> No
         assert process.stdout is not None
         process.stdout.readline()
         assert pids(find(Territory((str(tmp_path),)))) == {process.pid}
+
+
+def test_sockets_of_containers(tmp_path: Path) -> None:
+    """Wherever they are, and nothing else that is named in their place."""
+    plain = tmp_path / "plain"
+    plain.touch()
+    place = tmp_path / "run"
+    wanted = []
+    for number, named in enumerate(("made", "made", plain, tmp_path / "none", "")):
+        place = place / "containers" / f"c{number}"
+        (place / "io_switchboard").mkdir(parents=True)
+        if named == "made":
+            named = tmp_path / f"socket{number}"
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(named))
+            wanted.append(str(named))
+        (place / "io_switchboard" / "socket").write_text(str(named))
+    ours = Territory((), (), (str(tmp_path / "run"), str(tmp_path / "nowhere")))
+    assert find(ours).sockets == tuple(wanted)
+    assert f"socket {wanted[0]}" in str(find(ours))
+    assert not remove(ours)
+    assert not any(map(os.path.exists, wanted))
+    assert plain.exists()
 
 
 @pytest.mark.root
