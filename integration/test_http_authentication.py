@@ -88,7 +88,10 @@ def state(agent: OurAgent) -> Mapping[str, object]:
 @pytest.mark.parametrize("version", ["1.4.3", "1.11.0"])
 def test_everybody_says_who_they_are(scene: Scene, version: str) -> None:
     master = scene.master(version)
-    agent = scene.agent(master, **secured(scene))
+    rules = {"disabled_endpoints": {"paths": ["/profiler/start", "/containers"]}}
+    agent = scene.agent(master, firewall_rules=json.dumps(rules), **secured(scene))
+    for path in ("/profiler/start", "/slave(1)/containers"):
+        assert ask(agent, path) == (403, None, f"Endpoint '{path}' is disabled")
     for path, call, realm in (
         ("/state", None, "mesos-agent-readonly"),
         ("/files/debug", None, "mesos-agent-readonly"),

@@ -43,7 +43,6 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     Flag("resource_provider_config_dir", PATH, "Directory of resource provider configurations."),
     Flag("csi_plugin_config_dir", PATH, "Directory of CSI plug-in configurations."),
     Flag("disk_profile_adaptor", STRING, "Plug-in for profiles of storage providers."),
-    Flag("firewall_rules", JSON_OBJECT, "Endpoints that are switched off."),
     # images, Docker
     Flag(
         "docker_volume_checkpoint_dir",
@@ -105,11 +104,6 @@ OTHER_FLAGS: Final[tuple[Flag[Any], ...]] = (
     Flag("xfs_quota_headroom", BYTES, "Room between soft and hard XFS quota."),
 )
 
-#: Flags that protect something, and the value with which there is nothing to protect.
-PROTECTING: Final[Mapping[str, Any]] = {
-    "firewall_rules": None,
-}
-
 #: Typed flags of ``AgentFlags`` whose part is not there yet, with the value that changes nothing.
 _TYPED: Final[Mapping[str, Any]] = {
     "frameworks_home": "",
@@ -120,7 +114,7 @@ _TYPED: Final[Mapping[str, Any]] = {
 
 #: Flags without effect, and the value for which that need not be said.
 WITHOUT_EFFECT: Final[Mapping[str, Any]] = {
-    **{one.name: one.default for one in OTHER_FLAGS if one.name not in PROTECTING},
+    **{one.name: one.default for one in OTHER_FLAGS},
     **_TYPED,
     "initialize_driver_logging": False,
     "docker_kill_orphans": False,

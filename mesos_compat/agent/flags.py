@@ -2,8 +2,7 @@
 """The flags of the agent: all names that upstream's agent knows.
 
 Those that this agent acts on are typed attributes of ``AgentFlags``; the others are declared in
-``flag_table.py``, load and display alike, and say once that they have no effect. Those of them that
-protect something (authentication, authorization) are refused, so that nobody relies on them.
+``flag_table.py``, load and display alike, and say once that they have no effect.
 
 Where values come from, the strongest first: command line, ``MESOS_*`` variables, the file of
 ``--config``, what ``--config_dir`` names.
@@ -26,10 +25,10 @@ from typing import Any, Final
 
 from mesos_compat.agent.features import features_error
 from mesos_compat.agent.flag_groups import GROUPS, OWN
-from mesos_compat.agent.flag_table import OTHER_FLAGS, PROTECTING, WITHOUT_EFFECT
+from mesos_compat.agent.flag_kinds import ACLS, FIREWALL
+from mesos_compat.agent.flag_table import OTHER_FLAGS, WITHOUT_EFFECT
 from mesos_compat.agent.packaged import read_packaged
-from mesos_compat.authorization.acls import message_of, shown
-from mesos_compat.base.errors import FlagError, WireError
+from mesos_compat.base.errors import FlagError
 from mesos_compat.base.flags import (
     BOOL,
     BYTES,
@@ -159,20 +158,6 @@ def _logging_level(value: str) -> str | None:
     )
 
 
-def _acls(text: str) -> dict[str, Any]:
-    value = JSON_OBJECT.parse(text)
-    try:
-        message_of(value)
-    except WireError as error:
-        raise ValueError(str(error)) from error
-    return value
-
-
-_ACLS: Final = dataclasses.replace(
-    JSON_OBJECT, parse=_acls, show=lambda value: shown(message_of(value))
-)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentFlags:
     """What the agent was told, under the names of the flags.
@@ -297,12 +282,17 @@ class AgentFlags:
 
     # --- authorization ---
     acls: Mapping[str, Any] | None = optional(
-        _ACLS,
+        ACLS,
         'Who may do what, as {"permissive": false, "view_flags": [{"principals": {"values": '
         '["ops"]}, "flags": {"type": "ANY"}}], ...}; everybody may do everything if not given.',
     )
     authorizer: str = flag(
         STRING, "What decides who may do what: local, by --acls, or a plug-in.", default="local"
+    )
+
+    firewall_rules: Mapping[str, Any] | None = optional(
+        FIREWALL,
+        'Endpoints that are switched off, as {"disabled_endpoints": {"paths": ["/files/browse"]}}.',
     )
 
     # --- resources and attributes ---
@@ -680,7 +670,7 @@ class _Files:
 def usage(environ: Mapping[str, str]) -> str:
     """Return the text of ``--help``."""
     remarks = _plugins()
-    for name in (*PROTECTING, *WITHOUT_EFFECT):
+    for name in WITHOUT_EFFECT:
         remarks[name] = "Not implemented yet."
     for name in OWN:
         remarks[name] = " ".join(filter(None, (remarks.get(name), "[mesos-compat]")))
@@ -750,11 +740,6 @@ def _refuse(loaded: LoadedFlags) -> None:
         raise FlagError("Only one of `--master` or `--master_detector` should be specified")
     if values["work_dir"] == "":
         raise FlagError("`--work_dir` must not be empty")
-    for name, harmless in PROTECTING.items():
-        if values[name] not in (harmless, None):
-            raise FlagError(
-                f"--{name} is not implemented yet; refusing to run without what it protects"
-            )
 
 
 def _remarks(loaded: LoadedFlags) -> list[str]:

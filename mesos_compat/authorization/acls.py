@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from mesos_compat.base.errors import FlagError, WireError
@@ -125,20 +124,10 @@ def matches_role(entity: Entity, asked: str | None) -> bool | None:
     return True if any(asked.startswith(start) and asked != start for start in below) else None
 
 
-def message_of(value: JsonValue) -> pb.ACLs:
-    """Read the JSON of ``--acls``; unknown keys mean nothing. Raises WireError."""
-    return jsonpb.from_value(pb.ACLs, value)
-
-
-def shown(message: pb.ACLs) -> str:
-    """Print ACLs as ``/flags`` shows them."""
-    return text_format.MessageToString(message, as_utf8=True)
-
-
 def parse_acls(value: JsonValue | pb.ACLs) -> Acls:
-    """Read and check ACLs. Raises FlagError."""
+    """Read and check ACLs; unknown keys of JSON mean nothing. Raises FlagError."""
     try:
-        message = value if isinstance(value, pb.ACLs) else message_of(value)
+        message = value if isinstance(value, pb.ACLs) else jsonpb.from_value(pb.ACLs, value)
     except WireError as error:
         raise FlagError(str(error)) from error
     lists: dict[str, tuple[AccessRule, ...]] = {}

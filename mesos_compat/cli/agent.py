@@ -13,7 +13,7 @@ import pwd
 import signal
 import sys
 import sysconfig
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -81,7 +81,7 @@ from mesos_compat.libprocess.server import Handler, Server
 from mesos_compat.master.detected import Detector
 from mesos_compat.master.detector import detect, load_detector
 from mesos_compat.pb.mesos import mesos_pb2 as pb
-from mesos_compat.pb.mesos.internal.messages.flags_pb2 import ImageGcConfig
+from mesos_compat.pb.mesos.internal.messages.flags_pb2 import Firewall, ImageGcConfig
 from mesos_compat.v1.executor_api import ExecutorStreams
 
 log = logging.getLogger(__name__)
@@ -359,6 +359,7 @@ class _Agent:
             clock=clock,
             pulls=doors.pulls.documents,
             realms=known,
+            disabled=_disabled(flags),
             gate=gate,
         )
         server = Server(bound, made.inbox, app, tls=tls)
@@ -486,6 +487,12 @@ def _user() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return str(os.getuid())
+
+
+def _disabled(flags: AgentFlags) -> Iterable[str]:
+    """The endpoints that are switched off."""
+    rules = from_json("firewall_rules", flags.firewall_rules, Firewall)
+    return () if rules is None else rules.disabled_endpoints.paths
 
 
 def _log_files(flags: AgentFlags, logs: Logging) -> dict[str, str]:

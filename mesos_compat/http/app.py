@@ -13,7 +13,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -31,6 +31,7 @@ from mesos_compat.base.scope import Scope
 from mesos_compat.http import files, introspection, monitor, reply
 from mesos_compat.http.access import Access
 from mesos_compat.http.authentication import EXECUTOR, READ_ONLY, READ_WRITE, Realms
+from mesos_compat.http.firewall import Firewall
 from mesos_compat.http.principal import Principal, principal_of
 from mesos_compat.http.reply import PlainStream, Reply
 from mesos_compat.http.routes import Router, parse_target
@@ -99,13 +100,14 @@ def create_app(
     pulls: Callable[[], list[JsonValue]] = list,
     realms: Realms | None = None,
     gate: Gate | None = None,
+    disabled: Iterable[str] = (),
     environ: Mapping[str, str] = os.environ,
 ) -> Handler:
     """Make the agent's HTTP handler, which does in ``scope`` what no request waits for.
 
     ``logs`` is the program's running logging, ``pulls`` tells how far images are. Without
-    ``realms`` nobody is authenticated, without ``gate`` everything is allowed. The server has to
-    cancel handlers whose client is gone.
+    ``realms`` nobody is authenticated, without ``gate`` everything is allowed. ``disabled`` are
+    paths that are switched off. The server has to cancel handlers whose client is gone.
 
     The machine's own metrics (``system/…``) are registered with those of the port.
 
@@ -117,8 +119,9 @@ def create_app(
     introspection.register_metrics(port.metrics)
     known = realms if realms is not None else Realms({})
     access = Access(gate)
-    app = App(port, executor_streams, scope, verbosity, clock, interval_s, pulls, known, access)
-    return app.handle
+    return App(
+        port, executor_streams, scope, verbosity, clock, interval_s, pulls, known, access, disabled
+    ).handle
 
 
 def build_of(version: str) -> Build:
@@ -142,6 +145,7 @@ class App:
         pulls: Callable[[], list[JsonValue]],
         realms: Realms,
         access: Access,
+        disabled: Iterable[str],
     ) -> None:
         self._port = port
         self._access = access
@@ -157,6 +161,7 @@ class App:
         self._accesses = Complaints(log, burst=_ACCESSES, now=clock.now)
         self._routes = self._table()
         self._router = Router(self._routes, open_roots=("/help",))
+        self._firewall = Firewall(disabled, self._router)
 
     def _table(self) -> dict[str, _Route]:
         agent = "/slave(1)"
@@ -219,6 +224,7 @@ class App:
             return reply.error(404)
         path = self._router.full_path(target.path)
         route = self._router.find(path)
+        self._firewall.check(path, route)
         if route is None:
             return reply.error(404)
         if _is_logged(path) and self._accesses.admit():

@@ -13,7 +13,7 @@ import pytest
 
 from mesos_compat.agent import flags as module
 from mesos_compat.agent.flag_groups import GROUPS, OWN
-from mesos_compat.agent.flag_table import PROTECTING, WITHOUT_EFFECT
+from mesos_compat.agent.flag_table import WITHOUT_EFFECT
 from mesos_compat.agent.flags import FLAGS, AgentFlags, listen_options, parse_agent_flags, usage
 from mesos_compat.base.errors import FlagError
 
@@ -253,16 +253,15 @@ def test_help_and_version_win_over_what_is_missing() -> None:
         parse_agent_flags(["--attributes", "--help"], {})
 
 
-@pytest.mark.parametrize(
-    ("flag", "value"),
-    [
-        ("firewall_rules", "{}"),
-    ],
-)
-def test_what_protects_is_not_ignored(flag: str, value: str) -> None:
-    assert flag in PROTECTING
-    with pytest.raises(FlagError, match=f"--{flag} is not implemented yet"):
-        parse(f"--{flag}={value}")
+def test_firewall_rules() -> None:
+    assert parse().firewall_rules is None
+    flags = parse('--firewall_rules={"disabled_endpoints":{"paths":["/state","/files/read"]}}')
+    assert flags.firewall_rules == {"disabled_endpoints": {"paths": ["/state", "/files/read"]}}
+    assert flags.display["firewall_rules"] == (
+        'disabled_endpoints {\n  paths: "/state"\n  paths: "/files/read"\n}\n'
+    )
+    with pytest.raises(FlagError, match="Failed to load flag 'firewall_rules'"):
+        parse('--firewall_rules={"disabled_endpoints":["/state"]}')
 
 
 def test_acls() -> None:
@@ -321,7 +320,7 @@ def test_help_is_complete() -> None:
         assert f"--{name}=" in text or f"--[no-]{name}\n" in text
     later = "Not implemented yet."
     text = " ".join(text.split())
-    assert text.count(later) == len(PROTECTING) + len(WITHOUT_EFFECT)
+    assert text.count(later) == len(WITHOUT_EFFECT)
     assert text.count("[mesos-compat]") == len(OWN) + 1
     assert all(f" {group.title}: --" in text for group in GROUPS.values())
     assert " Others: " not in text

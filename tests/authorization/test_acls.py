@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -14,11 +13,10 @@ from mesos_compat.authorization.acls import (
     EntityKind,
     matches,
     matches_role,
-    message_of,
     parse_acls,
-    shown,
 )
 from mesos_compat.base.errors import FlagError
+from mesos_compat.model import jsonpb
 from mesos_compat.pb.mesos.authorizer import acls_pb2 as pb
 
 ANY, NONE = Entity(EntityKind.ANY), Entity(EntityKind.NONE)
@@ -114,16 +112,8 @@ def test_json_and_message_mean_the_same() -> None:
             "get_endpoints": (AccessRule(ANY, some("/metrics/snapshot")),),
         },
     )
-    assert parse_acls(message_of(EXAMPLE)) == made
+    assert parse_acls(jsonpb.from_value(pb.ACLs, EXAMPLE)) == made
     assert parse_acls(pb.ACLs()) == parse_acls({}) == Acls(True, {})
-
-
-def test_shown_as_text_of_the_message() -> None:
-    assert shown(
-        message_of(
-            json.loads('{"view_flags":[{"principals":{"type":"ANY"},"flags":{"values":[]}}]}')
-        )
-    ) == ("view_flags {\n  principals {\n    type: ANY\n  }\n  flags {\n  }\n}\n")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
@@ -32,6 +32,7 @@ async def serving(
     pulls: Callable[[], list[JsonValue]] = list,
     realms: Realms | None = None,
     authorizer: Authorizer | None = None,
+    disabled: Sequence[str] = (),
 ) -> AsyncIterator[Client]:
     """Serve an agent's endpoints on a free port of this machine."""
     client: Client
@@ -45,6 +46,7 @@ async def serving(
             pulls=pulls,
             realms=realms,
             gate=None if authorizer is None else Gate(authorizer, scope),
+            disabled=disabled,
             environ={"LIBPROCESS_METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT": ""},
         )
         server = RawTestServer(app, handler_cancellation=True)
