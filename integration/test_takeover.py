@@ -4,10 +4,12 @@
 import asyncio
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from integration.agent import OurAgent
+from integration.frameworks.director import Director, needs, scalar, shell
 from integration.frameworks.play import PYTHON, Play, play
 from integration.processes import eventually
 from integration.scene import Scene
@@ -107,6 +109,58 @@ async def test_there_and_back(unprivileged: UpstreamCluster, scene: Scene) -> No
         await asyncio.to_thread(
             eventually, lambda: not upstream.frameworks(), 60, "the framework to be gone"
         )
+
+
+@pytest.mark.timeout(300)
+def test_groups(unprivileged: UpstreamCluster, scene: Scene) -> None:
+    """An executor of groups asks the agents that follow each other for the same containers."""
+    upstream = unprivileged
+    upstream.start()
+    resources = [*needs(), scalar("disk", 32, allocation_info={"role": "*"})]
+    pod: dict[str, object] = {"type": "DEFAULT", "executor_id": {"value": "pod"}, "resources": resources}
+    with directing(upstream.address) as director:
+        framework_id = director.framework_id
+        begin_group(director, pod, "a1", "a2")
+        begin_group(director, pod, "b1")
+        upstream.kill()
+
+    ours = successor(scene, upstream, **UNPRIVILEGED).start()
+    with directing(ours.master, framework_id) as director:
+        end_group(director, "a1", "a2")
+        begin_group(director, pod, "c1", "c2")
+        ours.kill()
+
+    upstream.flags["executor_reregistration_timeout"] = "15secs"
+    upstream.start()
+    with directing(upstream.address, framework_id) as director:
+        end_group(director, "b1")
+        end_group(director, "c1", "c2")
+        director.teardown()
+        eventually(lambda: not upstream.frameworks(), 60, "the framework to be gone")
+        eventually(lambda: not upstream.containers(), 60, "all containers to be gone")
+
+
+@contextmanager
+def directing(master: str, framework_id: str | None = None) -> Iterator[Director]:
+    director = Director(master, framework_id=framework_id).start()
+    try:
+        yield director
+    finally:
+        director.close()
+
+
+def begin_group(director: Director, pod: dict[str, object], *names: str) -> None:
+    director.launch_group(pod, *(shell(name, "sleep 100000") for name in names))
+    for name in names:
+        director.until(name, "TASK_RUNNING")
+
+
+def end_group(director: Director, *names: str) -> None:
+    """All end with the first."""
+    director.kill(names[0])
+    for name in names:
+        killed = director.until(name, "TASK_KILLED")
+        assert killed["message"] == "Command terminated with signal Terminated"
 
 
 @pytest.fixture
