@@ -117,7 +117,11 @@ def test_groups(unprivileged: UpstreamCluster, scene: Scene) -> None:
     upstream = unprivileged
     upstream.start()
     resources = [*needs(), scalar("disk", 32, allocation_info={"role": "*"})]
-    pod: dict[str, object] = {"type": "DEFAULT", "executor_id": {"value": "pod"}, "resources": resources}
+    pod: dict[str, object] = {
+        "type": "DEFAULT",
+        "executor_id": {"value": "pod"},
+        "resources": resources,
+    }
     with directing(upstream.address) as director:
         framework_id = director.framework_id
         begin_group(director, pod, "a1", "a2")
