@@ -120,6 +120,11 @@ def exec_in_place(spec: LaunchSpec, *, unshare_mounts: bool) -> NoReturn:
     _exec_in_place(spec, LaunchPlace(unshare_mounts, terminal=spec.tty))
 
 
+def exec_in_mounts_of(pid: int, spec: LaunchSpec) -> NoReturn:
+    """Do the same in the mount namespace of a process; ``spec`` has no root and no mounts."""
+    _exec_in_place(spec, LaunchPlace(namespace_mnt_target=pid))
+
+
 def enter(spec: LaunchSpec) -> Privileges:
     """Do the first steps of ``spec`` up to its root; return what is still to be given up.
 

@@ -16,6 +16,7 @@ from containerizer.init import launch
 from containerizer.loggers import logrotate_program
 from containerizer.switchboard import server
 from mesos_compat.executor import command, default
+from mesos_compat.executor.tcp_connect import main as connect
 
 
 def executor() -> int:
@@ -26,6 +27,11 @@ def executor() -> int:
 def default_executor() -> int:
     """Run ``mesos-default-executor``."""
     return default.main(sys.argv, dict(os.environ))
+
+
+def tcp_connect() -> int:
+    """Run ``mesos-tcp-connect``."""
+    return connect(sys.argv[1:])
 
 
 def containerizer() -> int:

@@ -10,25 +10,27 @@ Source: spec ``executors`` 5.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
 import sys
-import time
 from dataclasses import dataclass
 
 from containerizer.init.pid1 import TERMINAL_SIGNALS, Init
 from mesos_compat.base.errors import FlagError, LaunchError
 from mesos_compat.base.units import format_duration
-from mesos_compat.executor import program
+from mesos_compat.executor import probes, program
 from mesos_compat.executor import task as task_plan
+from mesos_compat.executor.checks import Health
+from mesos_compat.executor.children import Children
 from mesos_compat.executor.client import AgentClient, ClientSettings, without_secrets
 from mesos_compat.executor.flags import parse_flags
 from mesos_compat.executor.kill import signal_tree
 from mesos_compat.executor.launch import launch_task
 from mesos_compat.executor.log import SandboxLog
-from mesos_compat.executor.loop import READ, Loop, Timer
+from mesos_compat.executor.loop import Loop, Timer
+from mesos_compat.executor.prober import TaskChecks
+from mesos_compat.executor.probes import CheckRuns
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as api
 
@@ -64,6 +66,13 @@ class CommandExecutor:
         self._environ = environ
         self._log = log
         self._client = AgentClient(loop, settings, self, log)
+        self._children = Children(loop, init)
+        if options.tty:
+            self._children.ignored = TERMINAL_SIGNALS
+        self._checks: TaskChecks | None = None
+        #: The last status, which news of checks are added to.
+        self._status = v1.TaskStatus()
+        self._unhealthy = False
         self._shows_killing = False
         self._task: v1.TaskInfo | None = None
         self._pid: int | None = None
@@ -78,8 +87,6 @@ class CommandExecutor:
 
     def start(self) -> None:
         """Begin to talk to the agent."""
-        if self._init is not None:
-            self._loop.watch(self._init.signals, READ, self._on_signals)
         self._client.start()
 
     def close(self) -> None:
@@ -134,8 +141,9 @@ class CommandExecutor:
         merged, changed = task_plan.merge_environment(self._environ, self._options, task)
         for name in changed:
             self._log.info(f"Overwriting environment variable '{name}'")
+        probes.prepare(task)
         try:
-            self._pid = launch_task(
+            launched = launch_task(
                 self._options,
                 task,
                 merged,
@@ -146,11 +154,35 @@ class CommandExecutor:
             self._log.error(f"Failed to launch the command: {error}")
             self._end(v1.TASK_FAILED, f"Failed to launch the command: {error}")
             return
+        self._pid = launched.pid
         self._log.info(f"Forked command at {self._pid}")
-        self._watch_child(self._pid)
-        if task.HasField("check") or task.HasField("health_check"):
-            self._log.warning(f"The checks of task {task.task_id.value} are not performed")
+        self._children.watch(self._pid, self._reaped)
+        runs = CheckRuns(self._loop, self._children, self._environ, launched)
+        self._checks = TaskChecks(self._loop, task, runs.start, self, self._log)
         self._update(v1.TASK_RUNNING)
+
+    # Checks.
+
+    def checked(self, status: v1.CheckStatusInfo) -> None:
+        """Tell what a check has found (see ``prober.CheckListener``)."""
+        self._status.check_status.CopyFrom(status)
+        self._tell_again(v1.TaskStatus.REASON_TASK_CHECK_STATUS_UPDATED)
+
+    def health_changed(self, health: Health) -> None:
+        """Tell of the task's health (see ``prober.CheckListener``)."""
+        assert self._task is not None
+        self._status.healthy = health.healthy
+        self._tell_again(v1.TaskStatus.REASON_TASK_HEALTH_CHECK_STATUS_UPDATED)
+        if health.kill:
+            self._log.info(f"Killing task {self._task.task_id.value}, which is not healthy")
+            self._unhealthy = True
+            self._kill_task(task_plan.grace_s((self._task.kill_policy,)))
+
+    def _tell_again(self, reason: v1.TaskStatus.Reason) -> None:
+        task_plan.renew(self._status, reason)
+        made = v1.TaskStatus()
+        made.CopyFrom(self._status)
+        self._client.update(made)
 
     def _launch_group(self, event: api.Event) -> None:
         self._log.error("LAUNCH_GROUP event is not supported")
@@ -214,6 +246,8 @@ class CommandExecutor:
                 self._kill.deadline = deadline
                 self._kill.escalation = self._escalate_in(max(deadline - now, 0))
             return
+        if self._checks is not None:
+            self._checks.pause()
         if self._shows_killing and not self._timed_out:
             self._update(v1.TASK_KILLING)
         self._log.info(f"Sending SIGTERM to process tree at pid {self._pid}")
@@ -244,36 +278,6 @@ class CommandExecutor:
         unix = self._settings.endpoint.family == socket.AF_UNIX
         return self._init is not None and self._init.own_mounts and not unix
 
-    def _on_signals(self, events: int) -> None:
-        assert self._init is not None
-        ignored = TERMINAL_SIGNALS if self._options.tty else ()
-        for pid, wait_status in self._init.take_signals(ignored):
-            if pid == self._pid and not self._ended:
-                self._reaped(wait_status)
-
-    def _watch_child(self, pid: int) -> None:
-        if self._init is not None:
-            return  # ``_on_signals`` reaps all children
-        try:
-            fd = os.pidfd_open(pid)
-        except OSError:
-            # Linux before 5.3. The handler does nothing, but without one nothing is written.
-            fd, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-            signal.signal(signal.SIGCHLD, lambda number, frame: None)
-            signal.set_wakeup_fd(writer)
-            self._loop.later(0, lambda: self._reap(fd, pid))
-        self._loop.watch(fd, READ, lambda events: self._reap(fd, pid))
-
-    def _reap(self, fd: int, pid: int) -> None:
-        with contextlib.suppress(OSError):
-            os.read(fd, 64)  # of a pipe; a pidfd has nothing to read
-        if self._ended:
-            return
-        reaped, wait_status = os.waitpid(pid, os.WNOHANG)
-        if reaped == pid:
-            self._loop.unwatch(fd)
-            self._reaped(wait_status)
-
     def _reaped(self, wait_status: int) -> None:
         message = task_plan.end_message(wait_status)
         self._log.info(f"{message} (pid: {self._pid})")
@@ -284,6 +288,8 @@ class CommandExecutor:
 
     def _end(self, state: v1.TaskState, message: str) -> None:
         self._ended = True
+        if self._checks is not None:
+            self._checks.pause()
         if self._completion is not None:
             self._completion.cancel()
         reason = v1.TaskStatus.REASON_MAX_COMPLETION_TIME_REACHED if self._timed_out else None
@@ -322,20 +328,20 @@ class CommandExecutor:
         """Send a status of our task (or of ``task``) and return its uuid."""
         subject = task or self._task
         assert subject is not None
-        identity = task_plan.random_uuid().bytes
-        self._client.update(
-            task_plan.status(
-                subject.task_id,
-                self._settings.executor_id,
-                state,
-                identity=identity,
-                timestamp=time.time(),
-                message=message,
-                reason=reason,
-                check=subject.check if subject.HasField("check") else None,
-            )
+        made = task_plan.status(
+            subject.task_id,
+            self._settings.executor_id,
+            state,
+            message=message,
+            reason=reason,
+            check=subject.check if subject.HasField("check") else None,
         )
-        return identity
+        if self._unhealthy and self._ended:
+            made.healthy = False
+        if task is None:
+            self._status.CopyFrom(made)
+        self._client.update(made)
+        return made.uuid
 
 
 _HANDLERS = {

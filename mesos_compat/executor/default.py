@@ -13,7 +13,6 @@ import contextlib
 import os
 import socket
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 
@@ -21,12 +20,16 @@ from containerizer.init.pid1 import Init
 from mesos_compat.base.errors import FlagError
 from mesos_compat.executor import groups as plan
 from mesos_compat.executor import program, task
+from mesos_compat.executor.checks import Health
+from mesos_compat.executor.children import Children
 from mesos_compat.executor.client import AgentClient, ClientSettings
 from mesos_compat.executor.flags import parse_default_flags
 from mesos_compat.executor.groups import Alarm, Effect, GroupTask, RunningGroup, TaskGroups
 from mesos_compat.executor.log import SandboxLog
-from mesos_compat.executor.loop import READ, Loop, Timer
+from mesos_compat.executor.loop import Loop, Timer
 from mesos_compat.executor.nested import Answer, Line
+from mesos_compat.executor.prober import TaskChecks
+from mesos_compat.executor.sessions import NestedRuns
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.agent import agent_pb2
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as api
@@ -51,12 +54,16 @@ class DefaultExecutor:
         self._settings = settings
         self._sandbox = sandbox
         self._log = log
-        self._init = init
+        # Reaps the orphans of our pid namespace, too, if that is ours.
+        self._children = Children(loop, init)
         self._client = AgentClient(loop, settings, self, log)
         self._groups = TaskGroups(container_ip)
         #: By container id; calls that go on for long, one at a time.
         self._lines: dict[str, Line] = {}
         self._timers: dict[tuple[str, Alarm], Timer] = {}
+        self._checks: dict[str, TaskChecks] = {}
+        #: The last status of each task that has checks.
+        self._statuses: dict[str, v1.TaskStatus] = {}
         #: Lines of signals under way.
         self._signals: set[Line] = set()
         #: Set while there is nothing to do but to be sure that the agent knows everything.
@@ -65,8 +72,6 @@ class DefaultExecutor:
 
     def start(self) -> None:
         """Begin to talk to the agent."""
-        if self._init is not None:
-            self._loop.watch(self._init.signals, READ, self._on_signals)
         self._client.start()
 
     def close(self) -> None:
@@ -74,11 +79,6 @@ class DefaultExecutor:
         for line in (*self._lines.values(), *self._signals):
             line.close()
         self._client.close()
-
-    def _on_signals(self, events: int) -> None:
-        assert self._init is not None
-        # Orphans of our pid namespace, if it is one.
-        self._init.take_signals()
 
     # Events.
 
@@ -92,6 +92,8 @@ class DefaultExecutor:
     def disconnected(self, for_good: bool) -> None:
         """Stop to wait for containers (see ``client.EventHandler``)."""
         self._groups.disconnected()
+        for checks in self._checks.values():
+            checks.pause()
         for member in self._groups:
             if member.waiting:
                 self._line(member).close()
@@ -103,6 +105,8 @@ class DefaultExecutor:
         self._log.info(f"Subscribed executor on {subscribed.agent_info.hostname}")
         capabilities = subscribed.framework_info.capabilities
         self._perform(self._groups.subscribed(subscribed.container_id, capabilities))
+        for checks in self._checks.values():
+            checks.resume()
 
     def _acknowledged(self, event: api.Event) -> None:
         self._leave_if_all_is_known()
@@ -135,6 +139,12 @@ class DefaultExecutor:
             match effect:
                 case plan.TellStatus():
                     self._tell(effect)
+                case plan.TellNews(member, news):
+                    self._tell_news(member, news)
+                case plan.StartChecks(member):
+                    self._start_checks(member)
+                case plan.StopChecks(member):
+                    self._stop_checks(member)
                 case plan.AcceptTask(member):
                     self._accept(member)
                 case plan.ConnectGroup(group):
@@ -163,8 +173,6 @@ class DefaultExecutor:
             info.task_id,
             self._settings.executor_id,
             effect.state,
-            identity=task.random_uuid().bytes,
-            timestamp=time.time(),
             message=effect.message,
             reason=effect.reason,
             check=info.check if info.HasField("check") else None,
@@ -172,15 +180,50 @@ class DefaultExecutor:
         status.container_status.container_id.CopyFrom(member.container_id)
         if effect.limitation is not None:
             status.limitation.CopyFrom(effect.limitation)
+        if effect.healthy is not None:
+            status.healthy = effect.healthy
+        if member.name in self._checks:
+            self._statuses[member.name] = status
         said = f": {effect.message}" if effect.message else ""
         self._log.info(f"{v1.TaskState.Name(effect.state)} for task {member.task_id}{said}")
         self._client.update(status)
 
+    def _tell_news(self, member: GroupTask, news: v1.CheckStatusInfo | bool) -> None:
+        status = v1.TaskStatus()
+        status.CopyFrom(self._statuses[member.name])
+        if isinstance(news, bool):
+            status.healthy = news
+            task.renew(status, v1.TaskStatus.REASON_TASK_HEALTH_CHECK_STATUS_UPDATED)
+        else:
+            status.check_status.CopyFrom(news)
+            task.renew(status, v1.TaskStatus.REASON_TASK_CHECK_STATUS_UPDATED)
+        self._statuses[member.name] = status
+        self._client.update(status)
+
+    def _start_checks(self, member: GroupTask) -> None:
+        runs = NestedRuns(
+            self._loop, self._children, self._settings, member.container_id, self._log
+        )
+        listener = _Listener(self, member)
+        made = TaskChecks(self._loop, member.info, runs.start, listener, self._log)
+        self._checks[member.name] = made
+
+    def _stop_checks(self, member: GroupTask) -> None:
+        checks = self._checks.pop(member.name, None)
+        if checks is not None:
+            checks.pause()
+
+    def checked(self, member: GroupTask, status: v1.CheckStatusInfo) -> None:
+        """Take what a check of a task has found."""
+        self._perform(self._groups.checked(member, status))
+
+    def health_changed(self, member: GroupTask, health: Health) -> None:
+        """Take what a health check of a task has found."""
+        self._perform(self._groups.health_changed(member, health))
+
     def _accept(self, member: GroupTask) -> None:
         self._stay()
         info = member.info
-        if info.HasField("check") or info.HasField("health_check"):
-            self._log.warning(f"The checks of task {member.task_id} are not performed")
         self._client.task_launched(info)
 
     def _connect(self, group: RunningGroup) -> None:
@@ -263,6 +306,8 @@ class DefaultExecutor:
             timer.cancel()
 
     def _release(self, member: GroupTask) -> None:
+        self._stop_checks(member)
+        self._statuses.pop(member.name, None)
         for alarm in Alarm:
             self._cancel((member.name, alarm))
         line = self._lines.pop(member.name, None)
@@ -303,6 +348,20 @@ class DefaultExecutor:
     def _on_ack_timeout(self) -> None:
         self._log.error("Did not receive ACK for the terminal status update from the agent")
         self._loop.stop(0)
+
+
+class _Listener:
+    """Tells the executor whose checks have found something; implements CheckListener."""
+
+    def __init__(self, executor: DefaultExecutor, member: GroupTask) -> None:
+        self._executor = executor
+        self._member = member
+
+    def checked(self, status: v1.CheckStatusInfo) -> None:
+        self._executor.checked(self._member, status)
+
+    def health_changed(self, health: Health) -> None:
+        self._executor.health_changed(self._member, health)
 
 
 _HANDLERS = {

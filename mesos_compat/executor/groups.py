@@ -5,7 +5,7 @@ Each method takes in what happened and returns what is to be done about it, in t
 is a nested container of the agent's; it is known by the id of that container, since ids of tasks
 come again.
 
-Source: spec ``executors`` 6.3 to 6.7.
+Source: spec ``executors`` 6.3 to 6.8.
 Deviation: a kill that comes before its container runs is carried out; a launch that the agent does
 not answer is the end of its group, not of the executor; each launch has a connection of its own.
 """
@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from google.protobuf.message import DecodeError
 
+from mesos_compat.executor.checks import Health
 from mesos_compat.executor.nested import Answer
 from mesos_compat.executor.task import DEFAULT_GRACE_S, end_message, end_state, grace_s
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
@@ -87,6 +88,29 @@ class TellStatus:
     message: str | None = None
     reason: v1.TaskStatus.Reason | None = None
     limitation: v1.TaskResourceLimitation | None = None
+    healthy: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TellNews:
+    """Send the last status of a task again, with what a check has found."""
+
+    member: GroupTask
+    news: v1.CheckStatusInfo | bool
+
+
+@dataclass(frozen=True, slots=True)
+class StartChecks:
+    """Begin with the checks of a task; ``TaskGroups`` is to be told what they find."""
+
+    member: GroupTask
+
+
+@dataclass(frozen=True, slots=True)
+class StopChecks:
+    """End them for good."""
+
+    member: GroupTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +190,9 @@ class LeaveAgent:
 
 Effect = (
     TellStatus
+    | TellNews
+    | StartChecks
+    | StopChecks
     | AcceptTask
     | ConnectGroup
     | LaunchNested
@@ -190,6 +217,8 @@ class TaskGroups:
         self._partition_aware = False
         self._subscribed = False
         self._shutting_down = False
+        #: Whether a task was killed because of its health.
+        self._unhealthy = False
         #: By container id.
         self._members: dict[str, GroupTask] = {}
 
@@ -278,6 +307,8 @@ class TaskGroups:
         limit_ns = member.info.max_completion_time.nanoseconds
         if limit_ns > 0:
             yield SetAlarm(member, Alarm.COMPLETION, limit_ns / 1e9)
+        if member.info.HasField("check") or member.info.HasField("health_check"):
+            yield StartChecks(member)
         yield TellStatus(member, v1.TASK_RUNNING)
 
     def _launch_call(self, member: GroupTask) -> agent_pb2.Call:
@@ -352,6 +383,8 @@ class TaskGroups:
     def _end(self, last: TellStatus) -> list[Effect]:
         """Send the last status of a task, and see what becomes of its group."""
         group = last.member.group
+        if self._unhealthy:
+            last = replace(last, healthy=False)
         made: list[Effect] = [last, *self._forget(last.member)]
         if last.state in _ENDS_ITS_GROUP and not (group.killing or self._shutting_down):
             group.killing = True
@@ -395,6 +428,7 @@ class TaskGroups:
         member.killing = True
         made: list[Effect] = [
             DropAlarm(member, Alarm.COMPLETION),
+            StopChecks(member),
             SetAlarm(member, Alarm.ESCALATION, grace),
         ]
         if self._shows_killing and not member.timed_out:
@@ -413,6 +447,22 @@ class TaskGroups:
             return [SetAlarm(member, Alarm.ESCALATION, RETRY_S)]
         # One that is not there (any more) is none to give up for.
         return self._fail() if self._shutting_down and answer.status != 404 else []
+
+    # Checks.
+
+    def checked(self, member: GroupTask, status: v1.CheckStatusInfo) -> list[Effect]:
+        """Take what a check has found."""
+        return [] if member.killing or member not in self else [TellNews(member, status)]
+
+    def health_changed(self, member: GroupTask, health: Health) -> list[Effect]:
+        """Take what a health check has found."""
+        if member.killing or member not in self:
+            return []
+        made: list[Effect] = [TellNews(member, health.healthy)]
+        if health.kill:
+            self._unhealthy = True
+            made += self._kill(member, grace_s((member.info.kill_policy,)))
+        return made
 
     # Shutdown.
 

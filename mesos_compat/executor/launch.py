@@ -2,7 +2,8 @@
 """Starts the task's command in a fork of the executor, by the code of the launch helper.
 
 Source: spec ``executors`` 5.3 step 6, ``containerizer`` 7.2.
-Deviation: an executor that is its container's init goes into the task's image, too.
+Deviation: an executor that is its container's init goes into the task's image, too; checks in an
+image have the user and the rights of the task, not those of its executor.
 """
 
 from __future__ import annotations
@@ -11,18 +12,30 @@ import dataclasses
 import os
 import signal
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NoReturn
 
 from containerizer.init import launch, privileges
 from containerizer.init.failure import LaunchFailure, say
+from containerizer.init.privileges import Privileges
 from containerizer.init.seccomp import Filters
-from containerizer.init.spec import LaunchSpec, SpecError
+from containerizer.init.spec import LaunchCommand, LaunchSpec, SpecError
 from containerizer.linux import signals, terminal, users
 from containerizer.linux.process import fork
 from mesos_compat.base.errors import LaunchError
 from mesos_compat.executor.log import write_all
 from mesos_compat.executor.task import TaskOptions, launch_info
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LaunchedTask:
+    """A task whose command was started."""
+
+    pid: int
+    #: Turns a fork of this process into another command that is to run as the task does: in its
+    #: root, as its user, with its rights, in the given environment.
+    become: Callable[[LaunchCommand, Mapping[str, str]], NoReturn]
 
 
 def launch_task(
@@ -32,8 +45,8 @@ def launch_task(
     *,
     enter: bool,
     filters: Filters | None = None,
-) -> int:
-    """Fork, start the command and return its pid.
+) -> LaunchedTask:
+    """Fork and start the command.
 
     With ``enter`` this process goes into the task's root itself, and so has nothing left of the
     host that the task could reach by way of it. ``filters`` are for the task and for this process,
@@ -44,13 +57,18 @@ def launch_task(
     spec = dataclasses.replace(_spec(options, task, environment), seccomp_filters=filters)
     if options.rootfs is not None and options.user is not None:
         _give_sandbox_to(options.user)
-    last_steps = _enter(spec) if enter and options.rootfs is not None else _all_steps(spec, options)
+    entered = None
+    last_steps = _all_steps(spec)
+    if enter and options.rootfs is not None:
+        entered = _enter(spec)
+        last_steps = partial(_go_on, spec, entered)
     if filters is not None:
-        return _fork_confined(last_steps, options, filters)
-    pid = fork()
-    if pid == 0:
-        _become_task(last_steps, options)
-    return pid
+        pid = _fork_confined(last_steps, options, filters)
+    else:
+        pid = fork()
+        if pid == 0:
+            _become_task(last_steps, options)
+    return LaunchedTask(pid, partial(_become_another, spec, pid, entered))
 
 
 def _fork_confined(
@@ -73,19 +91,47 @@ def _fork_confined(
     return pid
 
 
-def _enter(spec: LaunchSpec) -> Callable[[], NoReturn]:
-    """Do the first steps here and return those of the child."""
+def _enter(spec: LaunchSpec) -> Privileges | None:
+    """Do the first steps here; ``None`` if that fails, which has to fail in the child as well."""
     try:
-        to_give_up = launch.enter(spec)
+        return launch.enter(spec)
     except LaunchFailure as error:
         # As if it had failed in the child: that is where its status comes from.
         say(str(error))
-        return lambda: os._exit(1)
-    return lambda: launch.exec_entered(spec, to_give_up)
+        return None
 
 
-def _all_steps(spec: LaunchSpec, options: TaskOptions) -> Callable[[], NoReturn]:
-    return lambda: launch.exec_in_place(spec, unshare_mounts=options.rootfs is not None)
+def _go_on(spec: LaunchSpec, entered: Privileges | None) -> NoReturn:
+    if entered is None:
+        os._exit(1)
+    launch.exec_entered(spec, entered)
+
+
+def _all_steps(spec: LaunchSpec) -> Callable[[], NoReturn]:
+    return partial(launch.exec_in_place, spec, unshare_mounts=spec.rootfs is not None)
+
+
+def _become_another(
+    spec: LaunchSpec,
+    task_pid: int,
+    entered: Privileges | None,
+    command: LaunchCommand,
+    environment: Mapping[str, str],
+) -> NoReturn:
+    in_image = spec.rootfs is not None
+    spec = dataclasses.replace(
+        spec,
+        command=command,
+        environment=tuple(environment.items()),
+        working_directory="/" if in_image else None,
+        tty=False,
+    )
+    if entered is not None:
+        launch.exec_entered(spec, entered)
+    spec = dataclasses.replace(spec, rootfs=None, mounts=(), masked_paths=(), file_operations=())
+    if in_image:
+        launch.exec_in_mounts_of(task_pid, spec)
+    launch.exec_in_place(spec, unshare_mounts=False)
 
 
 def _spec(options: TaskOptions, task: v1.TaskInfo, environment: Mapping[str, str]) -> LaunchSpec:

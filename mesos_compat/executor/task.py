@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What executors make of a task: the launch of its command, its statuses. Pure.
+"""What executors make of a task: the launch of its command, its statuses.
 
 Source: spec ``executors`` 3.3, 5.2, 5.3, 5.5; ``containerizer`` 7.2; ``images`` 12.3, 12.4.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -133,16 +134,13 @@ def status(
     executor_id: str,
     state: v1.TaskState,
     *,
-    identity: bytes,
-    timestamp: float,
     message: str | None = None,
     reason: v1.TaskStatus.Reason | None = None,
     check: v1.CheckInfo | None = None,
 ) -> v1.TaskStatus:
     """Build a status from scratch; ``check`` is the task's, whose result nobody knows yet."""
-    made = v1.TaskStatus(
-        state=state, source=v1.TaskStatus.SOURCE_EXECUTOR, uuid=identity, timestamp=timestamp
-    )
+    made = v1.TaskStatus(state=state, source=v1.TaskStatus.SOURCE_EXECUTOR)
+    _stamp(made)
     made.task_id.CopyFrom(task_id)
     made.executor_id.value = executor_id
     if message is not None:
@@ -155,6 +153,17 @@ def status(
         if result is not None:
             getattr(made.check_status, result).SetInParent()
     return made
+
+
+def renew(made: v1.TaskStatus, reason: v1.TaskStatus.Reason) -> None:
+    """Make the last status of a task the next one."""
+    _stamp(made)
+    made.reason = reason
+
+
+def _stamp(made: v1.TaskStatus) -> None:
+    made.uuid = random_uuid().bytes
+    made.timestamp = time.time()
 
 
 def end_message(wait_status: int) -> str:

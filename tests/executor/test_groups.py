@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import pytest
 
+from mesos_compat.executor.checks import Health
 from mesos_compat.executor.groups import (
     AcceptTask,
     Alarm,
@@ -23,7 +24,10 @@ from mesos_compat.executor.groups import (
     RunningGroup,
     SetAlarm,
     SignalNested,
+    StartChecks,
+    StopChecks,
     TaskGroups,
+    TellNews,
     TellStatus,
     WaitNested,
 )
@@ -385,6 +389,7 @@ def test_a_kill_escalates() -> None:
     a = play.members["a"]
     assert play.kill("a") == [
         DropAlarm(a, Alarm.COMPLETION),
+        StopChecks(a),
         SetAlarm(a, Alarm.ESCALATION, 3.0),
         TellStatus(a, v1.TASK_KILLING),
         SignalNested(a, signal.SIGTERM),
@@ -452,6 +457,49 @@ def test_a_task_that_takes_too_long() -> None:
     [told] = of(TellStatus, play.end("a", ended(TERMINATED)))
     assert told.state == v1.TASK_FAILED
     assert told.reason == v1.TaskStatus.REASON_MAX_COMPLETION_TIME_REACHED
+
+
+# Checks.
+
+
+def test_checks_go_on_until_the_task_is_killed() -> None:
+    info = task("a")
+    info.check.type = v1.CheckInfo.TCP
+    play = Play()
+    play.accept(info, task("b"))
+    play.connect()
+    a, b = play.members["a"], play.members["b"]
+    play.answer("b")
+    assert of(StartChecks, play.answer("a")) == [StartChecks(a)]
+    found = v1.CheckStatusInfo(type=v1.CheckInfo.TCP)
+    assert play.groups.checked(a, found) == [TellNews(a, found)]
+    assert of(StopChecks, play.kill("a")) == [StopChecks(a)]
+    assert play.groups.checked(a, found) == []
+    assert play.groups.health_changed(a, Health(False, kill=True)) == []
+    play.end("a", ended(TERMINATED))
+    assert play.groups.checked(a, found) == []
+    assert b in play.groups
+
+
+def test_an_unhealthy_task_takes_its_group_along() -> None:
+    """All that end after it are unhealthy, as with upstream."""
+    own = task("a")
+    own.health_check.type = v1.HealthCheck.TCP
+    own.kill_policy.grace_period.nanoseconds = 7_000_000_000
+    play = Play(*MODERN)
+    play.start(own, task("b"))
+    a = play.members["a"]
+    assert play.groups.health_changed(a, Health(False)) == [TellNews(a, False)]
+    made = play.groups.health_changed(a, Health(False, kill=True))
+    assert made[0] == TellNews(a, False)
+    assert of(SetAlarm, made) == [SetAlarm(a, Alarm.ESCALATION, 7.0)]
+    for name in ("a", "b"):
+        [told] = [
+            effect
+            for effect in of(TellStatus, play.end(name, ended(TERMINATED)))
+            if effect.state == v1.TASK_KILLED
+        ]
+        assert told.healthy is False
 
 
 # Shutdown.
