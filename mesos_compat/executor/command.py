@@ -141,7 +141,8 @@ class CommandExecutor:
         merged, changed = task_plan.merge_environment(self._environ, self._options, task)
         for name in changed:
             self._log.info(f"Overwriting environment variable '{name}'")
-        probes.prepare(task)
+        if task_plan.has_checks(task):
+            probes.prepare(task)
         try:
             launched = launch_task(
                 self._options,
@@ -157,8 +158,9 @@ class CommandExecutor:
         self._pid = launched.pid
         self._log.info(f"Forked command at {self._pid}")
         self._children.watch(self._pid, self._reaped)
-        runs = CheckRuns(self._loop, self._children, self._environ, launched)
-        self._checks = TaskChecks(self._loop, task, runs.start, self, self._log)
+        if task_plan.has_checks(task):
+            runs = CheckRuns(self._loop, self._children, self._environ, launched)
+            self._checks = TaskChecks(self._loop, task, runs.start, self, self._log)
         self._update(v1.TASK_RUNNING)
 
     # Checks.

@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 
 from mesos_compat.executor.checks import Health
 from mesos_compat.executor.nested import Answer
-from mesos_compat.executor.task import DEFAULT_GRACE_S, end_message, end_state, grace_s
+from mesos_compat.executor.task import DEFAULT_GRACE_S, end_message, end_state, grace_s, has_checks
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.agent import agent_pb2
 
@@ -307,7 +307,7 @@ class TaskGroups:
         limit_ns = member.info.max_completion_time.nanoseconds
         if limit_ns > 0:
             yield SetAlarm(member, Alarm.COMPLETION, limit_ns / 1e9)
-        if member.info.HasField("check") or member.info.HasField("health_check"):
+        if has_checks(member.info):
             yield StartChecks(member)
         yield TellStatus(member, v1.TASK_RUNNING)
 

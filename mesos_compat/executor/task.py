@@ -124,6 +124,11 @@ def launch_info(options: TaskOptions, task: v1.TaskInfo) -> JsonObject:
     return info
 
 
+def has_checks(task: v1.TaskInfo) -> bool:
+    """Whether something is to be run again and again while the task runs."""
+    return task.HasField("check") or task.HasField("health_check")
+
+
 def random_uuid() -> uuid.UUID:
     """Return a new UUID. Forks of one process go on with the same pseudo-random numbers."""
     return uuid.UUID(bytes=os.urandom(16), version=4)
