@@ -6,6 +6,7 @@ Source: spec ``operator-api`` 7.1.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -21,6 +22,8 @@ from mesos_compat.http.authentication import (
     HttpAuthenticator,
     Realms,
 )
+
+log = logging.getLogger(__name__)
 
 GROUP = "mesos_compat.http_authenticators"
 
@@ -49,6 +52,13 @@ def realms(
         EXECUTOR: bool(flags.authenticate_http_executors),
     }
     names = _names(flags)
+    if flags.authenticate_http_readwrite and (key is None or set(names) == {_BASIC}):
+        log.warning(
+            "Executors of task groups will be refused by realm %s, where they launch containers:"
+            " they need --jwt_secret_key, and '%s' in --http_authenticators",
+            READ_WRITE,
+            _JWT,
+        )
 
     def make(name: str, realm: str) -> HttpAuthenticator:
         given = parameters.get(name, ())

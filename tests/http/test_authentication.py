@@ -406,6 +406,28 @@ def test_which_realms_have_what(credentials: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("flags", "key", "warned"),
+    [
+        ([], None, True),
+        ([], KEY, True),
+        (["--http_authenticators=basic,jwt"], KEY, False),
+        (["--authenticate_http_executors", "--jwt_secret_key=/k"], KEY, False),
+    ],
+)
+def test_executors_that_cannot_have_nested_containers(
+    credentials: str,
+    flags: list[str],
+    key: bytes | None,
+    warned: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made("--authenticate_http_readonly", credentials, *flags, key=key)
+    assert "Executors of task groups" not in caplog.text
+    made("--authenticate_http_readwrite", credentials, *flags, key=key)
+    assert ("Executors of task groups will be refused" in caplog.text) == warned
+
+
+@pytest.mark.parametrize(
     ("flags", "key", "error"),
     [
         (
