@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks and health checks of tasks, of the command executor and of the default executor."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,6 +160,41 @@ def test_checks_outlive_the_agent(scene: Scene) -> None:
         [nested] = (pod / "containers").iterdir()
         eventually(lambda: len(_sessions(nested)) <= 1, 60, "old sessions to be removed")
         for name in ("alone", "grouped"):
+            director.kill(name)
+            director.until(name, "TASK_KILLED", 60)
+    finally:
+        director.close()
+
+
+@pytest.mark.timeout(300)
+def test_checks_may_do_no_more_than_their_task(scene: Scene, docker_images: str) -> None:
+    """In an image, too, where the executor of a task alone is root."""
+    profiles = Path(scene.path("profiles"))
+    profiles.mkdir()
+    forbidden = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}
+    profile = {"defaultAction": "SCMP_ACT_ALLOW", "archMap": [], "syscalls": [forbidden]}
+    (profiles / "no-mkdir.json").write_text(json.dumps(profile))
+    master = scene.master()
+    scene.agent(
+        master,
+        isolation=f"{ISOLATION},linux/capabilities,linux/seccomp",
+        image_providers="docker",
+        docker_registry=docker_images,
+        seccomp_config_dir=str(profiles),
+        seccomp_profile_name="no-mkdir.json",
+    )
+    director = Director(master.address).start()
+    script = (
+        "[ $(id -u) = 65534 ] || exit 1; mkdir /tmp/x 2>/dev/null && exit 2;"
+        " grep -q '^CapEff:.0*$' /proc/self/status || exit 3; [ -e /usr/lib ] && exit 4; exit 42"
+    )
+    try:
+        for grouped, name in ((False, "alone"), (True, "grouped")):
+            task = shell(name, FOREVER, container=BUSYBOX, check=command(script))
+            task["command"]["user"] = "nobody"
+            launch(director, grouped, task)
+        for name in ("alone", "grouped"):
+            until_news(director, name, CHECKED, "check_status", exit_code(42))
             director.kill(name)
             director.until(name, "TASK_KILLED", 60)
     finally:

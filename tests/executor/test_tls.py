@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command executor and an agent that speaks TLS."""
+"""Executors and an agent that speaks TLS."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from mesos_compat.executor.connection import Endpoint
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
+from mesos_compat.pb.mesos.v1.agent import agent_pb2
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as api
 from tests.certificates import Authority
 from tests.executor.conftest import Start
@@ -52,6 +53,20 @@ def test_a_task(secure: FakeAgent, start: Start, authority: Authority, verified:
     secure.launch(task)
     for state in (v1.TASK_STARTING, v1.TASK_RUNNING, v1.TASK_FINISHED):
         secure.update(state)
+    assert executor.wait(secure) == 0
+
+
+def test_a_group(secure: FakeAgent, start_default: Start) -> None:
+    executor = start_default(MESOS_AGENT_TLS="1")
+    secure.call(api.Call.SUBSCRIBE)
+    secure.subscribed()
+    secure.launch_group(shell_task("sleep 1000", "a"))
+    secure.update(v1.TASK_STARTING)
+    secure.ask(agent_pb2.Call.LAUNCH_CONTAINER).answer()
+    secure.update(v1.TASK_RUNNING)
+    # Far more than a record of TLS holds.
+    secure.ask(agent_pb2.Call.WAIT_NESTED_CONTAINER).end(0, message="x" * 300_000)
+    assert len(secure.update(v1.TASK_FINISHED).message) > 300_000
     assert executor.wait(secure) == 0
 
 

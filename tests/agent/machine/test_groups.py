@@ -139,6 +139,16 @@ def test_a_default_executor_is_started_from_the_launcher_dir(agent: Driver) -> N
     assert not told.HasField("command"), "masters and executors see what the framework sent"
 
 
+@pytest.mark.parametrize("kind", [pb.ExecutorInfo.DEFAULT, pb.ExecutorInfo.CUSTOM])
+def test_executors_of_our_own_are_told_of_tls(kind: pb.ExecutorInfo.Type) -> None:
+    agent = Driver(tls=True)
+    agent.register()
+    agent.run_group(run_group("a", kind=kind))
+    launch = next(effect for effect in agent.all if isinstance(effect, effects.Launch))
+    ours = kind == pb.ExecutorInfo.DEFAULT
+    assert launch.environment.get("MESOS_AGENT_TLS") == ("1" if ours else None)
+
+
 @pytest.mark.parametrize("grouped", [True, False])
 def test_a_default_executor_without_its_program(grouped: bool) -> None:
     agent = Driver(default_executor=None, default_executor_error="No such file or directory: /x")
