@@ -144,6 +144,7 @@ def test_executors_of_our_own_are_told_of_tls(kind: pb.ExecutorInfo.Type) -> Non
     agent = Driver(tls=True)
     agent.register()
     agent.run_group(run_group("a", kind=kind))
+    agent.launched("e")
     launch = next(effect for effect in agent.all if isinstance(effect, effects.Launch))
     ours = kind == pb.ExecutorInfo.DEFAULT
     assert launch.environment.get("MESOS_AGENT_TLS") == ("1" if ours else None)
