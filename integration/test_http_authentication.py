@@ -27,6 +27,9 @@ SECRET, KEY = "s3cret-of-\N{SNOWMAN}-operators", b"the s3cret key of executors' 
 BASIC = "Basic " + base64.b64encode(f"ops:{SECRET}".encode()).decode()
 JSON = "application/json"
 
+#: Executors come back in time, however busy the machine is.
+PATIENT: dict[str, object] = {"executor_reregistration_timeout": "6secs"}
+
 Answer = tuple[int, str | None, str]
 
 
@@ -122,7 +125,7 @@ def test_everybody_says_who_they_are(scene: Scene, version: str) -> None:
 
 def test_executors_are_themselves_and_nobody_else(scene: Scene) -> None:
     """A task goes on over a restart of the agent, as the token of its executor does."""
-    agent = scene.agent(scene.master(), **secured(scene))
+    agent = scene.agent(scene.master(), **PATIENT, **secured(scene))
     script = "while [ ! -e end ]; do sleep 0.1; done"
     with executing(scene, agent, "on", "--checkpoint", f"--command={script}") as running:
         running.until("TASK_RUNNING")
@@ -284,7 +287,7 @@ def test_executors_by_a_unix_socket(scene: Scene) -> None:
         "http_executor_domain_sockets": True,
         "domain_socket_location": scene.path("s"),
     }
-    agent = scene.agent(scene.master(), **flags)
+    agent = scene.agent(scene.master(), **PATIENT, **flags)
     path = scene.path("s")
     call = json.dumps({"type": "GET_HEALTH"})
     script = "while [ ! -e end ]; do sleep 0.1; done; env"
