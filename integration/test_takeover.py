@@ -80,6 +80,7 @@ async def test_there_and_back(unprivileged: UpstreamCluster, scene: Scene) -> No
         for state in (pb.TASK_STARTING, pb.TASK_RUNNING):
             await acting.reaches("a command", state)
         await talk(acting)
+        names = upstream.names()
         upstream.kill()
 
         ours = successor(scene, upstream, **UNPRIVILEGED)
@@ -92,6 +93,8 @@ async def test_there_and_back(unprivileged: UpstreamCluster, scene: Scene) -> No
         await acting.launch("another", command="sleep 1000")
         for state in (pb.TASK_STARTING, pb.TASK_RUNNING):
             await acting.reaches("another", state)
+        # Ours notes there how it can be reached; nothing else is new to upstream's.
+        assert upstream.names() == names | {"run/address"}
         ours.kill()
 
         # Executors of an agent come back in the time that it gave others, or a bit later.
@@ -109,6 +112,30 @@ async def test_there_and_back(unprivileged: UpstreamCluster, scene: Scene) -> No
         await asyncio.to_thread(
             eventually, lambda: not upstream.frameworks(), 60, "the framework to be gone"
         )
+
+
+@pytest.mark.timeout(300)
+def test_who_is_another_agent(unprivileged: UpstreamCluster, scene: Scene) -> None:
+    """Both refuse to go on where the other was, and say why and what helps."""
+    upstream = unprivileged.start()
+    upstream.kill()
+    ours = successor(scene, upstream, **UNPRIVILEGED)
+    for change in (
+        {"resources": "cpus:3;mem:2048"},
+        {"hostname": "another"},
+    ):
+        before = dict(upstream.flags), dict(ours.flags)
+        upstream.flags.update(change)
+        ours.flags.update(change)
+        assert ours.spawn().wait() == 1
+        with pytest.raises(AssertionError, match="ended at once"):
+            upstream.start()
+        assert upstream.exit_status == 1
+        upstream.flags, ours.flags = before
+    for told in (ours.log_text(), upstream.log_text()):
+        assert told.count("EXIT with status 1: Failed to perform recovery: Incompatible") == 2
+        assert told.count(f"rm -f {upstream.work_dir}/meta/slaves/latest\n") == 2
+    ours.start()
 
 
 @pytest.mark.timeout(300)

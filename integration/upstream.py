@@ -11,6 +11,7 @@ into its own log.
 
 import glob
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,17 @@ class UpstreamCluster(Program):
         """The names of the frameworks that live on the agent."""
         state = get_json(self.address, "/slave(1)/state") or {}
         return [framework["name"] for framework in state["frameworks"]]
+
+    def names(self) -> set[str]:
+        """All that lies below meta and runtime directory, with a letter for each id."""
+        found = set()
+        for top in (os.path.join(self.work_dir, "meta"), self.runtime_dir):
+            for folder, folders, files in os.walk(top):
+                for name in (*folders, *files):
+                    path = os.path.relpath(os.path.join(folder, name), os.path.dirname(top))
+                    path = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "U", path)
+                    found.add(re.sub("(executors|tasks)/[^/]+", r"\1/X", path))
+        return found
 
     def containers(self) -> list[str]:
         """Everything that is there of containers: directories, root file systems, cgroups."""

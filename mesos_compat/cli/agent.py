@@ -131,7 +131,8 @@ def main() -> int:
     except MesosCompatError as error:
         ending = Ending(str(error))
     if ending.error:
-        log.error("EXIT with status 1: %s", ending.error)
+        for line in f"EXIT with status 1: {ending.error}".splitlines():
+            log.error("%s", line)
     logs.stop()
     if ending.error and flags.quiet:
         print(ending.error, file=sys.stderr)
