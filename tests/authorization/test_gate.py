@@ -39,8 +39,10 @@ async def scope() -> AsyncIterator[Scope]:
         yield made
 
 
-def gate(scope: Scope, act: Callable[..., Any], limit_s: float = 60.0) -> Gate:
-    return Gate(Plugin(act), scope, limit_s=limit_s, blocking_s=0.2)
+def gate(
+    scope: Scope, act: Callable[..., Any], limit_s: float = 60.0, blocking_s: float = 60.0
+) -> Gate:
+    return Gate(Plugin(act), scope, limit_s=limit_s, blocking_s=blocking_s)
 
 
 def later(answer: Any) -> Callable[..., Any]:
@@ -142,7 +144,7 @@ async def test_one_that_blocks(scope: Scope) -> None:
 
     for act in (at_once, by_and_by):
         with pytest.raises(AuthorizationError, match="did not return within"):
-            await gate(scope, act).authorized(OPS, Action.VIEW_FLAGS, WHAT)
+            await gate(scope, act, blocking_s=0.2).authorized(OPS, Action.VIEW_FLAGS, WHAT)
 
 
 class Odd:
@@ -212,7 +214,7 @@ async def test_an_approver_has_so_much_time_for_all_objects(scope: Scope) -> Non
         time.sleep(3600)
         return True
 
-    approve = await gate(scope, now(slow)).approver(OPS, Action.VIEW_ROLE)
+    approve = await gate(scope, now(slow), blocking_s=1.0).approver(OPS, Action.VIEW_ROLE)
     assert not any(approve(WHAT) for _ in range(1000))
     assert len(calls) == 1
 
