@@ -116,7 +116,7 @@ class Realms:
             "Refused %s %r of %s: %d by realm %s",
             request.method,
             request.path,
-            request.remote,
+            request.remote or "a local client",
             answer.status,
             realm,
         )
