@@ -21,7 +21,7 @@ from mesos_compat.model import values
 from mesos_compat.model.ids import FrameworkId
 from mesos_compat.model.jsonpb import JsonObject, JsonValue, text_of, to_value
 from mesos_compat.model.quantity import floating
-from mesos_compat.model.redact import redact
+from mesos_compat.model.redact import redacted
 from mesos_compat.model.resources import Resources
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 
@@ -118,27 +118,36 @@ def _resources(state: AgentState, view: View) -> JsonObject:
     total = Resources.of(state.total_resources()).with_checkpointed(
         Resources.of(state.checkpointed_resources)
     )
-    used = Resources.of(state.allocated_resources()).unallocated()
-    reserved = _by_role(total, view)
+    unreserved, reserved = _by_role(total, view)
+    unreserved_used, reserved_used = _by_role(state.allocated_resources(), view)
     return {
         "resources": summary(total),
         "reserved_resources": _summaries(reserved),
-        "unreserved_resources": summary(total.unreserved()),
+        "unreserved_resources": summary(unreserved),
         "reserved_resources_full": {
             role: [endpoint_resource(item) for item in items] for role, items in reserved.items()
         },
-        "unreserved_resources_full": [endpoint_resource(item) for item in total.unreserved()],
-        "reserved_resources_allocated": _summaries(_by_role(used, view)),
-        "unreserved_resources_allocated": summary(used.unreserved()),
+        "unreserved_resources_full": [endpoint_resource(item) for item in unreserved],
+        "reserved_resources_allocated": _summaries(reserved_used),
+        "unreserved_resources_allocated": summary(unreserved_used),
     }
 
 
-def _by_role(resources: Resources, view: View) -> dict[str, Resources]:
-    roles = {text_of(item.reservations[-1].role) for item in resources if item.reservations}
-    return {role: resources.reserved(role) for role in sorted(roles) if view.role(role)}
+def _by_role(
+    resources: Iterable[pb.Resource], view: View
+) -> tuple[list[pb.Resource], dict[str, list[pb.Resource]]]:
+    """Return those that no role has reserved, and by role those that are to be seen."""
+    unreserved: list[pb.Resource] = []
+    reserved: dict[str, list[pb.Resource]] = {}
+    for item in resources:
+        if item.reservations:
+            reserved.setdefault(text_of(item.reservations[-1].role), []).append(item)
+        else:
+            unreserved.append(item)
+    return unreserved, {role: reserved[role] for role in sorted(reserved) if view.role(role)}
 
 
-def _summaries(by_role: Mapping[str, Resources]) -> JsonObject:
+def _summaries(by_role: Mapping[str, Iterable[pb.Resource]]) -> JsonObject:
     return {role: summary(resources) for role, resources in by_role.items()}
 
 
@@ -150,6 +159,8 @@ def summary(resources: Iterable[pb.Resource]) -> JsonObject:
         if resource.HasField("revocable"):
             name += "_revocable"
         amount = values.amount_of(resource)
+        if values.is_zero(amount):
+            continue
         sums[name] = values.add(sums[name], amount) if name in sums else amount
     made: JsonObject = {"disk": 0.0, "mem": 0.0, "gpus": 0.0, "cpus": 0.0}
     for name, amount in sums.items():
@@ -233,28 +244,27 @@ def executor(of: Framework, item: Executor, view: View) -> JsonObject:
 
 def task(item: Task, framework_id: FrameworkId) -> JsonObject:
     """Return a task that was sent to its executor."""
-    message = item.message(framework_id)
-    redact(message)
+    info = item.info
     made: JsonObject = {
         "id": item.task_id,
-        "name": text_of(message.name),
+        "name": text_of(info.name),
         "framework_id": framework_id,
-        "executor_id": text_of(message.executor_id.value),
-        "slave_id": text_of(message.slave_id.value),
-        "state": pb.TaskState.Name(message.state),
-        "resources": summary(message.resources),
+        "executor_id": text_of(info.executor.executor_id.value),
+        "slave_id": text_of(info.slave_id.value),
+        "state": pb.TaskState.Name(item.state),
+        "resources": summary(info.resources),
     }
-    if message.limits:
-        made["limits"] = {name: message.limits[name].value for name in sorted(message.limits)}
-    made |= _role(message.resources)
-    made["statuses"] = [status(one) for one in message.statuses]
-    if message.HasField("user"):
-        made["user"] = text_of(message.user)
-    if message.HasField("labels"):
-        made["labels"] = labels(message.labels)
+    if info.limits:
+        made["limits"] = {name: info.limits[name].value for name in sorted(info.limits)}
+    made |= _role(info.resources)
+    made["statuses"] = [status(one) for one in item.statuses]
+    if item.user is not None:
+        made["user"] = text_of(item.user)
+    if info.HasField("labels"):
+        made["labels"] = labels(info.labels)
     for name in ("discovery", "container", "health_check"):
-        if message.HasField(name):
-            made[name] = to_value(getattr(message, name))
+        if info.HasField(name):
+            made[name] = to_value(redacted(getattr(info, name)))
     return made
 
 
@@ -290,10 +300,7 @@ def _command(command: pb.CommandInfo) -> JsonObject:
         made["value"] = text_of(command.value)
     made["argv"] = [text_of(argument) for argument in command.arguments]
     if command.HasField("environment"):
-        shown = pb.Environment()
-        shown.CopyFrom(command.environment)
-        redact(shown)
-        made["environment"] = to_value(shown)
+        made["environment"] = to_value(redacted(command.environment))
     made["uris"] = [
         {"value": text_of(uri.value), "executable": uri.executable} for uri in command.uris
     ]

@@ -17,6 +17,7 @@ import base64
 import binascii
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring
 from typing import NoReturn, TypeAlias, TypeVar, cast
@@ -35,6 +36,8 @@ JsonValue: TypeAlias = (
 JsonObject: TypeAlias = dict[str, JsonValue]
 M = TypeVar("M", bound=Message)
 
+#: The end of a double with an exponent; within a string it means nothing.
+_EXPONENT = re.compile(r"e[+-][0-9]+(?:[,\]}]|\Z)")
 _BLANKS = " \t\n\r"
 _INT64 = (-(2**63), 2**63 - 1)
 _RANGES = {
@@ -55,15 +58,25 @@ class JsonError(WireError):
 
 def dumps(value: JsonValue, sort_keys: bool = False) -> bytes:
     """Print ``value`` as Mesos prints it: no blanks, doubles always look like doubles."""
-    parts: list[str] = []
-    _write(value, parts.append, sort_keys)
-    return "".join(parts).encode("utf-8", "surrogateescape")
+    text = json.dumps(
+        value,
+        sort_keys=sort_keys,
+        ensure_ascii=False,
+        check_circular=False,
+        separators=(",", ":"),
+        default=text_of,
+    )
+    if "NaN" in text or "Infinity" in text or _EXPONENT.search(text):
+        # Maybe a double that Python prints in another way than Mesos.
+        parts: list[str] = []
+        _write(value, parts.append, sort_keys)
+        text = "".join(parts)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _write(value: JsonValue, put: Callable[[str], None], sort_keys: bool) -> None:
-    if isinstance(value, str):
-        put(encode_basestring(value))
-    elif isinstance(value, dict):
+    """Print a value that has doubles which Python prints in another way."""
+    if isinstance(value, dict):
         comma = "{"
         for key in sorted(value) if sort_keys else value:
             put(f"{comma}{encode_basestring(key)}:")
@@ -77,14 +90,14 @@ def _write(value: JsonValue, put: Callable[[str], None], sort_keys: bool) -> Non
             _write(item, put, sort_keys)
             comma = ","
         put("]" if comma == "," else "[]")
+    elif isinstance(value, float):
+        put(format_double(value))
+    elif isinstance(value, str | bytes):
+        put(encode_basestring(text_of(value)))
     elif value is None:
         put("null")
     elif isinstance(value, bool):
         put("true" if value else "false")
-    elif isinstance(value, float):
-        put(format_double(value))
-    elif isinstance(value, bytes):
-        put(encode_basestring(value.decode("utf-8", "surrogateescape")))
     else:
         put(str(value))
 
@@ -117,7 +130,7 @@ def to_value(message: Message, lists: frozenset[str] = frozenset()) -> JsonObjec
     ``lists`` holds full names of messages whose repeated fields are shown even when empty.
     """
     made: JsonObject = {}
-    show_empty = message.DESCRIPTOR.full_name in lists
+    show_empty = bool(lists) and message.DESCRIPTOR.full_name in lists
     for name, field, kind in _plan(cast(Descriptor, message.DESCRIPTOR)):
         if kind == _SINGULAR:
             if message.HasField(name):

@@ -6,10 +6,12 @@ Source: spec ``operator-api`` 6.5 and 10. Deviation: upstream prints them.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TypeVar, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+
+M = TypeVar("M", bound=Message)
 
 _SECRETS = frozenset({"mesos.Secret", "mesos.v1.Secret"})
 
@@ -36,6 +38,14 @@ def redact(message: Message) -> None:
                 redact(item)
         else:
             redact(value)
+
+
+def redacted(message: M) -> M:
+    """Return a copy of ``message`` without values of secrets."""
+    made = type(message)()
+    made.CopyFrom(message)
+    redact(made)
+    return made
 
 
 def _reaches(descriptor: Descriptor) -> bool:

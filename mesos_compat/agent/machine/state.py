@@ -277,11 +277,17 @@ class Task:
         for name in ("labels", "discovery", "container", "health_check", "kill_policy"):
             if info.HasField(name):
                 getattr(made, name).CopyFrom(getattr(info, name))
-        if info.command.HasField("user"):
-            made.user = info.command.user
-        elif info.executor.command.HasField("user"):
-            made.user = info.executor.command.user
+        if self.user is not None:
+            made.user = self.user
         return made
+
+    @property
+    def user(self) -> str | None:
+        """The user that the framework wants the task to run as; ``None`` if it does not say."""
+        for command in (self.info.command, self.info.executor.command):
+            if command.HasField("user"):
+                return command.user
+        return None
 
     @property
     def terminal(self) -> bool:
