@@ -25,8 +25,10 @@ from mesos_compat.base.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-#: Random bytes that go with an event.
-_ENTROPY_BYTES = 32
+#: Random bytes of the process, and those of an event's number. Both go with each event, whose
+#: random numbers the machine makes with a hash function that has them as key.
+_SECRET_BYTES = 32
+_NUMBER_BYTES = 8
 #: Events that are remembered for the story of a failure.
 _STORY_EVENTS = 50
 
@@ -62,7 +64,9 @@ class AgentLoop:
         self._queue: deque[Event] = deque()
         self._scheduled = False
         self._number = 0
-        self._story: deque[str] = deque(maxlen=_STORY_EVENTS)
+        self._story: deque[tuple[int, type[Event]]] = deque(maxlen=_STORY_EVENTS)
+        #: What the random bytes of events are made of; nobody can guess it.
+        self._secret = os.urandom(_SECRET_BYTES)
 
     def start(self, run: Run) -> None:
         """Begin to handle events, those submitted before included."""
@@ -94,15 +98,17 @@ class AgentLoop:
                 self._handle(self._queue.popleft())
         except InvariantError as error:
             self.stop()
-            log.critical("%s; the last events were: %s", error, ", ".join(self._story))
+            story = ", ".join(f"{number} {kind.__name__}" for number, kind in self._story)
+            log.critical("%s; the last events were: %s", error, story)
             self._failed(error)
 
     def _handle(self, event: Event) -> None:
         self._number += 1
         number, name = self._number, type(event).__name__
-        self._story.append(f"{number} {name}")
+        self._story.append((number, type(event)))
+        entropy = self._secret + number.to_bytes(_NUMBER_BYTES, "big")
         try:
-            effects = step(self.state, event, self._clock.time(), os.urandom(_ENTROPY_BYTES))
+            effects = step(self.state, event, self._clock.time(), entropy)
         except InvariantError:
             raise
         except Exception:

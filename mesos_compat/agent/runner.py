@@ -157,6 +157,14 @@ class Runner:
         """Carry out or start ``effect``; return its answer if it is there already."""
         around = self._around
         match effect:
+            case effects.Log(logging.WARNING, text):
+                self._complaints.warn("%s", text)
+            case effects.Log(level, text):
+                log.log(level, "%s", text)
+            case effects.StartTimer():
+                self._start_timer(effect)
+            case effects.CancelTimer(key):
+                self._cancel_timer(key)
             case effects.Send(target, message, process_id):
                 around.peers.send(target, message, process_id)
             case effects.Link(target):
@@ -165,10 +173,6 @@ class Runner:
                 around.executors.send(stream_id, event)
             case effects.CloseExecutorStream(stream_id):
                 around.executors.close(stream_id)
-            case effects.StartTimer():
-                self._start_timer(effect)
-            case effects.CancelTimer(key):
-                self._cancel_timer(key)
             case effects.Checkpoint(writes):
                 if any(isinstance(write, DestroyedVolume) for write in writes):
                     around.scope.spawn(self._store_later(effect), "store resources")
@@ -190,10 +194,6 @@ class Runner:
                         around.gc.schedule(path)
             case effects.TellRemoved(framework, executor):
                 around.removed(framework, executor)
-            case effects.Log(logging.WARNING, text):
-                self._complaints.warn("%s", text)
-            case effects.Log(level, text):
-                log.log(level, "%s", text)
             case effects.Exit(error):
                 around.exit(error)
             case _:

@@ -10,6 +10,8 @@ Source: spec ``agent-master`` 2.3, 2.4 and 2.6; RFC 9112.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
 import zlib
 from collections.abc import Mapping
@@ -29,6 +31,8 @@ MAX_HEAD_BYTES: Final = 80 * 1024
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 
 _MAX_CHUNK_LINE: Final = 4096
+#: Largest head whose meaning is kept.
+_MAX_REMEMBERED_BYTES: Final = 1024
 _AGENT: Final = "libprocess/"
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST_LINE: Final = re.compile(rb"([A-Z]+) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])")
@@ -67,11 +71,10 @@ class RequestHead:
     target: str
     headers: Mapping[str, str]
     http_1_0: bool = False
-
-    @property
-    def is_message(self) -> bool:
-        """Whether the request carries a libprocess message."""
-        return is_message(self.method, self.headers)
+    #: Whether the request carries a libprocess message.
+    is_message: bool = False
+    #: That of the message; ``None`` if there is no telling.
+    address: tuple[UPID, str, str] | None = None
 
 
 def is_message(method: str, headers: Mapping[str, str]) -> bool:
@@ -117,6 +120,11 @@ def printable(text: str) -> str:
 
 def parse_head(data: bytes) -> RequestHead:
     """Parse a request's head, given without the empty line that ends it. Raises WireError."""
+    # The messages of a kind from one peer have the same head, byte for byte.
+    return _parse_head(data) if len(data) > _MAX_REMEMBERED_BYTES else _remembered_head(data)
+
+
+def _parse_head(data: bytes) -> RequestHead:
     lines = data.replace(b"\r\n", b"\n").split(b"\n")
     match = _REQUEST_LINE.fullmatch(lines[0])
     if match is None:
@@ -129,7 +137,16 @@ def parse_head(data: bytes) -> RequestHead:
         key = name.decode("ascii").lower()
         text = value.strip(b" \t").decode("latin-1")
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
-    return RequestHead(match[1].decode(), match[2].decode("latin-1"), headers, match[3] == b"0")
+    method, target = match[1].decode(), match[2].decode("latin-1")
+    carries = is_message(method, headers)
+    address: tuple[UPID, str, str] | None = None
+    if carries:
+        with contextlib.suppress(WireError):
+            address = address_of(target, headers)
+    return RequestHead(method, target, headers, match[3] == b"0", carries, address)
+
+
+_remembered_head = functools.lru_cache(maxsize=256)(_parse_head)
 
 
 class RefusedBody(WireError):
@@ -156,7 +173,8 @@ class MessageRequest:
 
     def message(self) -> Received:
         """Return the message. Raises WireError if its sender or target cannot be told."""
-        sender, target_id, name = address_of(self.head.target, self.head.headers)
+        address = self.head.address
+        sender, target_id, name = address or address_of(self.head.target, self.head.headers)
         return Received(sender, target_id, name, self.body)
 
 

@@ -191,7 +191,7 @@ def updated(turn: Turn, framework: Framework, executor: Executor, event: Contain
 
 
 def _demands(config: AgentConfig, executor: Executor) -> tuple[Resources, dict[str, float]]:
-    requests = Resources.of(executor.allocated())
+    requests = Resources.of_valid(executor.allocated())
     tasks = [*executor.queued.values(), *executor.launched.values()]
     limits: dict[str, float] = {}
     for name in _LIMITED:
@@ -222,7 +222,7 @@ def _limit(name: str, executor: Executor, tasks: list[Task]) -> float | None:
 
 
 def _scalar(name: str, resources: Iterable[pb.Resource]) -> float:
-    return Resources.of(resources).scalar(name) or 0.0
+    return Resources.of_valid(resources).scalar(name) or 0.0
 
 
 def _duration(seconds: float) -> str:

@@ -299,6 +299,7 @@ class Task:
 class IncomingUpdate:
     """A status update on its way through the pipeline of its executor."""
 
+    #: Nobody else's.
     update: messages.StatusUpdate
     from_executor: bool
     #: UPID text of whoever is to get the acknowledgement; empty: the executor's stream, if any.
@@ -320,12 +321,8 @@ class IncomingQueue:
 
     @property
     def head(self) -> IncomingUpdate:
-        """The first one, which may be replaced."""
+        """The first one."""
         return self._updates[0]
-
-    @head.setter
-    def head(self, update: IncomingUpdate) -> None:
-        self._updates[0] = update
 
     def append(self, update: IncomingUpdate) -> None:
         """Add an update at the end."""
@@ -383,11 +380,11 @@ class Executor:
     container_requests: Resources = EMPTY
     container_limits: dict[str, float] = field(default_factory=dict)
     created_at: float = 0.0
+    #: That of ``info``.
+    executor_id: ExecutorId = field(init=False)
 
-    @property
-    def executor_id(self) -> ExecutorId:
-        """The id of the executor."""
-        return ExecutorId(self.info.executor_id.value)
+    def __post_init__(self) -> None:
+        self.executor_id = ExecutorId(self.info.executor_id.value)
 
     @property
     def connected(self) -> bool:
@@ -452,11 +449,11 @@ class Framework:
     pending: PendingQueues = field(default_factory=PendingQueues, repr=False)
     #: Oldest first; the last ``--max_completed_executors_per_framework``.
     completed_executors: deque[Executor] = field(default_factory=deque)
+    #: That of ``info``, also of a newer one.
+    framework_id: FrameworkId = field(init=False)
 
-    @property
-    def framework_id(self) -> FrameworkId:
-        """The id of the framework."""
-        return FrameworkId(self.info.id.value)
+    def __post_init__(self) -> None:
+        self.framework_id = FrameworkId(self.info.id.value)
 
     @property
     def idle(self) -> bool:

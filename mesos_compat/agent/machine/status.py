@@ -11,7 +11,6 @@ Source: spec ``agent-master`` 11.1, ``executors`` 4.7.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from mesos_compat.agent.machine import (
     checkpoints,
@@ -163,8 +162,7 @@ def container_status_read(turn: Turn, event: ContainerStatusRead) -> None:
     executor.waiting = None
     head = executor.incoming.head
     if event.status is not None:
-        head = replace(head, update=_with_container_status(turn, head.update, event.status))
-        executor.incoming.head = head
+        _add_container_status(turn, head.update, event.status)
     _apply(turn, framework, executor, head)
     advance(turn, framework, executor)
 
@@ -285,17 +283,15 @@ def _container_of(executor: Executor, status: pb.TaskStatus) -> ContainerId:
     return executor.container_id
 
 
-def _with_container_status(
+def _add_container_status(
     turn: Turn, update: messages.StatusUpdate, found: pb.ContainerStatus
-) -> messages.StatusUpdate:
-    made = messages.StatusUpdate()
-    made.CopyFrom(update)
-    merged = made.status.container_status
+) -> None:
+    """Complete an update, which is the machine's own from its arrival on."""
+    merged = update.status.container_status
     merged.MergeFrom(found)
     if not merged.network_infos:
         address = merged.network_infos.add().ip_addresses.add()
         address.ip_address = turn.state.config.ip
-    return made
 
 
 def _apply(turn: Turn, framework: Framework, executor: Executor, head: IncomingUpdate) -> None:

@@ -34,7 +34,8 @@ from mesos_compat.agent.machine.turn import Turn
 def step(state: AgentState, event: Event, now: float, entropy: bytes) -> list[Effect]:
     """Change ``state`` by ``event`` and return what is to be done, in order.
 
-    ``now`` is seconds since the epoch; ``entropy`` are fresh random bytes, at most 64.
+    ``now`` is seconds since the epoch; ``entropy`` are at most 64 bytes that
+    nobody can guess, others for each event.
     """
     turn = Turn(state, now, entropy)
     _handle(turn, event)
@@ -44,6 +45,13 @@ def step(state: AgentState, event: Event, now: float, entropy: bytes) -> list[Ef
 
 def _handle(turn: Turn, event: Event) -> None:
     match event:
+        # Those of which each task has several come first: the others are many.
+        case events.ExecutorUpdate():
+            reports.executor_update(turn, event)
+        case events.ContainerStatusRead():
+            status.container_status_read(turn, event)
+        case events.UpdateAcknowledged():
+            status.acknowledged(turn, event)
         case events.Recovered():
             recovery.recovered(turn, event)
         case events.ReregistrationTimeout():
@@ -124,8 +132,6 @@ def _handle(turn: Turn, event: Event) -> None:
             frameworks.update(turn, event)
         case events.FrameworkToExecutor():
             executors.framework_message(turn, event)
-        case events.UpdateAcknowledged():
-            status.acknowledged(turn, event)
         case events.RetryDue():
             streams.retry_due(turn, event)
         case events.ExecutorSubscribed():
@@ -136,8 +142,6 @@ def _handle(turn: Turn, event: Event) -> None:
             libprocess_executors.reregister(turn, event)
         case events.StatusUpdateSent():
             reports.status_update(turn, event)
-        case events.ExecutorUpdate():
-            reports.executor_update(turn, event)
         case events.ExecutorMessage():
             executors.executor_message(turn, event)
         case events.RegistrationTimeout():
@@ -152,7 +156,5 @@ def _handle(turn: Turn, event: Event) -> None:
             executors.terminated(turn, event)
         case events.ContainerUpdated():
             executors.container_updated(turn, event)
-        case events.ContainerStatusRead():
-            status.container_status_read(turn, event)
         case _:
             assert_never(event)

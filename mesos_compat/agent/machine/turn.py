@@ -14,7 +14,7 @@ from mesos_compat.agent.machine.state import AgentState
 class Turn:
     """Given to every handler of an event; lives as long as one call of ``step``.
 
-    ``entropy`` are random bytes that arrived with the event: UUIDs and random delays are drawn
+    ``entropy`` are secret bytes that arrived with the event: UUIDs and random delays are drawn
     from them, so that the same event gives the same effects.
     """
 

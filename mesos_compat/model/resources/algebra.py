@@ -40,11 +40,18 @@ class Resources:
     @classmethod
     def of(cls, messages: Iterable[pb.Resource]) -> Resources:
         """Collect ``messages`` of any format. Raises WireError if one is not valid."""
-        items: list[ResourceItem] = []
-        for message in messages:
+        checked = list(messages)
+        for message in checked:
             why = resource_error(message)
             if why is not None:
                 raise WireError(why)
+        return cls.of_valid(checked)
+
+    @classmethod
+    def of_valid(cls, messages: Iterable[pb.Resource]) -> Resources:
+        """Collect ``messages`` of any format that were checked when they arrived."""
+        items: list[ResourceItem] = []
+        for message in messages:
             item = item_of(message)
             if not values.is_zero(item.amount):
                 _add(items, item)
