@@ -59,6 +59,13 @@ def kill(turn: Turn, framework: Framework, pending: PendingTasks) -> None:
         streams.enqueue(turn, update)
 
 
+def disown(turn: Turn, framework: Framework, pending: PendingTasks) -> None:
+    """Forget tasks that wait: no master knows them."""
+    _drop(turn, framework, pending)
+    _go_on(turn, framework, pending.request.executor_id)
+    frameworks.remove_if_idle(turn, framework)
+
+
 def forget(turn: Turn, framework: Framework) -> None:
     """Forget all tasks that wait: their framework ends, and hears no more of them."""
     for pending in framework.pending:

@@ -417,6 +417,9 @@ def _end(
     status.report(turn, framework, executor, tasks, cause, tuple(limited))
     if not executor.generated:
         exited(turn, framework.framework_id, executor.executor_id, code)
+    if framework.executors.get(executor.executor_id) is not executor:
+        # Nobody is to hear of its tasks, and so it is gone already.
+        return
     if (
         state.phase is AgentPhase.TERMINATING
         or framework.phase is FrameworkPhase.TERMINATING

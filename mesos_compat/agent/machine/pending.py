@@ -75,6 +75,8 @@ class PendingTasks:
     request: RunRequest
     #: Kept until all that was sent earlier for the same executor is decided.
     verdict: TaskVerdict | None = None
+    #: As for ``Task``.
+    told: bool = False
 
 
 class PendingQueues:

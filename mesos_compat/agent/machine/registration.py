@@ -14,6 +14,7 @@ from mesos_compat.agent.machine import (
     abilities,
     authentication,
     checkpoints,
+    disowned,
     operation_streams,
     resource_store,
     status,
@@ -112,6 +113,7 @@ def registration_due(turn: Turn, event: RegistrationDue) -> None:
     factor_s = state.config.registration_backoff_factor_s
     doublings = min(state.registration_attempts, _MAX_DOUBLINGS)
     delay_s = turn.random() * min(factor_s * 2.0**doublings, MAX_REGISTRATION_DELAY_S)
+    disowned.told(state)
     turn.do(
         Link(state.master),
         Send(state.master, _registration(state)),
@@ -169,6 +171,7 @@ def reregistered(turn: Turn, event: AgentReregistered) -> None:
         _run(turn, event.ping_timeout_s)
     if state.phase is AgentPhase.RUNNING:
         _update_slave(turn)
+        disowned.settle(turn, event.reconciliations)
         for reconciliation in event.reconciliations:
             _reconcile(turn, reconciliation)
 
@@ -321,7 +324,7 @@ def _add_frameworks(made: messages.ReregisterSlaveMessage, state: AgentState) ->
             if not executor.generated and executor.termination is None:
                 made.executor_infos.append(executor.info)
             tasks = (executor.launched, executor.terminated, executor.queued)
-            for task in (task for place in tasks for task in place.values()):
+            for task in (task for place in tasks for task in place.values() if not task.disowned):
                 made.tasks.append(task.message(framework.framework_id))
     for framework in state.completed_frameworks:
         if framework.framework_id not in state.frameworks:

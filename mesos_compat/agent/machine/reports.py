@@ -155,13 +155,15 @@ def _full(
 def _was_completed(executor: Executor, update: messages.StatusUpdate) -> bool:
     """Whether the scheduler has this very update already, and it was the task's last.
 
-    So has it an update that follows TASK_KILLING, if that was told as the end (14.1).
+    So has it an update that follows TASK_KILLING, if that was told as the end (14.1). Of a task
+    that no master knows it is to have none.
     """
     gone = update.status.state == pb.TASK_GONE_BY_OPERATOR
     return any(
         task.task_id == update.status.task_id.value
         and (
-            (gone and task.state == pb.TASK_GONE_BY_OPERATOR)
+            task.disowned
+            or (gone and task.state == pb.TASK_GONE_BY_OPERATOR)
             or any(known.uuid == update.uuid for known in task.statuses)
         )
         for task in executor.completed

@@ -252,6 +252,10 @@ class Task:
     #: The update most recently forwarded to the master; both set or both unset.
     status_update_state: pb.TaskState | None = None
     status_update_uuid: bytes | None = None
+    #: Whether a master was told of the task by an attempt to register.
+    told: bool = False
+    #: Whether no master knows the task: nobody is told of it any more.
+    disowned: bool = False
 
     @property
     def task_id(self) -> TaskId:

@@ -250,9 +250,16 @@ def acknowledged(turn: Turn, event: UpdateAcknowledged) -> None:
     executor = framework.executor_of(event.task_id)
     if executor is None or event.task_id not in executor.terminated:
         return
-    task = executor.terminated.pop(event.task_id)
-    del framework.homes[event.task_id]
+    complete(turn, framework, executor, executor.terminated[event.task_id])
+
+
+def complete(turn: Turn, framework: Framework, executor: Executor, task: Task) -> None:
+    """A task is over, and whoever is to know that knows it."""
+    del executor.terminated[task.task_id]
+    del framework.homes[task.task_id]
     task.place = TaskPlace.COMPLETED
+    if task.disowned:
+        task.state = pb.TASK_GONE if framework.partition_aware else pb.TASK_LOST
     executor.completed.append(task)
     if executor.phase is ExecutorPhase.TERMINATED and not executor.incomplete:
         frameworks.remove_executor(turn, framework, executor)
@@ -371,9 +378,15 @@ def _pass_on(turn: Turn, framework: Framework, executor: Executor) -> None:
 
 def _hand_over(turn: Turn, framework: Framework, executor: Executor) -> None:
     head = executor.incoming.popleft()
+    task_id = TaskId(head.update.status.task_id.value)
+    task = executor.task(task_id)
+    if task is None or task.disowned:
+        acknowledge_executor(turn, executor, head)
+        if task is not None and task.place is TaskPlace.TERMINATED:
+            complete(turn, framework, executor, task)
+        return
     path = ""
     if framework.info.checkpoint:
-        task_id = TaskId(head.update.status.task_id.value)
         path = layout.task_updates(checkpoints.task_dir(turn.state, executor, task_id))
     streams.enqueue(turn, head.update, path)
     acknowledge_executor(turn, executor, head)

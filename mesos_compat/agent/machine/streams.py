@@ -142,6 +142,13 @@ def close_framework(turn: Turn, framework_id: FrameworkId) -> None:
         _close(turn, stream)
 
 
+def close(turn: Turn, framework_id: FrameworkId, task_id: TaskId) -> None:
+    """Drop the stream of a task, if there is one."""
+    stream = turn.state.streams.get((framework_id, task_id))
+    if stream is not None:
+        _close(turn, stream)
+
+
 def _close(turn: Turn, stream: UpdateStream) -> None:
     del turn.state.streams[stream.framework_id, stream.task_id]
     if stream.retry_s is not None:

@@ -194,10 +194,10 @@ def end(executor: str) -> Move:
     return move
 
 
-def reconcile() -> Event:
+def reconcile(*names: str) -> Event:
     asked = messages.ReconcileTasksMessage()
     asked.framework_id.value = FRAMEWORK
-    for name in TASKS:
+    for name in names:
         asked.statuses.add(state=pb.TASK_RUNNING).task_id.value = name
     return events.AgentReregistered(MASTER, AGENT, None, (asked,))
 
@@ -239,6 +239,8 @@ moves = st.one_of(
             feed(events.MasterDetected(MASTER)),
             feed(events.MasterDetected("")),
             feed(events.RegistrationDue(MASTER)),
+            feed(reconcile(*TASKS)),
+            feed(reconcile(TASKS[0])),
             feed(reconcile()),
             feed(events.UnregisterRequested("root")),
             feed(drain(mark_gone=False)),
