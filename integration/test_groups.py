@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -223,6 +224,47 @@ def test_a_kill_at_the_moment_it_runs(scene: Scene, docker_images: str) -> None:
             assert killed["message"] == "Command terminated with signal Terminated"
     finally:
         director.close()
+
+
+@pytest.mark.root
+@pytest.mark.timeout(300)
+def test_what_happens_while_an_image_is_pulled(scene: Scene) -> None:
+    """A kill, and a restart of the agent: the others of the group go, too."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        registry = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        master = scene.master()
+        agent = scene.agent(
+            master, isolation=ISOLATION, image_providers="docker", docker_registry=registry
+        )
+        director = Director(master.address).start()
+        try:
+            with launch_while_pulling(director, silent, "a"):
+                director.kill("pulls-a")
+                for name in ("pulls-a", "waits-a"):
+                    director.until(name, "TASK_KILLED", 60)
+            assert director.states("pulls-a") == ["TASK_STARTING", "TASK_KILLING", "TASK_KILLED"]
+            with launch_while_pulling(director, silent, "b"):
+                agent.kill()
+                agent.spawn().wait_until_registered()
+                failed = director.until("pulls-b", "TASK_FAILED", 60)
+                assert failed["message"].startswith("Failed to launch container: ")
+            # It is killed, or was not launched any more either.
+            ended = {"TASK_KILLED", "TASK_FAILED"}
+            director.wait(lambda: director.states("waits-b")[-1] in ended, "the end of all", 60)
+            eventually(lambda: agent.state()["frameworks"] == [], 60, "the executor to be gone")
+        finally:
+            director.close()
+
+
+def launch_while_pulling(director: Director, registry: socket.socket, mark: str) -> socket.socket:
+    """Launch a group of two; return the connection on which one's image is asked for."""
+    pod = {**executor(), "executor_id": {"value": f"pod-{mark}"}}
+    pulls = shell(f"pulls-{mark}", "true", container=BUSYBOX)
+    director.launch_group(pod, pulls, shell(f"waits-{mark}", "sleep 100000"))
+    for name in (f"pulls-{mark}", f"waits-{mark}"):
+        director.until(name, "TASK_STARTING")
+    registry.settimeout(60)
+    return registry.accept()[0]
 
 
 @pytest.mark.root

@@ -366,6 +366,8 @@ class TaskGroups:
         reason = None
         if member.launch_error is not None or not ended.HasField("exit_status"):
             message = member.launch_error or "Command terminated with unknown status"
+            if member.launch_error is not None and member.killing:
+                state = v1.TASK_KILLED  # that is why there was no launch
         else:
             state = end_state(ended.exit_status, member.killing, member.timed_out)
             message = end_message(ended.exit_status)

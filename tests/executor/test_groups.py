@@ -443,6 +443,16 @@ def test_a_kill_before_the_container_runs() -> None:
     assert statuses(play.end("a", Answer(404))) == [("a", "TASK_KILLED", None)]
 
 
+def test_a_kill_that_ends_the_launch() -> None:
+    play = Play()
+    play.accept(task("a"))
+    play.connect()
+    play.kill("a")
+    play.answer("a", Answer(400, b"destroyed during the launch"))
+    killed = [("a", "TASK_KILLED", "destroyed during the launch")]
+    assert statuses(play.end("a", ended(None))) == killed
+
+
 def test_a_task_that_takes_too_long() -> None:
     limited = task("a")
     limited.max_completion_time.nanoseconds = 5_000_000_000

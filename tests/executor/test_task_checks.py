@@ -187,14 +187,14 @@ def test_checks_without_commands(agent: FakeAgent, start: Start, listening: int)
     _schedule(task.check, NEVER_S, 0)
     task.health_check.type = v1.HealthCheck.HTTP
     task.health_check.http.port = 0
-    task.health_check.consecutive_failures = 1
+    task.health_check.consecutive_failures = 1000
     task.health_check.grace_period_seconds = 0
-    # After the other one.
     _schedule(task.health_check, NEVER_S, 0)
-    task.health_check.delay_seconds = 0.5
     agent.start_task(task)
-    assert next_update(agent).check_status.tcp.succeeded
-    assert next_update(agent).healthy is False
+    both = {status.reason: status for status in (next_update(agent), next_update(agent))}
+    assert both[CHECKED].check_status.tcp.succeeded
+    assert both[HEALTH].healthy is False
+    agent.kill()
     assert next_update(agent).state == v1.TASK_KILLED
     assert executor.wait(agent) == 0
 
