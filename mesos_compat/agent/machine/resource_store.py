@@ -117,6 +117,8 @@ def in_order(state: AgentState, asked: list[Effect]) -> list[Effect]:
     asked for after that.
     """
     if state.storing is None:
+        if not state.held_effects:
+            return asked
         released, state.held_effects = state.held_effects, []
         return [*released, *asked]
     waiting = {_container(effect) for effect in state.held_effects}
