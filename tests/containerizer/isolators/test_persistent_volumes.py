@@ -99,6 +99,27 @@ async def test_without_a_group_it_belongs_to_who_has_it(box: Box) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.parametrize(("shared", "owner"), [(True, "nobody"), (False, "daemon")])
+async def test_a_shared_one_belongs_to_who_came_first(box: Box, shared: bool, owner: str) -> None:
+    disk = volume(1.0, "db")
+    if shared:
+        disk.shared.SetInParent()
+    shutil.chown(box.sandbox, "nobody")
+    await box.prepare(disk)
+    other = box.sandbox.with_name("other")
+    other.mkdir()
+    shutil.chown(other, "daemon")
+    config = slave.ContainerConfig(directory=str(other), resources=[disk])
+    config.executor_info.executor_id.value = "e"
+    await box.isolator.prepare(ContainerId("d"), config)
+    assert box.source.owner() == owner
+    await box.isolator.cleanup(C)
+    await box.isolator.update(ContainerId("d"), [], {})
+    await box.isolator.update(ContainerId("d"), [disk], {})
+    assert box.source.owner() == "daemon"
+
+
+@pytest.mark.root
 async def test_with_a_group_it_belongs_to_nobody(box: Box) -> None:
     box.isolator = PosixFilesystemIsolator(str(box.source.parents[3]), box.gids)
     assert await box.prepare(volume(1.0, "db")) is None
