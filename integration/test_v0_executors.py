@@ -79,21 +79,28 @@ async def strangers(acting: Play) -> set[str]:
     """Somebody reports tasks of nobody in many forms; return those that the agent acknowledges.
 
     Each one is followed by one that every agent acknowledges, so that nothing has to be waited for
-    that does not come.
+    that does not come. What comes may come by different connections.
     """
-    found = set()
+    names = dict(zip((f"task-{number}" for number in range(len(REPORTS))), REPORTS, strict=True))
+    found: set[str] = set()
     async with V0Process("stranger", str(acting.agent)).running() as one:
-        for number, (name, change) in enumerate(REPORTS.items()):
-            sent = acting.report(f"task-{number}", str(one.upid))
-            change(sent)
-            one.send(sent)
-            one.send(acting.report(f"end-{number}", str(one.upid)))
-            ended = ""
-            while ended != f"end-{number}":
+
+        async def hears(ended: Callable[[str], bool]) -> None:
+            told = ""
+            while not ended(told):
                 _, message = await one.next(messages.StatusUpdateAcknowledgementMessage)
-                ended = message.task_id.value
-                if ended == f"task-{number}":
-                    found.add(name)
+                told = message.task_id.value
+                if told in names:
+                    found.add(names[told])
+
+        for task, name in names.items():
+            sent = acting.report(task, str(one.upid))
+            REPORTS[name](sent)
+            one.send(sent)
+            end = f"end of {task}"
+            one.send(acting.report(end, str(one.upid)))
+            await hears(end.__eq__)
+        await hears(lambda _: found >= ACKNOWLEDGED)
     return found
 
 
@@ -151,7 +158,11 @@ def pid_of(agent: OurAgent) -> UPID:
 @pytest.mark.parametrize("version", ["1.4.3", "1.11.0"])
 async def test_from_start_to_end(version: str, scene: Scene) -> None:
     master = scene.master(version)
-    agent = scene.agent(master, executor_reregistration_retry_interval="500ms")
+    agent = scene.agent(
+        master,
+        executor_reregistration_timeout="8secs",
+        executor_reregistration_retry_interval="500ms",
+    )
     async with play(master.address, pid_of(agent), PYTHON) as acting:
         await first_act(acting)
         assert set(output(agent.work_dir)) == FIRST_ACT
@@ -189,7 +200,7 @@ async def second_act(acting: Play, agent: OurAgent) -> None:
 @pytest.mark.timeout(400)
 async def test_the_driver_of_mesos_go(mesos_go: str, scene: Scene) -> None:
     master = scene.master()
-    agent = scene.agent(master)
+    agent = scene.agent(master, executor_reregistration_timeout="8secs")
     async with play(master.address, pid_of(agent), mesos_go) as acting:
         await first_act(acting)
         await second_act(acting, agent)
