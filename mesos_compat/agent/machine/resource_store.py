@@ -31,6 +31,7 @@ from mesos_compat.agent.machine.turn import Turn
 from mesos_compat.agent.meta import layout
 from mesos_compat.agent.meta import resources as meta_resources
 from mesos_compat.agent.meta.writes import AppendedRecord, FileWrite, RemovedDirectory
+from mesos_compat.base.errors import WireError
 from mesos_compat.model import operations as model
 from mesos_compat.model.volumes import homes
 from mesos_compat.pb.mesos import mesos_pb2 as pb
@@ -174,7 +175,10 @@ def _needs_volumes(state: AgentState, effect: Effect) -> bool:
     lasting = homes(work_dir, state.stored_resources)
     lasting &= homes(work_dir, state.storing.resources)
     lasting &= homes(work_dir, state.checkpointed_resources)
-    return not homes(work_dir, resources) <= lasting
+    try:
+        return not homes(work_dir, resources) <= lasting
+    except WireError:
+        return False  # no volume can be there: that is for the containerizer to say
 
 
 def _writes(state: AgentState) -> tuple[FileWrite, ...]:
