@@ -167,8 +167,13 @@ def test_checks_outlive_the_agent(scene: Scene) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_checks_may_do_no_more_than_their_task(scene: Scene, docker_images: str) -> None:
-    """In an image, too, where the executor of a task alone is root."""
+@pytest.mark.parametrize("outside", [False, True], ids=["", "executor outside"])
+def test_checks_may_do_no_more_than_their_task(
+    scene: Scene, docker_images: str, outside: bool
+) -> None:
+    """In an image, too, where the executor of a task alone is root: inside, or on the host if it
+    reaches its agent by a Unix socket.
+    """
     profiles = Path(scene.path("profiles"))
     profiles.mkdir()
     forbidden = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}
@@ -182,6 +187,7 @@ def test_checks_may_do_no_more_than_their_task(scene: Scene, docker_images: str)
         docker_registry=docker_images,
         seccomp_config_dir=str(profiles),
         seccomp_profile_name="no-mkdir.json",
+        http_executor_domain_sockets=outside,
     )
     director = Director(master.address).start()
     script = (

@@ -18,7 +18,6 @@ from mesos_compat.executor import fetch
 from mesos_compat.executor.checks import HttpProbe, Probe, Result, TcpProbe
 from mesos_compat.executor.children import Children
 from mesos_compat.executor.loop import Loop
-from mesos_compat.executor.prober import RunningProbe
 from mesos_compat.executor.probes import start_remote
 from tests.certificates import Authority
 
@@ -140,20 +139,30 @@ def test_any_certificate_will_do(serve: Serve, tmp_path: Path) -> None:
     assert fetch.status_of(f"https://127.0.0.1:{port}/") == 200
 
 
-def run(probe: Probe, then: Callable[[Loop, RunningProbe], None] | None = None) -> Result | None:
-    """Return the result of a run; ``None`` if there is none a while after ``then``."""
+def run(probe: Probe, *, timed_out: str | None = None, cancelled: bool = False) -> Result | None:
+    """Return the result of a run; ``None`` if there is none until its process is gone."""
     assert isinstance(probe, HttpProbe | TcpProbe)
     loop = Loop()
+    children = Children(loop, None)
     results: list[Result] = []
 
     def concluded(result: Result) -> None:
         results.append(result)
         loop.stop(0)
 
-    running = start_remote(loop, Children(loop, None), probe, concluded)
+    def stop_when_reaped() -> None:
+        if children._ended:
+            loop.later(0.01, stop_when_reaped)
+        else:
+            loop.stop(0)
+
+    running = start_remote(loop, children, probe, concluded)
     assert not results
-    if then is not None:
-        then(loop, running)
+    if cancelled:
+        running.cancel()
+        loop.later(0.05, stop_when_reaped)
+    elif timed_out is not None:
+        loop.later(0.01, lambda: running.time_out(timed_out))
     loop.later(LIMIT_S, lambda: loop.stop(1))
     loop.run()
     return results[0] if results else None
@@ -192,16 +201,9 @@ def test_http_over_ipv6(serve: Serve) -> None:
 def test_a_server_that_does_not_answer(serve: Serve) -> None:
     url = f"http://127.0.0.1:{serve({})}/"
 
-    def time_out(loop: Loop, running: RunningProbe) -> None:
-        loop.later(0.01, lambda: running.time_out("it took too long"))
-
-    assert run(HttpProbe(url), time_out) == Result(error="it took too long")
-
-    def cancel(loop: Loop, running: RunningProbe) -> None:
-        running.cancel()
-        loop.later(0.2, lambda: loop.stop(0))
-
-    assert run(HttpProbe(url), cancel) is None
+    why = "it took too long"
+    assert run(HttpProbe(url), timed_out=why) == Result(error=why)
+    assert run(HttpProbe(url), cancelled=True) is None
 
 
 def test_tcp(serve: Serve, closed_port: int) -> None:
@@ -210,12 +212,7 @@ def test_tcp(serve: Serve, closed_port: int) -> None:
     odd = run(TcpProbe("127.0.0.1", 99999))
     assert odd is not None
     assert odd.error
-
-    def cancel(loop: Loop, running: RunningProbe) -> None:
-        running.cancel()
-        loop.later(0.1, lambda: loop.stop(0))
-
-    assert run(TcpProbe("127.0.0.1", closed_port), cancel) is None
+    assert run(TcpProbe("127.0.0.1", closed_port), cancelled=True) is None
 
 
 def test_the_program_for_others(serve: Serve, closed_port: int) -> None:
