@@ -167,7 +167,7 @@ def test_checks_outlive_the_agent(scene: Scene) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("outside", [False, True], ids=["", "executor outside"])
+@pytest.mark.parametrize("outside", [False, True], ids=["inside", "outside"])
 def test_checks_may_do_no_more_than_their_task(
     scene: Scene, docker_images: str, outside: bool
 ) -> None:
