@@ -336,9 +336,6 @@ def test_agent_killed_in_the_middle_of_a_pull(scene: Scene, full: RealRegistry) 
         done = scene.execute(master, "--name=second", *arguments)
         done.check("TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED")
         assert os.listdir(staging) == []
-        agent.stop()
-        # the killed one made it, so its successor left it
-        run("umount", agent.work_dir)
     finally:
         troubled.go.set()
         troubled.close()
