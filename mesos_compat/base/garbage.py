@@ -9,7 +9,7 @@ from typing import Final
 #: Objects made, less those gone by themselves, after which the young ones are looked through.
 #: Python does so after 700, of which next to none are garbage here: cycles are rare. So many of
 #: them are some megabytes.
-YOUNG_OBJECTS: Final = 20_000
+YOUNG_OBJECTS: Final = 10_000
 
 
 def spare_collector() -> None:

@@ -20,7 +20,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring
-from typing import NoReturn, TypeAlias, TypeVar, cast
+from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -131,23 +131,22 @@ def to_value(message: Message, lists: frozenset[str] = frozenset()) -> JsonObjec
     """
     made: JsonObject = {}
     show_empty = bool(lists) and message.DESCRIPTOR.full_name in lists
-    for name, field, kind in _plan(cast(Descriptor, message.DESCRIPTOR)):
-        if kind == _SINGULAR:
-            if message.HasField(name):
-                made[name] = _single(field, getattr(message, name), lists)
-        elif kind == _DEFAULTED:
-            made[name] = _single(field, getattr(message, name), lists)
+    for name, kind, show in _plan(cast(Descriptor, message.DESCRIPTOR)):
+        if kind == _SINGULAR and not message.HasField(name):
+            continue
+        value = getattr(message, name)
+        if kind in (_SINGULAR, _DEFAULTED):
+            made[name] = value if show is None else show(value, lists)
+        elif not value:
+            if show_empty and kind == _REPEATED:
+                made[name] = []
         elif kind == _REPEATED:
-            items = getattr(message, name)
-            if items or show_empty:
-                made[name] = [_single(field, item, lists) for item in items]
+            made[name] = list(value) if show is None else [show(item, lists) for item in value]
         else:
-            entries = getattr(message, name)
-            if entries:
-                value_field = _map_value(field)
-                made[name] = {
-                    str(key): _single(value_field, entries[key], lists) for key in sorted(entries)
-                }
+            made[name] = {
+                str(key): value[key] if show is None else show(value[key], lists)
+                for key in sorted(value)
+            }
     return made
 
 
@@ -157,14 +156,16 @@ def print_message(message: Message) -> bytes:
 
 
 _SINGULAR, _DEFAULTED, _REPEATED, _MAP = range(4)
-_plans: dict[Descriptor, list[tuple[str, FieldDescriptor, int]]] = {}
+#: How one value of a field is shown; ``None``: as it is.
+_Show: TypeAlias = "Callable[[Any, frozenset[str]], JsonValue] | None"
+_plans: dict[Descriptor, list[tuple[str, int, _Show]]] = {}
 
 
-def _plan(descriptor: Descriptor) -> list[tuple[str, FieldDescriptor, int]]:
+def _plan(descriptor: Descriptor) -> list[tuple[str, int, _Show]]:
     """Say once per message type how each of its fields is printed."""
     plan = _plans.get(descriptor)
     if plan is None:
-        plan = [(field.name, field, _kind(field)) for field in descriptor.fields]
+        plan = [(field.name, _kind(field), _show(field)) for field in descriptor.fields]
         _plans[descriptor] = plan
     return plan
 
@@ -187,19 +188,17 @@ def _map_value(field: FieldDescriptor) -> FieldDescriptor:
     return field.message_type.fields_by_name["value"]
 
 
-def _single(field: FieldDescriptor, value: object, lists: frozenset[str]) -> JsonValue:
-    if isinstance(value, Message):
-        return to_value(value, lists)
+def _show(field: FieldDescriptor) -> _Show:
+    if _is_map(field):
+        field = _map_value(field)
+    if field.message_type is not None:
+        return to_value
     if field.type == FieldDescriptor.TYPE_BYTES:
-        assert isinstance(value, bytes)
-        return base64.b64encode(value).decode("ascii")
-    if field.type == FieldDescriptor.TYPE_ENUM:
-        assert isinstance(value, int)
-        assert field.enum_type is not None
-        known = field.enum_type.values_by_number.get(value)
-        return known.name if known is not None else value
-    assert isinstance(value, str | bytes | int | float)
-    return value
+        return lambda value, lists: base64.b64encode(value).decode("ascii")
+    if field.enum_type is not None:
+        names = {number: known.name for number, known in field.enum_type.values_by_number.items()}
+        return lambda value, lists: names.get(value, value)
+    return None
 
 
 # Text in.

@@ -9,7 +9,6 @@ Source: spec ``executors`` 0, ``state-and-recovery`` 1.4, ``agent-master`` 12.2.
 
 from __future__ import annotations
 
-import math
 from decimal import Decimal
 
 from mesos_compat.base import units
@@ -50,12 +49,12 @@ def fixed(value: float) -> int:
 
     Raises WireError for infinities, NaN and what no machine has.
     """
-    if not math.isfinite(value) or abs(value) > _SCALAR_MAX:
+    if not -_SCALAR_MAX <= value <= _SCALAR_MAX:
         raise WireError(f"Invalid scalar value '{value}'")
     scaled = abs(value) * SCALAR_UNIT
-    whole = math.floor(scaled)
+    whole = int(scaled)
     # scaled + 0.5 would itself round for large values.
-    rounded = whole + (1 if scaled - whole >= 0.5 else 0)
+    rounded = whole + (scaled - whole >= 0.5)
     return -rounded if value < 0 else rounded
 
 
