@@ -127,19 +127,20 @@ class MessageReader:
     def __init__(self, *, responses: bool = False) -> None:
         self._responses = responses
         self._buffer = bytearray()
-        self._step = self._start
+        #: A plain function: a method would be a cycle, and executors do not look for those.
+        self._step = MessageReader._start
         self._left = 0
 
     @property
     def between(self) -> bool:
         """Whether no message has begun that has not ended."""
-        return self._step == self._start and not self._buffer
+        return self._step is MessageReader._start and not self._buffer
 
     def feed(self, data: bytes) -> list[Part]:
         """Return what ``data`` completes. Raises WireError, after which all is lost."""
         self._buffer += data
         found: list[Part] = []
-        while self._step(found):
+        while self._step(self, found):
             pass
         return found
 
@@ -157,16 +158,16 @@ class MessageReader:
         found.append(head)
         self._left = 0
         if self._responses and head.status in _WITHOUT_BODY:
-            self._step = self._plain
+            self._step = MessageReader._plain
             return True
         if "chunked" in head.headers.get("transfer-encoding", "").lower():
-            self._step = self._chunk_size
+            self._step = MessageReader._chunk_size
             return True
         length = head.headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()) or len(length) > _MAX_DIGITS:
             raise WireError(f"unusable Content-Length '{length[:100]}'")
         self._left = int(length)
-        self._step = self._plain
+        self._step = MessageReader._plain
         return True
 
     def _plain(self, found: list[Part]) -> bool:
@@ -180,13 +181,13 @@ class MessageReader:
         if not digits or len(digits) > _MAX_DIGITS or digits.strip(b"0123456789abcdefABCDEF"):
             raise WireError(f"unusable chunk size {digits[:20]!r}")
         self._left = int(digits, 16)
-        self._step = self._chunk if self._left else self._trailer
+        self._step = MessageReader._chunk if self._left else MessageReader._trailer
         return True
 
     def _chunk(self, found: list[Part]) -> bool:
         if not self._piece(found):
             return False
-        self._step = self._chunk_end
+        self._step = MessageReader._chunk_end
         return True
 
     def _chunk_end(self, found: list[Part]) -> bool:
@@ -195,7 +196,7 @@ class MessageReader:
             return False
         if line:
             raise WireError("a chunk is longer than it says")
-        self._step = self._chunk_size
+        self._step = MessageReader._chunk_size
         return True
 
     def _trailer(self, found: list[Part]) -> bool:
@@ -215,7 +216,7 @@ class MessageReader:
 
     def _end(self, found: list[Part]) -> bool:
         found.append(END)
-        self._step = self._start
+        self._step = MessageReader._start
         return True
 
     def _line(self) -> bytes | None:

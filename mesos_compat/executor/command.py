@@ -249,7 +249,7 @@ class CommandExecutor:
                 self._kill.escalation = self._escalate_in(max(deadline - now, 0))
             return
         if self._checks is not None:
-            self._checks.pause()
+            self._checks.stop()
         if self._shows_killing and not self._timed_out:
             self._update(v1.TASK_KILLING)
         self._log.info(f"Sending SIGTERM to process tree at pid {self._pid}")
@@ -291,7 +291,7 @@ class CommandExecutor:
     def _end(self, state: v1.TaskState, message: str) -> None:
         self._ended = True
         if self._checks is not None:
-            self._checks.pause()
+            self._checks.stop()
         if self._completion is not None:
             self._completion.cancel()
         reason = v1.TaskStatus.REASON_MAX_COMPLETION_TIME_REACHED if self._timed_out else None

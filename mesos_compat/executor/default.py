@@ -211,7 +211,7 @@ class DefaultExecutor:
     def _stop_checks(self, member: GroupTask) -> None:
         checks = self._checks.pop(member.name, None)
         if checks is not None:
-            checks.pause()
+            checks.stop()
 
     def checked(self, member: GroupTask, status: v1.CheckStatusInfo) -> None:
         """Take what a check of a task has found."""

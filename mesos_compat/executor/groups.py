@@ -34,7 +34,7 @@ _Termination = agent_pb2.Response.WaitNestedContainer
 
 @dataclass(slots=True, eq=False)
 class RunningGroup:
-    """Tasks that were launched together."""
+    """Tasks that were launched together and have not ended."""
 
     members: list[GroupTask] = field(default_factory=list)
     #: Set once one of them took the others with it.
@@ -267,7 +267,7 @@ class TaskGroups:
         if not (established and self._subscribed):
             state = v1.TASK_DROPPED if self._partition_aware else v1.TASK_LOST
             made: list[Effect] = []
-            for member in group.members:
+            for member in tuple(group.members):
                 made += [TellStatus(member, state), *self._forget(member)]
             return made + self._leave_if_idle()
         made = []
@@ -396,6 +396,8 @@ class TaskGroups:
 
     def _forget(self, member: GroupTask) -> list[Effect]:
         del self._members[member.name]
+        # Not to leave a cycle behind: nobody collects them here.
+        member.group.members.remove(member)
         return [ReleaseTask(member)]
 
     def _leave_if_idle(self) -> list[Effect]:

@@ -133,9 +133,15 @@ class TaskChecks:
             self._add(schedule, probe, start, self._health_checked)
 
     def pause(self) -> None:
-        """Stop until ``resume``, or for good."""
+        """Stop until ``resume``."""
         for prober in self._probers:
             prober.pause()
+
+    def stop(self) -> None:
+        """Stop for good."""
+        self.pause()
+        # Not to leave a cycle behind: nobody collects them here.
+        self._probers.clear()
 
     def resume(self) -> None:
         """Go on; what was counted still counts."""

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,3 +137,16 @@ def test_parts_of_a_start_line() -> None:
 )
 def test_accept(accept: str | None, allowed: bool) -> None:
     assert http1.accepts(accept, "application/json") is allowed
+
+
+def test_a_reader_is_gone_with_its_connection() -> None:
+    """In processes that look for no garbage, too."""
+    reader = MessageReader(responses=True)
+    reader.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5")
+    kept = weakref.ref(reader)
+    gc.disable()
+    try:
+        del reader
+        assert kept() is None
+    finally:
+        gc.enable()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Sequence
 from typing import TypeVar
@@ -378,6 +379,33 @@ def test_answers_about_what_has_ended_are_late() -> None:
     assert play.groups.complete(a) == []
     assert play.groups.wait(a) == []
     assert play.groups.signalled(a, signal.SIGKILL, Answer(404)) == []
+
+
+def test_nothing_is_kept_of_what_has_ended() -> None:
+    """Executors live long, and do not look for garbage."""
+    play = Play(*MODERN)
+    gc.collect()
+    gc.disable()
+    try:
+        before = _kept()
+        for number in range(5):
+            names = [f"{number}a", f"{number}b", f"{number}c"]
+            play.start(*map(task, names))
+            play.kill(names[0])
+            for name in names:
+                play.end(name, ended(TERMINATED))
+            play.accept(task("dropped"))
+            play.groups.connected(play.group, established=False)
+        play.members.clear()
+        play.launches.clear()
+        play.group = RunningGroup()
+        assert _kept() == before
+    finally:
+        gc.enable()
+
+
+def _kept() -> int:
+    return sum(isinstance(each, GroupTask | RunningGroup) for each in gc.get_objects())
 
 
 # Kill.
