@@ -341,6 +341,11 @@ class Runner:
             self._submit(answer)
 
     def _store(self, effect: effects.Checkpoint, stop: Stop = never) -> Event | None:
+        for path in effect.kept:
+            self._around.gc.unschedule(path)
+            if self._around.gc.busy(path):
+                log.warning("'%s' is being removed: not writing to it yet", path)
+                return effect.failed
         try:
             for write in effect.writes:
                 self._around.disk.carry_out(write, stop)

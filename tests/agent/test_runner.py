@@ -33,7 +33,7 @@ from mesos_compat.base.clock import FakeClock
 from mesos_compat.base.errors import ContainerError, FlagError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.scope import Scope
-from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId
+from mesos_compat.model.ids import ContainerId, ExecutorId, FrameworkId, TaskId
 from mesos_compat.model.volumes import Home
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
@@ -351,6 +351,29 @@ async def test_old_directories_are_collected_unless_used_again(
     assert home.is_dir()
     assert meta.is_dir()
     assert not other.exists()
+
+
+async def test_a_checkpoint_in_a_directory_that_was_to_go(world: World, tmp_path: Path) -> None:
+    """It stays, unless its removal has begun: then the checkpoint has to be made again."""
+    directory = tmp_path / "task"
+    directory.mkdir()
+    failed = events.TaskNotStored(*KEY, TaskId("t"))
+    effect = effects.Checkpoint(
+        (MarkFile(f"{directory}/info"),), failed=failed, kept=(str(directory),)
+    )
+    collect = effects.CollectGarbage((str(directory),))
+    world.runner.run(collect)
+    assert world.runner.run(effect) is None
+    world.clock.advance(1000)
+    assert not world.gc.busy(str(directory))
+    world.runner.run(collect)
+    world.clock.advance(1000)
+    assert world.runner.run(effect) == failed
+    async with asyncio.timeout(60):
+        await world.gc.settled(str(directory))
+    assert not directory.exists()
+    assert world.runner.run(effect) is None
+    assert (directory / "info").exists()
 
 
 async def test_a_sandbox_waits_for_a_removal_above_it(

@@ -105,15 +105,16 @@ def executor(state: AgentState, framework: Framework, executor: Executor) -> tup
 
 
 def task(turn: Turn, framework: Framework, executor: Executor, task: Task) -> None:
-    """Keep a task that was queued."""
+    """Keep a task that was queued, where an earlier one of this id may have been."""
     if not framework.info.checkpoint:
         return
-    path = layout.task_info(task_dir(turn.state, executor, task.task_id))
+    directory = task_dir(turn.state, executor, task.task_id)
     key = framework.framework_id, executor.executor_id, executor.container_id
     turn.do(
         Checkpoint(
-            (RecordFile(path, task.message(framework.framework_id)),),
+            (RecordFile(layout.task_info(directory), task.message(framework.framework_id)),),
             failed=TaskNotStored(*key, task.task_id),
+            kept=(directory,),
         )
     )
 

@@ -67,11 +67,15 @@ class CancelTimer:
 class Checkpoint:
     """Change the meta directory, in order up to the first failure. The answer is ``stored``, or
     else ``failed``; without one there is none, and a failure is only told to operators.
+
+    Directories in ``kept`` are taken off garbage collection first. It is a failure if the removal
+    of one has begun.
     """
 
     writes: tuple[FileWrite, ...]
     stored: Event | None = None
     failed: Event | None = None
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

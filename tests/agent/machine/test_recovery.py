@@ -444,6 +444,27 @@ def test_an_id_that_is_used_again_in_the_same_run(tmp_path: Path) -> None:
         driver.acknowledge("t1")
 
 
+def test_the_checkpoint_of_an_id_that_is_used_again_is_not_collected(tmp_path: Path) -> None:
+    """Neither while the second task runs, nor forgotten when it is over, too."""
+    driver = Writer(str(tmp_path))
+    driver.checkpoint = True
+    driver.register()
+    of = framework()
+    of.checkpoint = True
+    driver.run_group(run_group("t0", of=of))
+    driver.feed(events.SandboxMade(*driver.key("e"), ""))
+    directory = checkpoints.task_dir(driver.state, driver.executor("e"), TaskId("t1"))
+    for _ in range(2):
+        driver.run_group(run_group("t1", launch_executor=False, of=of))
+        assert [each.kept for each in driver.every(effects.Checkpoint) if each.kept] == [
+            (directory,)
+        ]
+        driver.feed(events.KillTask(MASTER, FRAMEWORK, TaskId("t1"), None))
+        driver.settle()
+        driver.acknowledge("t1")
+        assert driver.last(effects.CollectGarbage).paths == (directory,)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(moves, min_size=10, max_size=60), st.lists(moves, max_size=20))
 def test_nothing_that_was_promised_is_lost(first: list[Move], then: list[Move]) -> None:
