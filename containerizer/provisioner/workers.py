@@ -33,6 +33,8 @@ _CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP"
 _KINDS = {"manifest": ManifestError, "unpack": UnpackError, "backend": BackendError}
 
 _READ = 1 << 16
+#: Characters of an unexpected exception that are told.
+_MAX_TEXT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +139,33 @@ def _start(number: int, item: Work) -> _Running:
     try:
         prctl.set_parent_death_signal(signal.SIGKILL)
         if os.getppid() == parent:
-            data = memoryview(json.dumps(answer_of(item.call)).encode())
+            data = memoryview(_said(item))
             while data:
                 data = data[os.write(write_end, data) :]
             status = 0
     finally:
         os._exit(status)
+
+
+def _said(item: Work) -> bytes:
+    """Do the work and return the answer to be sent, whatever comes of it."""
+    try:
+        return json.dumps(answer_of(item.call)).encode()
+    except Exception as error:  # a mistake of ours or of a library: nobody else could tell of it
+        text = f"Failed to unpack {item.name}: unexpected {_described(error)}"
+        return json.dumps({"error": text, "kind": "unpack"}).encode()
+
+
+def _described(error: Exception) -> str:
+    """What was raised, and where. No source is read: this process may be shut in with an image."""
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    place = ""
+    if where is not None:
+        file = os.path.basename(where.tb_frame.f_code.co_filename)
+        place = f" ({file}, line {where.tb_lineno})"
+    return f"{type(error).__name__}: {str(error)[:_MAX_TEXT]}{place}"
 
 
 def _end(worker: _Running) -> int:

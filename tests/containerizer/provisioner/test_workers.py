@@ -34,6 +34,20 @@ def test_errors_keep_their_kind(error: Exception) -> None:
         run_all([Work("w", lambda: fail(error))])
 
 
+def test_an_exception_that_nobody_expects_is_told() -> None:
+    with pytest.raises(UnpackError) as caught:
+        run_all([Work("layer 'l'", lambda: fail(ZeroDivisionError("why" * 1000)))])
+    text = str(caught.value)
+    assert text.startswith("Failed to unpack layer 'l': unexpected ZeroDivisionError: whywhy")
+    assert " (test_workers.py, line " in text
+    assert len(text) < 1000
+
+
+def test_an_answer_that_cannot_be_sent_is_told() -> None:
+    with pytest.raises(UnpackError, match="Failed to unpack w: unexpected TypeError"):
+        run_all([Work("w", lambda: {"name": b"x"})])
+
+
 def test_one_that_is_killed() -> None:
     def die() -> dict[str, Any]:
         os.kill(os.getpid(), signal.SIGKILL)
