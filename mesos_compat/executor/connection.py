@@ -110,18 +110,26 @@ class Connection:
         self._again: tuple[type[OSError], ...] = (BlockingIOError,)
         self._ip = str(endpoint.address[0])
         self.is_open = False
-        self._socket: socket.socket | None = socket.socket(endpoint.family, socket.SOCK_STREAM)
-        self._socket.setblocking(False)
+        #: Whether ``closed`` was called, or is not to be.
+        self._over = False
+        self._socket: socket.socket | None = None
+        try:
+            self._connect(endpoint)
+        except OSError as error:
+            why = os.strerror(error.errno or 0)
+            loop.later(0, lambda: self._fail(why))
+
+    def _connect(self, endpoint: Endpoint) -> None:
+        """Begin to connect. Raises OSError."""
+        made = self._socket = socket.socket(endpoint.family, socket.SOCK_STREAM)
+        made.setblocking(False)
         if endpoint.family != socket.AF_UNIX:
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        code = self._socket.connect_ex(endpoint.address)
-        if code == errno.EAGAIN and endpoint.family == socket.AF_UNIX:
-            # A Unix socket with a full backlog never becomes writable: this attempt is lost.
-            loop.later(0, lambda: self._fail(os.strerror(code)))
-        elif code in (0, errno.EINPROGRESS):
-            loop.watch(self._socket.fileno(), WRITE, self._on_connect)
-        else:
-            loop.later(0, lambda: self._fail(os.strerror(code)))
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = made.connect_ex(endpoint.address)
+        # A Unix socket with a full backlog never becomes writable: this attempt is lost.
+        if code not in (0, errno.EINPROGRESS):
+            raise OSError(code, os.strerror(code))
+        self._loop.watch(made.fileno(), WRITE, self._on_connect)
 
     def send(self, data: bytes) -> None:
         """Send ``data`` after all that was sent before."""
@@ -131,6 +139,7 @@ class Connection:
 
     def close(self) -> None:
         """Close; no callback is called any more."""
+        self._over = True
         if self._socket is not None:
             self._loop.unwatch(self._socket.fileno())
             self._socket.close()
@@ -138,7 +147,7 @@ class Connection:
             self.is_open = False
 
     def _fail(self, why: str) -> None:
-        if self._socket is not None:
+        if not self._over:
             self.close()
             self._closed(why)
 

@@ -5,6 +5,8 @@
 preloaded process, or as the program ``mesos-default-executor``. One thread.
 
 Source: spec ``executors`` 3.3, 6.
+Deviation: a task whose sandbox cannot be linked by its id runs all the same; after a shutdown the
+last acknowledgements are waited for for a second only, as nobody sends them.
 """
 
 from __future__ import annotations
