@@ -3,7 +3,7 @@
 
 They parse and display like any other. Flags that exist only in some builds of upstream have no
 default here, so that they are displayed only when given. What gets implemented moves to
-``AgentFlags``.
+``declared``.
 
 Source: spec ``agent-flags.tsv``.
 """

@@ -114,6 +114,12 @@ def test_each_flag_has_its_place_in_one_group() -> None:
     assert not GROUPS.keys() & FLAGS.names  # [section] or flag, never both
 
 
+def test_the_flags_of_a_group_are_declared_together() -> None:
+    homes = {name: home for home in AgentFlags.__bases__ for name in home.__annotations__}
+    for group in GROUPS.values():
+        assert len({homes[name] for name in group.names if name in homes}) <= 1, group.title
+
+
 def test_aliases_are_known() -> None:
     given = parse("--slave_subsystems=cpu", "--allowed_capabilities={}", "--executor_secret_key=/k")
     assert given.given >= {"agent_subsystems", "effective_capabilities", "jwt_secret_key"}
