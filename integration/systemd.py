@@ -130,7 +130,7 @@ class BootedSystemd(Program):
     def close(self) -> None:
         """End it with all that it runs, and remove its cgroups."""
         self.kill()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         for cgroup in filter(os.path.isdir, self._cgroups):
             for path in [*cgroup1.descendants(cgroup), cgroup]:
                 _remove(path, deadline)

@@ -32,7 +32,6 @@ def test_half_a_minute(scene: Scene) -> None:
 
 
 @pytest.mark.root
-@pytest.mark.timeout(300)
 def test_asked_to_end(tmp_path: Path) -> None:
     """Nothing that was started stays, and it says that it shows nothing."""
     said = tmp_path / "said"

@@ -85,7 +85,6 @@ def director(scene: Scene, docker_images: str) -> Iterator[Director]:
     made.close()
 
 
-@pytest.mark.timeout(300)
 def test_what_checks_find(director: Director) -> None:
     """Of tasks alone and in a group."""
     for grouped, mark in ((False, "a"), (True, "g")):
@@ -120,7 +119,6 @@ def _tasks_with_checks(mark: str) -> list[Record]:
     ]
 
 
-@pytest.mark.timeout(300)
 def test_an_unhealthy_task(director: Director) -> None:
     """It is killed, in a group with all of it."""
     sick = health(type="TCP", tcp={"port": free_port("127.0.0.1")}, consecutive_failures=2)
@@ -139,7 +137,6 @@ def test_an_unhealthy_task(director: Director) -> None:
     assert "healthy" not in director.until("fine-a", "TASK_KILLED", 60)
 
 
-@pytest.mark.timeout(300)
 def test_checks_outlive_the_agent(scene: Scene) -> None:
     master = scene.master()
     agent = scene.agent(master, isolation=ISOLATION)
@@ -166,7 +163,6 @@ def test_checks_outlive_the_agent(scene: Scene) -> None:
         director.close()
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("outside", [False, True], ids=["inside", "outside"])
 def test_checks_may_do_no_more_than_their_task(
     scene: Scene, docker_images: str, outside: bool

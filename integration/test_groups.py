@@ -60,7 +60,6 @@ def wait_for_idle(agent: OurAgent) -> None:
     eventually(lambda: agent.state()["frameworks"] == [], 60, "the framework to be gone")
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("version", ["1.4.3", "1.11.0"])
 def test_groups_on_an_executor_of_the_framework(version: str, scene: Scene) -> None:
     master = scene.master(version)
@@ -78,7 +77,6 @@ def test_groups_on_an_executor_of_the_framework(version: str, scene: Scene) -> N
     wait_for_idle(agent)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("version", ["1.4.3", "1.11.0"])
 def test_pods_of_pymesos(version: str, scene: Scene) -> None:
     master = scene.master(version)
@@ -227,7 +225,6 @@ def test_a_kill_at_the_moment_it_runs(scene: Scene, docker_images: str) -> None:
 
 
 @pytest.mark.root
-@pytest.mark.timeout(300)
 def test_what_happens_while_an_image_is_pulled(scene: Scene) -> None:
     """A kill, and a restart of the agent: the others of the group go, too."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

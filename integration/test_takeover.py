@@ -68,7 +68,6 @@ async def talk(acting: Play) -> None:
     await acting.hears("you said hello")
 
 
-@pytest.mark.timeout(300)
 async def test_there_and_back(unprivileged: UpstreamCluster, scene: Scene) -> None:
     upstream = unprivileged
     agent_pid = UPID.parse(f"slave(1)@{upstream.address}")
@@ -114,7 +113,6 @@ async def test_there_and_back(unprivileged: UpstreamCluster, scene: Scene) -> No
         )
 
 
-@pytest.mark.timeout(300)
 def test_who_is_another_agent(unprivileged: UpstreamCluster, scene: Scene) -> None:
     """Both refuse to go on where the other was, and say why and what helps."""
     upstream = unprivileged.start()
@@ -138,7 +136,6 @@ def test_who_is_another_agent(unprivileged: UpstreamCluster, scene: Scene) -> No
     ours.start()
 
 
-@pytest.mark.timeout(300)
 def test_groups(unprivileged: UpstreamCluster, scene: Scene) -> None:
     """An executor of groups asks the agents that follow each other for the same containers."""
     upstream = unprivileged
@@ -215,7 +212,6 @@ def privileged(
 
 
 @pytest.mark.root
-@pytest.mark.timeout(300)
 async def test_containers(privileged: UpstreamCluster, scene: Scene) -> None:
     """Cgroups, namespaces and images of one are those of the other."""
     upstream = privileged

@@ -27,7 +27,6 @@ def upstream(request: pytest.FixtureRequest, scene: Scene) -> Iterator[UpstreamC
     cluster.clean()
 
 
-@pytest.mark.timeout(240)
 def test_our_command_executor(upstream: UpstreamCluster, scene: Scene) -> None:
     def execute(*arguments: str) -> str:
         done = scene.execute(upstream.address, "--name=task", *arguments)
@@ -43,7 +42,6 @@ def test_our_command_executor(upstream: UpstreamCluster, scene: Scene) -> None:
     assert "Command terminated with signal Terminated" in said
 
 
-@pytest.mark.timeout(240)
 def test_our_default_executor(scene: Scene) -> None:
     """It nests containers by the API of an agent that is not ours."""
     cluster = UpstreamCluster(scene.path("upstream")).start()

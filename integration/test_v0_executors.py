@@ -154,7 +154,6 @@ def pid_of(agent: OurAgent) -> UPID:
     return UPID.parse(agent.state()["pid"])
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("version", ["1.4.3", "1.11.0"])
 async def test_from_start_to_end(version: str, scene: Scene) -> None:
     master = scene.master(version)
@@ -211,7 +210,6 @@ async def test_the_driver_of_mesos_go(mesos_go: str, scene: Scene) -> None:
         assert not [line for line in told if line.startswith(("failed", "error", "shutdown"))]
 
 
-@pytest.mark.timeout(240)
 async def test_it_ends_with_an_agent_that_forgets_it(scene: Scene) -> None:
     master = scene.master()
     agent = scene.agent(master)
@@ -226,7 +224,6 @@ async def test_it_ends_with_an_agent_that_forgets_it(scene: Scene) -> None:
         assert agent.state()["frameworks"] == []
 
 
-@pytest.mark.timeout(240)
 async def test_upstreams_agent_does_the_same(scene: Scene) -> None:
     """The executor of these tests gets from it what it gets from ours."""
     upstream = UpstreamCluster(scene.path("upstream")).start()
