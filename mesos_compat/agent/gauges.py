@@ -47,6 +47,8 @@ _RESOURCE_PROVIDERS = (
     "resource_provider_manager/events/disconnect",
 )
 _SCALARS = ("cpus", "gpus", "mem", "disk")
+#: What is shown of each.
+_SHOWN = [f"{kind}{shown}" for kind in ("", "revocable_") for shown in ("total", "used", "percent")]
 
 
 def register(
@@ -69,42 +71,26 @@ def register(
     metrics.gauge("slave/recovery_time_secs", lambda: state.recovery_time_s)
     for name in _RESOURCE_PROVIDERS:
         metrics.gauge(name, lambda: None if state.agent_id is None else 0.0)
-    for name in _SCALARS:
-        _register_scalar(metrics, state, name)
+    # All at once: what is used is the sum over all tasks.
+    metrics.gauges(
+        [f"slave/{name}_{shown}" for name in _SCALARS for shown in _SHOWN],
+        lambda: _scalars(state),
+    )
 
 
-def _register_scalar(metrics: Metrics, state: AgentState, name: str) -> None:
-    def total() -> float:
-        return Resources.of(state.config.info.resources).scalar(name) or 0.0
-
-    def used() -> float:
-        allocated = Resources.of(state.allocated_resources()).unallocated().nonrevocable()
-        return allocated.scalar(name) or 0.0
-
-    def percent() -> float:
-        whole = total()
-        return used() / whole if whole else 0.0
-
-    metrics.gauge(f"slave/{name}_total", total)
-    metrics.gauge(f"slave/{name}_used", used)
-    metrics.gauge(f"slave/{name}_percent", percent)
-    _register_revocable(metrics, state, name)
-
-
-def _register_revocable(metrics: Metrics, state: AgentState, name: str) -> None:
-    def total() -> float:
-        return Resources.of(state.oversubscribed or ()).scalar(name) or 0.0
-
-    def used() -> float:
-        return Resources.of(state.allocated_resources()).revocable().scalar(name) or 0.0
-
-    def percent() -> float:
-        whole = total()
-        return used() / whole if whole else 0.0
-
-    metrics.gauge(f"slave/{name}_revocable_total", total)
-    metrics.gauge(f"slave/{name}_revocable_used", used)
-    metrics.gauge(f"slave/{name}_revocable_percent", percent)
+def _scalars(state: AgentState) -> dict[str, float | None]:
+    allocated = Resources.of_valid(state.allocated_resources()).unallocated()
+    values: dict[str, float | None] = {}
+    for suffix, total, used in (
+        ("", Resources.of_valid(state.config.info.resources), allocated.nonrevocable()),
+        ("_revocable", Resources.of_valid(state.oversubscribed or ()), allocated.revocable()),
+    ):
+        for name in _SCALARS:
+            whole, part = total.scalar(name) or 0.0, used.scalar(name) or 0.0
+            values[f"slave/{name}{suffix}_total"] = whole
+            values[f"slave/{name}{suffix}_used"] = part
+            values[f"slave/{name}{suffix}_percent"] = part / whole if whole else 0.0
+    return values
 
 
 def _counter(state: AgentState, name: str) -> Callable[[], float]:

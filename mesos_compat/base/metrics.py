@@ -12,8 +12,9 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 from mesos_compat.base.clock import Clock, RealClock
 
@@ -97,6 +98,7 @@ class Metrics:
         self._clock = clock if clock is not None else RealClock()
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Callable[[], float | None]] = {}
+        self._groups: dict[frozenset[str], Callable[[], Mapping[str, float | None]]] = {}
         self._timers: dict[str, TimerMetric] = {}
 
     def counter(self, name: str) -> Counter:
@@ -108,6 +110,13 @@ class Metrics:
         """Register a value that is read at each snapshot; ``None`` leaves it out."""
         self._claim(name)
         self._gauges[name] = read
+
+    def gauges(self, names: Iterable[str], read: Callable[[], Mapping[str, float | None]]) -> None:
+        """Register values that cost little together and much one by one; else as ``gauge``."""
+        group = frozenset(names)
+        for name in group:
+            self._claim(name)
+        self._groups[group] = read
 
     def timer(self, name: str) -> TimerMetric:
         """Register a timer; ``name`` is without the ``_ms`` that a snapshot shows."""
@@ -124,20 +133,35 @@ class Metrics:
         """Return all values by name, sorted. A gauge that fails or is not finite is left out."""
         values = {name: float(counter.value) for name, counter in self._counters.items()}
         for name, read in self._gauges.items():
-            try:
-                value = read()
-            except (ArithmeticError, LookupError, OSError, ValueError) as error:
-                log.debug("Metric %s is not readable: %s", name, error)
-                continue
-            if value is not None and math.isfinite(value):
-                values[name] = float(value)
+            _add(values, name, partial(_alone, name, read))
+        for names, read_all in self._groups.items():
+            _add(values, min(names), read_all)
         for timer in self._timers.values():
             values.update(timer.values())
         return dict(sorted(values.items()))
 
     def _claim(self, name: str) -> None:
-        if name in self._counters or name in self._gauges or name in self._timers:
+        grouped = any(name in names for names in self._groups)
+        if grouped or name in self._counters or name in self._gauges or name in self._timers:
             raise ValueError(f"metric {name} is already registered")
+
+
+def _alone(name: str, read: Callable[[], float | None]) -> dict[str, float | None]:
+    return {name: read()}
+
+
+def _add(
+    values: dict[str, float], name: str, read: Callable[[], Mapping[str, float | None]]
+) -> None:
+    """Add what ``read`` finds, if it is finite."""
+    try:
+        found = read()
+    except (ArithmeticError, LookupError, OSError, ValueError) as error:
+        log.debug("Metric %s is not readable: %s", name, error)
+        return
+    for each, value in found.items():
+        if value is not None and math.isfinite(value):
+            values[each] = float(value)
 
 
 def _percentile(ordered: list[float], fraction: float) -> float:

@@ -25,6 +25,25 @@ def test_a_gauge_that_fails_is_left_out() -> None:
     assert metrics.snapshot() == {"good": 1.0}
 
 
+def test_values_that_are_read_together() -> None:
+    metrics = Metrics()
+    reads = 0
+
+    def read() -> dict[str, float | None]:
+        nonlocal reads
+        reads += 1
+        return {"b": 2.0, "a": 1.0, "gone": None, "nan": float("nan")}
+
+    metrics.gauges(["a", "b", "gone", "nan"], read)
+    metrics.gauges(["bad"], lambda: {"bad": 1 / 0})
+    assert list(metrics.snapshot().items()) == [("a", 1.0), ("b", 2.0)]
+    assert reads == 1
+    with pytest.raises(ValueError, match="metric b is already registered"):
+        metrics.gauge("b", lambda: 1)
+    with pytest.raises(ValueError, match="metric b is already registered"):
+        metrics.gauges(["b", "c"], dict)
+
+
 def test_names_are_unique_and_can_be_given_back() -> None:
     metrics = Metrics()
     metrics.counter("a")
