@@ -130,7 +130,7 @@ def _drain(sender: UPID, body: bytes) -> Event:
     message = _parse(messages.DrainSlaveMessage, body)
     if message.config.max_grace_period.nanoseconds < 0:
         raise WireError("max_grace_period is negative")
-    return events.DrainAgent(message.config)
+    return events.DrainAgent(str(sender), message.config)
 
 
 def _checkpoint_resources(sender: UPID, body: bytes) -> Event:
@@ -196,7 +196,7 @@ def _update_framework(sender: UPID, body: bytes) -> Event:
     info = message.framework_info if message.HasField("framework_info") else None
     if info is not None and info.id.value != framework_id:
         raise WireError(f"framework_info is of {info.id.value}")
-    return events.UpdateFramework(framework_id, message.pid, info)
+    return events.UpdateFramework(str(sender), framework_id, message.pid, info)
 
 
 def _framework_message(sender: UPID, body: bytes) -> Event:

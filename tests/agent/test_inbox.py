@@ -103,7 +103,7 @@ def test_shutdowns() -> None:
 def test_framework_messages() -> None:
     update = messages.UpdateFrameworkMessage(pid="")
     update.framework_id.value = "f"
-    assert send(update) == events.UpdateFramework(FrameworkId("f"), "", None)
+    assert send(update) == events.UpdateFramework(str(SENDER), FrameworkId("f"), "", None)
     update.framework_info.id.value = "other"
     update.framework_info.user = update.framework_info.name = "x"
     assert send(update) is None

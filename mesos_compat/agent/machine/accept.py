@@ -19,7 +19,7 @@ from mesos_compat.agent.machine import (
     command,
     executors,
     frameworks,
-    registration,
+    masters,
     status,
 )
 from mesos_compat.agent.machine.effects import Authorize
@@ -144,7 +144,7 @@ def _acceptable(
 ) -> bool:
     """Whether the message is for us now; if not it is dropped, as upstream does."""
     state = turn.state
-    if not registration.from_master(turn, sender, "run task"):
+    if not masters.from_master(turn, sender, "run task"):
         return False
     if state.phase not in (AgentPhase.DISCONNECTED, AgentPhase.RUNNING) or state.agent_id is None:
         return False

@@ -15,6 +15,7 @@ Source: spec ``agent-master`` 4.2.
 
 from __future__ import annotations
 
+from mesos_compat.agent.machine import masters
 from mesos_compat.agent.machine.effects import CancelTimer, Exit, Link, Send, StartTimer
 from mesos_compat.agent.machine.events import (
     AuthenticationReply,
@@ -106,7 +107,7 @@ def replied(turn: Turn, event: AuthenticationReply) -> None:
         return
     if state.phase is not AgentPhase.DISCONNECTED:
         return
-    if _address(event.sender) != _address(state.master):
+    if not masters.from_its_program(turn, event.sender):
         turn.warn(f"Ignoring an authentication message of {event.sender}, who is not the master")
         return
     match event.message:
@@ -207,7 +208,3 @@ def _config(state: AgentState) -> AuthenticationConfig:
     if config is None:
         raise InvariantError("authentication without a credential")
     return config
-
-
-def _address(upid: str) -> str:
-    return upid.rpartition("@")[2]

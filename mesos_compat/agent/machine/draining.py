@@ -9,7 +9,7 @@ Source: spec ``agent-master`` 14.1.
 
 from __future__ import annotations
 
-from mesos_compat.agent.machine import authorizations, checkpoints, stopping
+from mesos_compat.agent.machine import authorizations, checkpoints, masters, stopping
 from mesos_compat.agent.machine.effects import Checkpoint, StartTimer
 from mesos_compat.agent.machine.events import DrainAgent, LeaveRequested, LeaveTimeout
 from mesos_compat.agent.machine.state import (
@@ -38,6 +38,8 @@ _KILLED = frozenset({pb.TASK_KILLING, pb.TASK_KILLED})
 def drain_agent(turn: Turn, event: DrainAgent) -> None:
     """The master wants the agent without tasks; this may replace what it wanted before."""
     state = turn.state
+    if not masters.from_master(turn, event.sender, "drain"):
+        return
     if state.agent_id is None:
         turn.warn("Ignoring a message to drain: this agent has no id")
         return

@@ -182,6 +182,7 @@ class CheckpointResources:
 class DrainAgent:
     """DrainSlaveMessage: kill all tasks and take no more."""
 
+    sender: str
     config: pb.DrainConfig
 
 
@@ -309,6 +310,7 @@ class ShutdownFramework:
 class UpdateFramework:
     """UpdateFrameworkMessage; ``info`` is ``None`` if the master sent none."""
 
+    sender: str
     framework_id: FrameworkId
     pid: str
     info: pb.FrameworkInfo | None

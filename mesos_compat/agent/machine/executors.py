@@ -193,7 +193,8 @@ def subscribed(turn: Turn, event: ExecutorSubscribed) -> None:
     if executor.stream_id is not None:
         turn.do(CloseExecutorStream(executor.stream_id))
     executor.stream_id = event.stream_id
-    executor.pid = ""
+    executor.uses_http = True
+    executor.pid = executor.recovered_pid = ""
     begin(turn, executor)
     checkpoints.http_executor(turn, framework, executor)
     known = {task.task_id.value for task in event.subscribe.unacknowledged_tasks}
@@ -224,13 +225,15 @@ def live(
     return framework, executor
 
 
-def proves(turn: Turn, executor: Executor | None) -> bool:
-    """Whether an executor has proven who it is: libprocess messages in its name are others'."""
-    return (
-        turn.state.config.authenticate_executors
-        and executor is not None
-        and executor.stream_id is not None
-    )
+def believable(turn: Turn, *named: Executor | None) -> bool:
+    """Whether a libprocess message in the name of executors may be theirs.
+
+    Where executors prove who they are, it can be only that of those known to speak this way.
+    """
+    if not turn.state.config.authenticate_executors:
+        return True
+    known = [each for each in named if each is not None]
+    return bool(known) and all(each.pid or each.recovered_pid for each in known)
 
 
 def begin(turn: Turn, executor: Executor) -> None:
@@ -344,7 +347,7 @@ def executor_message(turn: Turn, event: ExecutorMessage) -> None:
         or state.agent_id is None
         or framework is None
         or framework.phase is FrameworkPhase.TERMINATING
-        or (event.unproven and proves(turn, framework.executors.get(event.executor_id)))
+        or (event.unproven and not believable(turn, framework.executors.get(event.executor_id)))
     ):
         turn.count("slave/invalid_framework_messages")
         turn.warn(

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections import deque
 
 from mesos_compat.agent import paths
-from mesos_compat.agent.machine import authorizations, checkpoints, draining, executors, streams
+from mesos_compat.agent.machine import (
+    authorizations,
+    checkpoints,
+    draining,
+    executors,
+    masters,
+    streams,
+)
 from mesos_compat.agent.machine.effects import Checkpoint, CollectGarbage, Exit, TellRemoved
 from mesos_compat.agent.machine.events import UpdateFramework
 from mesos_compat.agent.machine.state import (
@@ -52,6 +59,8 @@ def update(turn: Turn, event: UpdateFramework) -> None:
     state = turn.state
     framework = state.frameworks.get(event.framework_id)
     if state.phase is not AgentPhase.RUNNING or framework is None:
+        return
+    if not masters.from_master(turn, event.sender, "update framework"):
         return
     if framework.phase is FrameworkPhase.TERMINATING:
         return

@@ -6,7 +6,8 @@ given to the first who knows its ids; one that runs is nobody else's any more. A
 once and comes back only when it is asked to, so whoever is not expected is told to end.
 
 Deviation: an executor that an earlier process of the agent knew comes back from the address that
-it had then; upstream takes whoever says so first.
+it had then, or by HTTP if it did so before; upstream takes whoever says so first. The default
+executor never registers here.
 
 Source: spec ``executors`` 2.1 to 2.3; ``state-and-recovery`` 10.7.
 """
@@ -23,6 +24,7 @@ from mesos_compat.agent.machine.events import (
 )
 from mesos_compat.agent.machine.state import AgentPhase, Executor, ExecutorPhase, Framework
 from mesos_compat.agent.machine.turn import Turn
+from mesos_compat.pb.mesos import mesos_pb2 as pb
 
 _RECONNECT = ("reconnect",)
 
@@ -36,6 +38,8 @@ def register(turn: Turn, event: RegisterExecutor) -> None:
         _turn_away(turn, event, "it is not known here, or ends")
     elif found[1].phase is not ExecutorPhase.REGISTERING:
         _turn_away(turn, event, "it is registered already")
+    elif _subscribes(found[1]):
+        _turn_away(turn, event, "it subscribes by HTTP")
     else:
         framework, executor = found
         turn.info(
@@ -64,6 +68,8 @@ def reregister(turn: Turn, event: ReregisterExecutor) -> None:
             _turn_away(turn, event, "it is registered already")
     elif known and event.sender != known:
         _turn_away(turn, event, f"it was {known}")
+    elif _subscribes(executor):
+        _turn_away(turn, event, "it subscribes by HTTP")
     else:
         turn.info(
             f"Received re-registration of executor '{event.executor_id}' of framework"
@@ -102,6 +108,11 @@ def reconnect_due(turn: Turn, event: ReconnectDue) -> None:
 def stop_asking(turn: Turn) -> None:
     """The time to come back is over."""
     turn.do(CancelTimer(_RECONNECT))
+
+
+def _subscribes(executor: Executor) -> bool:
+    """Whether whoever speaks libprocess cannot be this executor."""
+    return executor.uses_http or executor.info.type == pb.ExecutorInfo.DEFAULT
 
 
 def _connect(turn: Turn, framework: Framework, executor: Executor, pid: str) -> None:

@@ -18,8 +18,8 @@ import uuid
 from mesos_compat.agent.machine import (
     abilities,
     draining,
+    masters,
     operation_streams,
-    registration,
     resource_store,
 )
 from mesos_compat.agent.machine.effects import Checkpoint, Send
@@ -214,7 +214,7 @@ def _acceptable(turn: Turn, sender: str, what: str) -> bool:
     """Before recovery is over there is nothing that could be changed."""
     if turn.state.phase is AgentPhase.RECOVERING:
         return False
-    return registration.from_master(turn, sender, what)
+    return masters.from_master(turn, sender, what)
 
 
 def _check(state: AgentState, checkpointed: Resources) -> None:

@@ -209,6 +209,7 @@ def _take_up_executor(turn: Turn, framework: Framework, found: ExecutorFound) ->
         user=None,
         generated=found.generated,
         recovered_pid=run.libprocess_pid,
+        uses_http=run.connection is ExecutorProtocol.HTTP,
         launch_requested=True,
         sandbox_requested=False,
         created_at=turn.now,

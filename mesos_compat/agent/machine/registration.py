@@ -15,6 +15,7 @@ from mesos_compat.agent.machine import (
     authentication,
     checkpoints,
     disowned,
+    masters,
     operation_streams,
     resource_store,
     status,
@@ -124,7 +125,7 @@ def registration_due(turn: Turn, event: RegistrationDue) -> None:
 def registered(turn: Turn, event: AgentRegistered) -> None:
     """The master took us and gave us an id."""
     state = turn.state
-    if not _from_master(turn, event.sender, "registration"):
+    if not masters.from_master(turn, event.sender, "registration"):
         return
     if state.phase not in (AgentPhase.DISCONNECTED, AgentPhase.RUNNING):
         return
@@ -156,7 +157,7 @@ def not_stored(turn: Turn, event: AgentNotStored) -> None:
 def reregistered(turn: Turn, event: AgentReregistered) -> None:
     """The master took us back; tasks that only it knows are reported as lost."""
     state = turn.state
-    if not _from_master(turn, event.sender, "re-registration"):
+    if not masters.from_master(turn, event.sender, "re-registration"):
         return
     if event.agent_id != state.agent_id:
         turn.do(
@@ -182,7 +183,7 @@ def ping(turn: Turn, event: Ping) -> None:
     if state.phase is AgentPhase.RUNNING:
         if event.connected:
             _restart_ping_timer(turn)
-        else:
+        elif masters.from_its_program(turn, event.sender):
             turn.warn(
                 "Master marked the agent as disconnected but the agent considers itself"
                 " registered! Forcing re-registration."
@@ -211,24 +212,9 @@ def link_exited(turn: Turn, event: LinkExited) -> None:
         turn.warn("Master disconnected! Waiting for a new master to be elected")
 
 
-def from_master(turn: Turn, sender: str, what: str) -> bool:
-    """Say whether ``sender`` may ask for ``what``; write a line if not."""
-    return _from_master(turn, sender, what)
-
-
 _REGISTRATION = authentication.REGISTRATION
 _PING = ("ping",)
 _AGENT_UPDATE = pb.MasterInfo.Capability.AGENT_UPDATE
-
-
-def _from_master(turn: Turn, sender: str, what: str) -> bool:
-    if turn.state.master and sender == turn.state.master:
-        return True
-    turn.warn(
-        f"Ignoring {what} message from {sender} because it is not the expected master:"
-        f" {turn.state.master or 'none'}"
-    )
-    return False
 
 
 def _run(turn: Turn, ping_timeout_s: float | None) -> None:

@@ -5,7 +5,7 @@ Those with the HTTP API are wrapped; messages come wrapped, but what the agent k
 over. Nothing of an update is trusted; who sends it is asked only where executors have to prove who
 they are, as any executor of a framework may report any task.
 
-Deviation: then nobody reports by message for an executor that has proven who it is; upstream lets
+Deviation: then only executors that are connected by libprocess report by message; upstream lets
 everybody.
 
 Source: spec ``agent-master`` 11.1; ``executors`` 1.5, 2.4, 4.7.
@@ -81,7 +81,7 @@ def _take(
     if not why and _full(turn, executor, framework_id, task_id):
         why = f"too many updates of task {task_id} wait"
     sender = None if framework is None else framework.executors.get(executor_id)
-    if unproven and (executors.proves(turn, executor) or executors.proves(turn, sender)):
+    if unproven and not executors.believable(turn, executor, sender):
         why = "it is not its executor that says so"
     if why or framework is None:
         turn.count("slave/invalid_status_updates")

@@ -362,6 +362,8 @@ class Executor:
     pid: str = ""
     #: The one that it had with an earlier process of the agent.
     recovered_pid: str = ""
+    #: Whether it ever subscribed, also to an earlier process: it does not speak libprocess.
+    uses_http: bool = False
     #: Tasks in each place by id, in order of arrival there.
     queued: dict[TaskId, Task] = field(default_factory=dict)
     launched: dict[TaskId, Task] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from mesos_compat.agent.machine import (
     authorizations,
     executors,
     frameworks,
-    registration,
+    masters,
     status,
     tell,
 )
@@ -43,7 +43,7 @@ from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 def kill_task(turn: Turn, event: KillTask) -> None:
     """Kill a task, wherever it is."""
     state = turn.state
-    if not registration.from_master(turn, event.sender, "kill task"):
+    if not masters.from_master(turn, event.sender, "kill task"):
         return
     if state.phase not in (AgentPhase.DISCONNECTED, AgentPhase.RUNNING):
         return
@@ -93,7 +93,7 @@ def kill(
 def shutdown_executor(turn: Turn, event: ShutdownExecutor) -> None:
     """The scheduler wants an executor gone."""
     state = turn.state
-    if not registration.from_master(turn, event.sender, "shutdown executor"):
+    if not masters.from_master(turn, event.sender, "shutdown executor"):
         return
     if state.phase not in (AgentPhase.RUNNING, AgentPhase.TERMINATING):
         return
@@ -111,7 +111,7 @@ def shutdown_executor(turn: Turn, event: ShutdownExecutor) -> None:
 def shutdown_framework(turn: Turn, event: ShutdownFramework) -> None:
     """A framework is gone for good."""
     state = turn.state
-    if not registration.from_master(turn, event.sender, "shutdown framework"):
+    if not masters.from_master(turn, event.sender, "shutdown framework"):
         return
     if state.phase not in (AgentPhase.RUNNING, AgentPhase.TERMINATING):
         return
@@ -125,7 +125,7 @@ def shutdown_framework(turn: Turn, event: ShutdownFramework) -> None:
 
 def shutdown_received(turn: Turn, event: ShutdownReceived) -> None:
     """The master wants the agent gone."""
-    if not registration.from_master(turn, event.sender, "shutdown"):
+    if not masters.from_master(turn, event.sender, "shutdown"):
         return
     why = f" because '{event.message}'" if event.message else ""
     turn.info(f"Agent asked to shut down by {event.sender}{why}")

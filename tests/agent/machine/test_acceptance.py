@@ -120,11 +120,11 @@ def data(sender: str) -> Event:
 
 
 def update_framework(sender: str) -> Event:
-    return events.UpdateFramework(FRAMEWORK, SCHEDULER, None)
+    return events.UpdateFramework(sender, FRAMEWORK, SCHEDULER, None)
 
 
 def drain(sender: str) -> Event:
-    return events.DrainAgent(pb.DrainConfig())
+    return events.DrainAgent(sender, pb.DrainConfig())
 
 
 def ping(sender: str) -> Event:
@@ -169,6 +169,8 @@ def test_phases(
         shutdown_executor,
         shutdown,
         acknowledgement,
+        update_framework,
+        drain,
     ],
 )
 @pytest.mark.parametrize("phase", [DISCONNECTED, RUNNING])

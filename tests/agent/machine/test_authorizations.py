@@ -251,7 +251,7 @@ def test_one_that_is_denied_leaves_the_others_without_executor(agent: Driver) ->
 def test_the_last_checks_are_made_when_the_answer_is_there(agent: Driver) -> None:
     answer(agent, send(agent, "t0", executor=OTHER))
     question = send(agent, "t1")
-    agent.feed(events.DrainAgent(pb.DrainConfig()))
+    agent.feed(events.DrainAgent(MASTER, pb.DrainConfig()))
     assert [status.task_id.value for status in agent.updates()] == ["t1", "t0"]
     assert agent.updates()[0].reason == pb.TaskStatus.REASON_SLAVE_DRAINING
     answer(agent, question)
@@ -370,7 +370,7 @@ def test_a_draining_agent_kills_what_is_pending_first(agent: Driver) -> None:
     first = send(agent, "t1", launch=True)
     second = send(agent, "t2", launch=False)
     answer(agent, second)
-    agent.feed(events.DrainAgent(pb.DrainConfig(mark_gone=False)))
+    agent.feed(events.DrainAgent(MASTER, pb.DrainConfig(mark_gone=False)))
     found = {status.task_id.value: status for status in agent.updates()}
     assert {name: status.state for name, status in found.items()} == {
         "t1": pb.TASK_KILLED,

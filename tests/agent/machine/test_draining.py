@@ -54,7 +54,7 @@ def order(max_grace_s: float | None = None, mark_gone: bool = False) -> events.D
     made = pb.DrainConfig(mark_gone=mark_gone)
     if max_grace_s is not None:
         made.max_grace_period.nanoseconds = round(max_grace_s * SECOND)
-    return events.DrainAgent(made)
+    return events.DrainAgent(MASTER, made)
 
 
 def writes(agent: Driver) -> list[FileWrite]:

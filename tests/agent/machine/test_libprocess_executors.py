@@ -351,14 +351,39 @@ def test_in_the_name_of_one_that_showed_its_token(authenticate: bool) -> None:
     agent.launched("e")
     agent.subscribed("e")
     agent.settle()
-    unowned = update(pb.TASK_RUNNING, 2, "t9")
-    for sent in (update(pb.TASK_FINISHED, 1), unowned):
+    unowned, nobodys = update(pb.TASK_RUNNING, 2, "t9"), update(pb.TASK_RUNNING, 3, "t9")
+    nobodys.ClearField("executor_id")
+    for sent in (update(pb.TASK_FINISHED, 1), unowned, nobodys):
         reports(agent, sent, FOREIGN)
         assert acknowledged(agent) == ([] if authenticate else [(FOREIGN, sent.uuid)])
-    agent.feed(events.ExecutorMessage(FRAMEWORK, EXECUTOR, b"hi", unproven=True))
-    assert len(agent.sent(messages.ExecutorToFrameworkMessage)) == (0 if authenticate else 1)
+    for name in (EXECUTOR, ExecutorId("other")):
+        agent.feed(events.ExecutorMessage(FRAMEWORK, name, b"hi", unproven=True))
+        assert len(agent.sent(messages.ExecutorToFrameworkMessage)) == (0 if authenticate else 1)
     agent.feed(events.ExecutorMessage(FRAMEWORK, EXECUTOR, b"hi"))
     assert agent.sent(messages.ExecutorToFrameworkMessage)
+
+
+def test_before_it_showed_its_token() -> None:
+    """Nobody reports what an executor that is awaited would."""
+    agent = Driver(authenticate_executors=True)
+    agent.register()
+    agent.run_task(run(task("t1", executor="e")))
+    agent.launched("e")
+    reports(agent, update(pb.TASK_FAILED, 1), FOREIGN)
+    assert not told(agent)
+    assert not agent.updates()
+    registers(agent)
+    agent.settle()
+    reports(agent, update(pb.TASK_RUNNING, 2))
+    assert acknowledged(agent) == [(PID, bytes([2]) * 16)]
+
+
+def test_the_default_executor_does_not_register(agent: Driver) -> None:
+    agent.executor("e").info.type = pb.ExecutorInfo.DEFAULT
+    for come in (registers, comes_back):
+        come(agent, FOREIGN)
+        assert told(agent) == [(FOREIGN, "ShutdownExecutorMessage")]
+        assert agent.executor("e").phase is ExecutorPhase.REGISTERING
 
 
 def test_the_recorded_executor() -> None:
@@ -463,6 +488,38 @@ def told_ever(driver: Driver) -> list[tuple[str, str]]:
 def acknowledged_ever(driver: Driver) -> list[tuple[str, bytes]]:
     driver.effects = driver.all
     return acknowledged(driver)
+
+
+@pytest.mark.parametrize("authenticate", [False, True])
+def test_one_that_subscribed_does_not_come_back_by_messages(
+    tmp_path: Path, authenticate: bool
+) -> None:
+    before = Writer(str(tmp_path), authenticate_executors=authenticate)
+    before.register()
+    before.run_task(run(task("t1", executor="e"), of=checkpointing()))
+    before.launched("e")
+    before.subscribed("e")
+    before.settle()
+    agent = restarted(before, authenticate_executors=authenticate)
+    assert not told(agent)
+    comes_back(agent, FOREIGN, ("t1",), update(pb.TASK_FAILED, 1))
+    assert told(agent) == [(FOREIGN, "ShutdownExecutorMessage")]
+    agent.feed(events.ReregistrationTimeout())
+    for come in (registers, comes_back):
+        come(agent, FOREIGN)
+        assert not agent.every(effects.Link)
+
+
+def test_a_pid_of_before_is_nothing_once_it_subscribed(old: Writer) -> None:
+    agent = restarted(old, authenticate_executors=True)
+    call = v1_executor.Call.Subscribe()
+    for name in ("t1", "t2"):
+        call.unacknowledged_tasks.add().task_id.value = name
+    agent.feed(events.ExecutorSubscribed(FRAMEWORK, EXECUTOR, call, 1))
+    agent.settle()
+    for pid in (PID, FOREIGN):
+        reports(agent, update(pb.TASK_FAILED, 2), pid)
+        assert not acknowledged(agent)
 
 
 def test_a_task_that_it_never_got(old: Writer) -> None:

@@ -661,7 +661,7 @@ def test_nothing_is_taken_before_recovery_is_over(tmp_path: Path) -> None:
 def test_draining_waits_for_what_has_not_been_acknowledged(agent: Agent, tmp_path: Path) -> None:
     """In the next process, too."""
     agent.operation(reserve(reserved("disk", 64.0, "db")), 1)
-    agent.feed(events.DrainAgent(pb.DrainConfig()))
+    agent.feed(events.DrainAgent(MASTER, pb.DrainConfig()))
     (config,) = Path(agent.state.config.work_dir, "meta").rglob("drain.config")
     next_one = again(tmp_path)
     assert config.exists()

@@ -205,7 +205,7 @@ def reconcile(*names: str) -> Event:
 def drain(mark_gone: bool) -> Event:
     config = pb.DrainConfig(mark_gone=mark_gone)
     config.max_grace_period.nanoseconds = 1
-    return events.DrainAgent(config)
+    return events.DrainAgent(MASTER, config)
 
 
 names = st.sampled_from(TASKS)
@@ -232,8 +232,8 @@ moves = st.one_of(
     st.sampled_from(
         (
             feed(events.ShutdownFramework(MASTER, FRAMEWORK)),
-            feed(events.UpdateFramework(FRAMEWORK, "", None)),
-            feed(events.UpdateFramework(FrameworkId("other"), "", None)),
+            feed(events.UpdateFramework(MASTER, FRAMEWORK, "", None)),
+            feed(events.UpdateFramework(MASTER, FrameworkId("other"), "", None)),
             feed(events.PingTimeout()),
             feed(events.Ping("slave-observer(1)@127.0.0.1:5050", False)),
             feed(events.MasterDetected(MASTER)),

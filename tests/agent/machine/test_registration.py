@@ -121,6 +121,15 @@ def test_a_ping_to_a_disconnected_agent_forces_detection(agent: Driver) -> None:
     assert len(agent.sent(messages.PongSlaveMessage)) == 1
 
 
+def test_nobody_else_forces_detection(agent: Driver) -> None:
+    """Everybody is answered."""
+    agent.register()
+    for stranger in ("slave-observer(1)@127.0.0.2:5050", "master@127.0.0.1:5051"):
+        agent.feed(events.Ping(stranger, False))
+        assert agent.state.phase is AgentPhase.RUNNING
+        assert agent.last(effects.Send).target == stranger
+
+
 def test_a_broken_link_changes_nothing(agent: Driver) -> None:
     agent.register()
     agent.feed(events.LinkExited(MASTER))

@@ -61,7 +61,7 @@ def memory_limit(agent: Driver, of: pb.FrameworkInfo) -> None:
 
 def draining(agent: Driver, of: pb.FrameworkInfo) -> None:
     started(agent, of)
-    agent.feed(events.DrainAgent(pb.DrainConfig()))
+    agent.feed(events.DrainAgent(MASTER, pb.DrainConfig()))
     custom(agent, of, "t", False)
 
 

@@ -331,7 +331,7 @@ def test_a_failover_resends_pending_updates_at_once(agent: Driver) -> None:
     agent.reports(pb.TASK_RUNNING, 1)
     changed = framework()
     changed.name = "after"
-    agent.feed(events.UpdateFramework(FRAMEWORK, "scheduler-1@10.0.0.1:9000", changed))
+    agent.feed(events.UpdateFramework(MASTER, FRAMEWORK, "scheduler-1@10.0.0.1:9000", changed))
     assert [s.state for s in agent.updates()] == [pb.TASK_RUNNING]
     assert agent.state.frameworks[FRAMEWORK].pid == "scheduler-1@10.0.0.1:9000"
     assert agent.state.frameworks[FRAMEWORK].info.name == "after"
@@ -347,13 +347,13 @@ def test_a_failover_is_written_down() -> None:
     changed = pb.FrameworkInfo()
     changed.CopyFrom(of)
     changed.name = "after"
-    agent.feed(events.UpdateFramework(FRAMEWORK, "scheduler-1@10.0.0.1:9000", changed))
+    agent.feed(events.UpdateFramework(MASTER, FRAMEWORK, "scheduler-1@10.0.0.1:9000", changed))
     info, pid = agent.last(effects.Checkpoint).writes
     assert isinstance(info, RecordFile)
     assert isinstance(pid, TextFile)
     assert (info.path.split("/")[-1], info.message) == ("framework.info", changed)
     assert (pid.path.split("/")[-1], pid.text) == ("framework.pid", "scheduler-1@10.0.0.1:9000")
-    agent.feed(events.UpdateFramework(FRAMEWORK, "", None))
+    agent.feed(events.UpdateFramework(MASTER, FRAMEWORK, "", None))
     pid = agent.last(effects.Checkpoint).writes[1]
     assert isinstance(pid, TextFile)
     assert pid.text == "@0.0.0.0:0"
@@ -363,7 +363,7 @@ def test_a_failover_is_written_down() -> None:
 def test_capabilities_may_change(agent: Driver) -> None:
     """A scheduler that failed over hears of lost tasks in its own words."""
     aware = framework(pb.FrameworkInfo.Capability.PARTITION_AWARE)
-    agent.feed(events.UpdateFramework(FRAMEWORK, "", aware))
+    agent.feed(events.UpdateFramework(MASTER, FRAMEWORK, "", aware))
     agent.feed(events.KillTask(MASTER, FRAMEWORK, TaskId("nobody"), None))
     assert [s.state for s in agent.updates()] == [pb.TASK_DROPPED]
 
@@ -371,7 +371,7 @@ def test_capabilities_may_change(agent: Driver) -> None:
 def test_a_framework_that_goes_is_not_changed(agent: Driver) -> None:
     agent.reports(pb.TASK_RUNNING, 1)
     agent.feed(events.ShutdownFramework(MASTER, FRAMEWORK))
-    agent.feed(events.UpdateFramework(FRAMEWORK, "scheduler-1@10.0.0.1:9000", None))
+    agent.feed(events.UpdateFramework(MASTER, FRAMEWORK, "scheduler-1@10.0.0.1:9000", None))
     assert not agent.updates()
     assert agent.state.frameworks[FRAMEWORK].pid == ""
 
@@ -394,7 +394,7 @@ def test_data_for_a_scheduler_goes_where_that_is(pid: str, target: str) -> None:
     agent.subscribed("e")
     agent.feed(events.ExecutorMessage(FRAMEWORK, ExecutorId("e"), b"up"))
     assert agent.last(effects.Send).target == target
-    agent.feed(events.UpdateFramework(FRAMEWORK, "scheduler-1@10.0.0.1:9000", None))
+    agent.feed(events.UpdateFramework(MASTER, FRAMEWORK, "scheduler-1@10.0.0.1:9000", None))
     agent.feed(events.ExecutorMessage(FRAMEWORK, ExecutorId("e"), b"up"))
     assert agent.last(effects.Send).target == "scheduler-1@10.0.0.1:9000"
     agent.feed(events.MasterDetected(MASTER))
