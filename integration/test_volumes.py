@@ -90,6 +90,12 @@ def test_groups_of_volumes(scene: Scene, docker_images: str, tmp_path: Path) -> 
     owner.launch(task("again", "touch three/file", three, user="nobody"))
     owner.director.until("again", "TASK_FINISHED")
 
+    agent.kill()
+    Path(agent.work_dir, "meta", "volume_gid_manager", "volume_gids").write_bytes(b"x")
+    agent.spawn()
+    assert agent.wait() == 1
+    assert agent.said("Failed to perform recovery")
+
 
 def test_groups_in_a_pod(scene: Scene, tmp_path: Path) -> None:
     """What tasks of a pod share has a group as long as the pod, but a volume as long as itself."""

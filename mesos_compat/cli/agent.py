@@ -42,7 +42,7 @@ from mesos_compat.agent.oversubscription import (
     load_controller,
     load_estimator,
 )
-from mesos_compat.agent.recover import Recovery
+from mesos_compat.agent.recover import Recovery, RecoveryError
 from mesos_compat.agent.runner import Runner, no_volume
 from mesos_compat.agent.service import ServiceManager
 from mesos_compat.agent.settings import MESOS_VERSION, agent_config, from_json
@@ -51,7 +51,7 @@ from mesos_compat.authorization.gate import open_gate
 from mesos_compat.base import log as glog
 from mesos_compat.base.beneath import RemovalStopped
 from mesos_compat.base.clock import Clock, RealClock
-from mesos_compat.base.errors import FlagError, InvariantError, MesosCompatError
+from mesos_compat.base.errors import CheckpointError, FlagError, InvariantError, MesosCompatError
 from mesos_compat.base.garbage import spare_collector
 from mesos_compat.base.log import Logging
 from mesos_compat.base.metrics import Metrics
@@ -370,7 +370,12 @@ class _Agent:
         except RemovalStopped:
             return  # we are to end; the next process goes on with it
         if self._gids is not None:
-            await self._gids.recover(rebooted=found.found.rebooted, removed=found.removed_volumes)
+            try:
+                await self._gids.recover(
+                    rebooted=found.found.rebooted, removed=found.removed_volumes
+                )
+            except CheckpointError as error:
+                raise RecoveryError(f"Failed to perform recovery: {error}") from error
         await self.loop.containerizer.recover(found.containers)
         self.loop.submit(
             events.Recovered(
