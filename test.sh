@@ -69,7 +69,10 @@ prepare_integration() {
     say "pymesos, a framework library that the tests use"
     "$bin/mesos-compat" pymesos install || exit 1
     say "Real Mesos masters (downloaded once)"
-    for version in 1.4.3 1.7.3 1.10.0 1.11.0; do
+    # Those of --masters=1.5.3,1.9.0, too.
+    local others
+    others=$(grep -oP -- '--masters[= ]\K\S+' <<<"$*" | tr ',' ' ')
+    for version in 1.4.3 1.7.3 1.10.0 1.11.0 $others; do
         "$bin/mesos-compat" master --version $version --prefetch || exit 1
     done
 }
@@ -120,7 +123,7 @@ case $what in
         selection=(-m "integration and not qemu" integration)
         ;;
     conformance)
-        prepare_integration
+        prepare_integration "$@"
         selection=(--matrix integration/conformance integration/test_takeover.py)
         ;;
     chaos)
