@@ -173,7 +173,7 @@ class Chaos:
         # The last acknowledgements may be on their way.
         eventually(lambda: not self._agent.state()["frameworks"], 60.0, "the agent to be idle")
         known = list(self._master.tasks())
-        self.problems += disagreements("master", books, known, shuts_down=False)
+        self.problems += disagreements("master", books, known, shuts_down=self._old)
         seen = list(_agent_tasks(self._agent.state()))
         self.problems += disagreements("agent", books, seen, shuts_down=self._old)
         self.figures |= {

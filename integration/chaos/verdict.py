@@ -72,7 +72,8 @@ def disagreements(
 
     ``shuts_down``: masters before 1.5 have an agent that comes back shut down the frameworks that
     are not partition-aware, which were told TASK_LOST of all that it ran. No updates follow, so
-    the agent keeps whatever states these tasks had.
+    the agent keeps whatever states these tasks had, and tells them to the next master among its
+    completed frameworks (6.3).
     """
     for name, state in seen:
         book = books.get(name)
