@@ -7,8 +7,8 @@ answer. One that had given the agent up in between, and took it back as that att
 forgotten them, told their framework that the agent is unreachable, and says that they are gone
 when it is asked.
 
-Deviation: such tasks are ended, and nobody hears of them. Upstream runs them, and the framework
-gets their updates after it was told that they are gone.
+Deviation: such tasks are ended, and nobody hears of them, nor of those that were refused. Upstream
+runs them, and the framework gets their updates after it was told that they are gone.
 
 Source: spec ``agent-master`` 6.1, 6.7, 6.9.
 """
@@ -25,10 +25,12 @@ from mesos_compat.agent.machine.state import (
     Framework,
     FrameworkPhase,
     Task,
+    UpdateStream,
 )
 from mesos_compat.agent.machine.turn import Turn
 from mesos_compat.model import reasons
 from mesos_compat.model.ids import FrameworkId, TaskId
+from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 
 _Ids = set[tuple[FrameworkId, TaskId]]
@@ -45,7 +47,7 @@ def told(state: AgentState) -> None:
 
 
 def settle(turn: Turn, reconciliations: Iterable[messages.ReconcileTasksMessage]) -> None:
-    """End what neither an attempt told of nor the master asks for."""
+    """It is the second answer: end what neither an attempt told of nor the master asks for."""
     asked = {
         (FrameworkId(each.framework_id.value), TaskId(asked_status.task_id.value))
         for each in reconciliations
@@ -54,6 +56,18 @@ def settle(turn: Turn, reconciliations: Iterable[messages.ReconcileTasksMessage]
     for framework in list(turn.state.frameworks.values()):
         if framework.phase is not FrameworkPhase.TERMINATING:
             _settle(turn, framework, asked)
+    for stream in list(turn.state.streams.values()):
+        if (stream.framework_id, stream.task_id) not in asked and _refused(turn.state, stream):
+            streams.close(turn, stream.framework_id, stream.task_id)
+
+
+def _refused(state: AgentState, stream: UpdateStream) -> bool:
+    """Whether a stream tells that the agent did not take a task."""
+    framework = state.frameworks.get(stream.framework_id)
+    known = framework is not None and framework.knows(stream.task_id)
+    return not known and any(
+        update.status.source == pb.TaskStatus.SOURCE_SLAVE for update in stream.queue
+    )
 
 
 def _settle(turn: Turn, framework: Framework, asked: _Ids) -> None:

@@ -167,12 +167,14 @@ def reregistered(turn: Turn, event: AgentReregistered) -> None:
             )
         )
         return
+    again = state.phase is AgentPhase.RUNNING
     if state.phase is AgentPhase.DISCONNECTED:
         turn.info(f"Re-registered with master {state.master}")
         _run(turn, event.ping_timeout_s)
     if state.phase is AgentPhase.RUNNING:
         _update_slave(turn)
-        disowned.settle(turn, event.reconciliations)
+        if again:
+            disowned.settle(turn, event.reconciliations)
         for reconciliation in event.reconciliations:
             _reconcile(turn, reconciliation)
 

@@ -167,6 +167,16 @@ def test_what_is_not_delivered_yet_never_is(agent: Driver) -> None:
     assert agent.updates() == []
 
 
+@pytest.mark.parametrize("asked", [(), ("refused",)])
+def test_refusals_are_forgotten_or_asked_for(agent: Driver, asked: tuple[str, ...]) -> None:
+    agent.run_task(run(task("old", executor="e")))
+    agent.run_task(run(task("refused", executor="e"), launch_executor=True))
+    assert [status.task_id.value for status in agent.updates()] == ["refused"]
+    answer(agent, "old", *asked)
+    told_of = {task_id for _, task_id in agent.state.streams}
+    assert told_of == set(asked)
+
+
 def told(agent: Driver) -> list[v1_executor.Event]:
     """All that was sent to executors so far."""
     return [each.event for each in agent.all if isinstance(each, effects.SendToExecutor)]
