@@ -7,6 +7,10 @@ failure to make it, is one exited event per linked UPID. Other connections close
 written. There is a limit of those, since anybody can make us answer to any address: the oldest has
 to go.
 
+What a process had not sent yet when it was killed is never sent: its connections are reset
+(Deviation: upstream leaves that to the kernel, and a registration that waited for a network to be
+whole again then undoes that of the next process).
+
 With TLS every connection begins with a handshake. Where downgrade is allowed one that fails is
 followed by a plain connection (Deviation: not if the certificate is wrong).
 
@@ -16,10 +20,14 @@ Source: spec ``agent-master`` 2.3, 2.5, 2.6 and 2.8.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import resource
 import socket
 import ssl
+import struct
+import sys
+import termios
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,6 +45,11 @@ log = logging.getLogger(__name__)
 
 #: Seconds that a peer gets to close a temporary connection after our last byte.
 _LINGER_S: Final = 10.0
+#: Seconds between two looks whether all has arrived that was sent.
+_DRAIN_POLL_S: Final = 0.01
+#: Values of SO_LINGER: a close drops what was not sent, or leaves it to the kernel.
+_RESET: Final = struct.pack("ii", 1, 0)
+_GRACEFUL: Final = struct.pack("ii", 0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +149,7 @@ class Links:
             connection.abort()
 
     async def close(self, grace_s: float = 1.0) -> None:
-        """Give what is queued ``grace_s`` seconds to be written, then close all connections.
+        """Give what is queued ``grace_s`` seconds to arrive, then close all connections.
 
         No exited events are made any more.
         """
@@ -144,10 +157,9 @@ class Links:
         outgoing = [*self._connections.values(), *self._closing]
         for connection in outgoing:
             connection.finish()
-        waits = [connection.lost.wait() for connection in outgoing]
         try:
             async with asyncio.timeout(grace_s):
-                await asyncio.gather(*waits)
+                await asyncio.gather(*(connection.leave() for connection in outgoing))
         except TimeoutError:
             for connection in outgoing:
                 connection.abort()
@@ -269,11 +281,34 @@ class _Outgoing(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._flush)
 
     def finish(self) -> None:
-        """Close when all was written."""
+        """Take no more."""
         self._finishing = True
         if self._transport is not None:
             self._flush()
+
+    async def leave(self) -> None:
+        """Close when all has arrived; returns when that is done."""
+        # The kernel tells nobody.
+        while not (self.lost.is_set() or self._arrived()):  # noqa: ASYNC110
+            await asyncio.sleep(_DRAIN_POLL_S)
+        if self._transport is not None:
+            self._linger_on_close(_GRACEFUL)
             self._transport.close()
+        await self.lost.wait()
+
+    def _arrived(self) -> bool:
+        """Whether the peer's kernel has all that was sent."""
+        transport = self._transport
+        if transport is None or self._queue or transport.get_write_buffer_size():
+            return False
+        sock = transport.get_extra_info("socket")
+        waiting = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+        return int.from_bytes(waiting, sys.byteorder) == 0
+
+    def _linger_on_close(self, how: bytes) -> None:
+        if self._transport is not None:
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)
 
     def abort(self) -> None:
         """Close at once."""
@@ -286,12 +321,10 @@ class _Outgoing(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._linger_on_close(_RESET)
         # resume_writing shall mean: all is written
         self._transport.set_write_buffer_limits(high=0)
-        ending = self._finishing
         self._flush()
-        if ending:
-            self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Throw away the answers."""
@@ -325,6 +358,7 @@ class _Outgoing(asyncio.Protocol):
         if self.linked or self._finishing or self._transport is None or self._queue:
             return
         self._finishing = True
+        self._linger_on_close(_GRACEFUL)
         self._links.retire(self)
         if self._transport.can_write_eof():  # not with TLS
             self._transport.write_eof()

@@ -227,6 +227,33 @@ async def test_close_writes_what_is_queued() -> None:
         assert b.exited == []
 
 
+async def to_the_end(peer: socket.socket) -> None:
+    """Read until the other side ends it."""
+    while await asyncio.get_running_loop().sock_recv(peer, 1 << 20):
+        pass
+
+
+@pytest.mark.parametrize("linked", [False, True])
+async def test_what_has_not_arrived_at_the_end_never_does(linked: bool) -> None:
+    """As with a process that is killed while its network is broken."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        master = UPID("master", *server.getsockname())
+        async with Scope("links") as scope:
+            links = Links(scope, OWN.address, lambda *_: True, lambda _: None)
+            if linked:
+                links.link(master)
+            links.send(OWN, master, "m", bytes(16 * 1024 * 1024))
+            loop = asyncio.get_running_loop()
+            peer, _ = await loop.sock_accept(server)
+            with peer:
+                await loop.sock_recv(peer, 1)
+                await links.close(0.0)
+                # An end in good order would come after all that the kernel has.
+                with pytest.raises(ConnectionResetError):
+                    await to_the_end(peer)
+
+
 async def test_close_gives_up_after_its_grace() -> None:
     async with bench() as b:
         b.remote.pause = True
