@@ -34,6 +34,13 @@ def give(top: int, gid: int, mounted: Iterable[_Parts] = (), stop: Stop = never)
     _walk(top, frozenset(mounted), lambda status: gid, lambda mode: mode | _SHARED, stop)
 
 
+def is_given(top: int, gid: int) -> bool:
+    """Whether ``give`` came to its end, as far as its last step tells. Raises OSError."""
+    status = os.fstat(top)
+    complete = not stat.S_ISDIR(status.st_mode) or bool(status.st_mode & stat.S_ISGID)
+    return status.st_gid == gid and complete
+
+
 def take_back(
     top: int, others_gid: int, mounted: Iterable[_Parts] = (), stop: Stop = never
 ) -> None:

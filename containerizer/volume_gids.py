@@ -18,9 +18,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError
 
@@ -36,6 +36,8 @@ from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.slave.volume_gid_manager import state_pb2
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _Info = state_pb2.VolumeGidInfo
 PERSISTENT: Final = _Info.PERSISTENT
@@ -126,7 +128,7 @@ class VolumeGids:
             volume = self._record(path, kind)
         async with volume.lock:
             if self._volumes.get(path) is volume:
-                if not volume.given and self._group_of(path, kind) != volume.gid:
+                if not volume.given and not self._is_given(path, volume):
                     await self._give(path, volume)
                 volume.given = True
                 return volume.gid
@@ -208,10 +210,18 @@ class VolumeGids:
             ) from error
 
     def _group_of(self, path: str, kind: state_pb2.VolumeGidInfo.Type) -> int:
+        return self._ask(path, kind, lambda top: os.fstat(top).st_gid)
+
+    def _is_given(self, path: str, volume: _Volume) -> bool:
+        return self._ask(path, volume.kind, lambda top: group_walk.is_given(top, volume.gid))
+
+    def _ask(
+        self, path: str, kind: state_pb2.VolumeGidInfo.Type, question: Callable[[int], T]
+    ) -> T:
         try:
             top = self._open(path, kind)
             try:
-                return os.fstat(top).st_gid
+                return question(top)
             finally:
                 os.close(top)
         except OSError as error:

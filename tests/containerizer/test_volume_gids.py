@@ -196,6 +196,10 @@ async def test_what_was_interrupted_is_done_again(host: Host) -> None:
     again = await host.recovered()
     assert await again.allocate(str(volume), PERSISTENT) == 10000
     assert groups(volume) == {10000}
+    os.chmod(volume, 0o755)  # as if it was killed before its very last step
+    again = await host.recovered()
+    assert await again.allocate(str(volume), PERSISTENT) == 10000
+    assert volume.stat().st_mode & (stat.S_ISGID | stat.S_IWGRP) == 0o2020
 
 
 @pytest.mark.root

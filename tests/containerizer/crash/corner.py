@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import shutil
+import stat
 import time
 from enum import Enum
 from functools import partial
@@ -25,10 +27,13 @@ from containerizer.provisioner.create import create_provisioner
 from containerizer.rundir import RuntimeDirectory
 from containerizer.switchboard import isolator as switchboard
 from containerizer.switchboard.isolator import SwitchboardConfig
+from containerizer.volume_gids import SANDBOX_PATH, VolumeGids
+from mesos_compat.base import checkpoint
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.cli.leftovers import Territory, find, remove
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
+from mesos_compat.pb.mesos.internal.slave.volume_gid_manager import state_pb2
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 from tests.containerizer.provisioner import images
 
@@ -43,7 +48,8 @@ class Kind(Enum):
 
 
 _ISOLATION = {
-    Kind.V1: "docker/runtime,filesystem/linux,cgroups/cpu,cgroups/mem,namespaces/pid",
+    Kind.V1: "docker/runtime,filesystem/linux,cgroups/cpu,cgroups/mem,namespaces/pid,"
+    "volume/sandbox_path",
     Kind.V2: "docker/runtime,filesystem/linux,namespaces/pid",
     Kind.POSIX: "filesystem/posix,posix/cpu,posix/mem",
 }
@@ -51,6 +57,11 @@ _ISOLATION = {
 WAIT_STATUS = 7 << 8
 #: Says that it runs, runs until it is told to end.
 _COMMAND = "touch started; while [ ! -e go ]; do sleep 0.01; done; exit 7"
+#: Groups of volumes, and who uses those that are not his.
+_GIDS = (30000, 30009)
+_USER = "nobody"
+#: The persistent volume, and the part of a sandbox that is shared.
+_VOLUME, _SHARED = "volumes/roles/r/v", "shared"
 _BUSYBOX = "/bin/busybox"
 _SOCKETS = "/tmp"
 #: Nobody attaches to a session here; so long its server waits.
@@ -90,6 +101,14 @@ class Corner:
     def started(self, container_id: ContainerId) -> bool:
         """Whether the command of the container ever ran."""
         return (self.sandbox(container_id) / "started").exists()
+
+    def share(self, container_id: ContainerId) -> None:
+        """Make what the container has to share with those nested in it."""
+        _fill(self.sandbox(container_id) / _SHARED)
+
+    def make_volume(self) -> None:
+        """Make the persistent volume."""
+        _fill(self.work / _VOLUME)
 
     def write_image(self) -> None:
         """Save an image where engines look for it: the shell of this host."""
@@ -135,10 +154,28 @@ class Corner:
             if path.is_dir():
                 found += [f"file {path / name}" for name in os.listdir(path)]
         found += [f"socket {name}" for name in self._socket_files()]
+        found += self._groups_left()
         for entry in mountinfo.read():
             if entry.fstype == "nsfs" and str(self.folder) in entry.target:
                 found.append(f"namespace {entry.target}")
         return [each for each in found if each]
+
+    def _groups_left(self) -> list[str]:
+        """Return which groups somebody has wrongly; of volumes, those that some have not."""
+        content = checkpoint.read_record(str(self.work / "meta" / "volume_gids"))
+        infos = state_pb2.VolumeGidInfos.FromString(content or b"").infos
+        found = [f"group {info.gid} of {info.path}" for info in infos if info.type == SANDBOX_PATH]
+        for info in infos:
+            if info.type != SANDBOX_PATH:
+                tree = (Path(info.path), *Path(info.path).rglob("*"))
+                found += [f"other group of {p}" for p in tree if p.lstat().st_gid != info.gid]
+                shared = stat.S_ISGID | stat.S_IWGRP
+                dirs = [p for p in tree if p.is_dir()]
+                found += [f"mode of {p}" for p in dirs if p.lstat().st_mode & shared != shared]
+        for shown in (self.work / "containers").glob(f"*/{_SHARED}"):
+            tree = (shown, *shown.rglob("*"))
+            found += [f"group of {p}" for p in tree if _GIDS[0] <= p.lstat().st_gid <= _GIDS[1]]
+        return found
 
 
 class Engine:
@@ -174,9 +211,20 @@ class Engine:
             ),
             metrics,
         )
+        self.gids = VolumeGids([_GIDS], str(corner.work), str(corner.work / "meta"), metrics)
         self.mesos = create.create_containerizer(
-            config, _launcher(corner, self.spawner), self.provisioner, metrics, helpers=self.spawner
+            config,
+            _launcher(corner, self.spawner),
+            self.provisioner,
+            metrics,
+            helpers=self.spawner,
+            gids=self.gids,
         )
+
+    async def recover(self) -> None:
+        """Go on where an earlier engine stopped, as an agent does that has no executors."""
+        await self.gids.recover(rebooted=False)
+        await self.mesos.recover([])
 
     async def launch(
         self,
@@ -185,9 +233,15 @@ class Engine:
         image: bool = False,
         terminal: bool = False,
         debug: bool = False,
+        volume: bool = False,
+        shared: bool = False,
         pid_checkpoint_path: str | None = None,
     ) -> None:
-        """Launch a container that runs until it is told to end; with a path, an executor's."""
+        """Launch a container that runs until it is told to end; with a path, an executor's.
+
+        It may have the persistent ``volume`` (as an executor, of which no later engine is told),
+        or, nested, what its parent's sandbox has ``shared``.
+        """
         config = slave.ContainerConfig()
         config.command_info.value = _COMMAND
         if container_id.parent is None:
@@ -196,6 +250,19 @@ class Engine:
             config.directory = str(sandbox)
             for name, value in (("cpus", 0.5), ("mem", 64)):
                 config.resources.add(name=name, type=pb.Value.SCALAR).scalar.value = value
+        if volume:
+            user = pwd.getpwnam(_USER)
+            os.chown(config.directory, user.pw_uid, user.pw_gid)
+            config.resources.append(_persistent())
+            config.executor_info.executor_id.value = "e"
+        if shared:
+            assert container_id.parent is not None
+            config.user = _USER
+            config.container_info.type = pb.ContainerInfo.MESOS
+            mount = config.container_info.volumes.add(mode=pb.Volume.RW, container_path="there")
+            mount.source.type = pb.Volume.Source.SANDBOX_PATH
+            mount.source.sandbox_path.type = pb.Volume.Source.SandboxPath.PARENT
+            mount.source.sandbox_path.path = _SHARED
         if debug:
             config.container_class = slave.ContainerClass.DEBUG
             config.command_info.value = f"cd {self.corner.sandbox(container_id)}; {_COMMAND}"
@@ -238,6 +305,24 @@ class Engine:
         """Let go, as an agent does that ends."""
         await self.mesos.close()
         await self.provisioner.close()
+
+
+def _fill(volume: Path) -> None:
+    """Make a directory of root's with something in it."""
+    (volume / "below").mkdir(parents=True)
+    (volume / "file").touch()
+    (volume / "below" / "file").touch()
+
+
+def _persistent() -> pb.Resource:
+    """Return the disk that is the persistent volume."""
+    made = pb.Resource(name="disk", type=pb.Value.SCALAR)
+    made.scalar.value = 64
+    made.reservations.add(type=pb.Resource.ReservationInfo.DYNAMIC, role="r")
+    made.disk.persistence.id = "v"
+    made.disk.volume.mode = pb.Volume.RW
+    made.disk.volume.container_path = "data"
+    return made
 
 
 def _launcher(corner: Corner, spawner: Spawner) -> Launcher:

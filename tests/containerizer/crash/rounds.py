@@ -55,6 +55,8 @@ class Scene:
     cold: bool = False
     #: Whether to start spawners as programs, which takes time.
     real_spawner: bool = False
+    #: Whether it is about volumes, which are the engine's alone.
+    volume: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,7 @@ def _watch(corner: Corner, act: Callable[[], None]) -> None:
 
 async def _begin(scene: Scene, engine: Engine, act: Callable[[], None] | None) -> None:
     """Set the scene and play it, to the end or not."""
-    await engine.mesos.recover([])
+    await engine.recover()
     if not scene.real_spawner:
         await engine.spawner.start()
     await scene.before(engine)
@@ -191,7 +193,7 @@ async def _inherit(scene: Scene, corner: Corner) -> list[str]:
     problems: list[str] = []
     alive = {each for each in scene.ids if _is_running(corner, each)}
     engine = Engine(corner)
-    await engine.mesos.recover([])
+    await engine.recover()
     known = engine.mesos.containers()
     for each in alive - known:
         problems.append(f"{each} runs and is not known")
@@ -209,7 +211,7 @@ async def _inherit(scene: Scene, corner: Corner) -> list[str]:
         await engine.mesos.destroy(each)
     for each in engine.mesos.containers():
         problems.append(f"{each} stays known")
-    if scene.cold:
+    if scene.cold or scene.volume:
         problems += await _again(scene, engine)
     await engine.close()
     return problems
@@ -290,14 +292,14 @@ async def _survive(scene: Scene, engine: Engine, act: Callable[[], None] | None)
 
 
 async def _again(scene: Scene, engine: Engine) -> list[str]:
-    """Return what is wrong with the image, of whose pull nobody knows how it ended."""
+    """Return what is wrong with an image or a volume, of which nobody knows how far it came."""
     container_id = ContainerId("again")
     try:
-        await engine.launch(container_id, image=True)
+        await engine.launch(container_id, image=scene.cold, volume=scene.volume)
     except ContainerError as error:
-        return [f"the image is broken: {error}"]
+        return [f"another launch fails: {error}"]
     status = await engine.ended(container_id)
-    return [] if status == WAIT_STATUS else [f"a container of the image ended with {status}"]
+    return [] if status == WAIT_STATUS else [f"another container ended with {status}"]
 
 
 # Processes.

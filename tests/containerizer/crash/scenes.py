@@ -18,11 +18,28 @@ async def _nothing(engine: Engine) -> None:
     """Begin with an empty host."""
 
 
+async def _make_volume(engine: Engine) -> None:
+    engine.corner.make_volume()
+
+
+async def _share(engine: Engine) -> None:
+    engine.corner.share(C)
+    engine.corner.make_volume()
+
+
 def _launch(
-    container_id: ContainerId, *, image: bool = False, debug: bool = False, terminal: bool = False
+    container_id: ContainerId,
+    *,
+    image: bool = False,
+    debug: bool = False,
+    terminal: bool = False,
+    volume: bool = False,
+    shared: bool = False,
 ) -> Callable[[Engine], Awaitable[None]]:
     async def launch(engine: Engine) -> None:
-        await engine.launch(container_id, image=image, debug=debug, terminal=terminal)
+        await engine.launch(
+            container_id, image=image, debug=debug, terminal=terminal, volume=volume, shared=shared
+        )
 
     return launch
 
@@ -52,7 +69,7 @@ async def _exit(engine: Engine) -> object:
 
 async def _start(engine: Engine) -> None:
     engine.let_go_of_images()
-    await Engine(engine.corner).mesos.recover([])
+    await Engine(engine.corner).recover()
 
 
 async def _start_spawner(engine: Engine) -> None:
@@ -71,7 +88,7 @@ def _take_over(
         others.append(Engine(engine.corner))
 
     async def recover(engine: Engine) -> object:
-        await others[-1].mesos.recover([])
+        await others[-1].recover()
         return None
 
     return make, recover
@@ -83,6 +100,7 @@ _host, _image, _terminal, _nested = (
     _launch(C, terminal=True),
     _launch(N),
 )
+_volume, _shared = _launch(C, volume=True), _launch(N, shared=True)
 _session = _launch(D, debug=True)
 _debug = frozenset({D})
 
@@ -104,6 +122,9 @@ def _scenes() -> Iterator[Scene]:
     image, terminal = _running(_image, ids=(C,)), _running(_terminal, ids=(C,))
     nested = _running(_host, _nested, ids=(C, N))
     session = _running(_host, _session, ids=(C, D))
+    volume = _running(_make_volume, _volume, ids=(C,))
+    sharing = _running(_host, _share, ids=(C,))
+    shared = _running(_host, _share, _shared, ids=(C, N))
     yield Scene("start", _nothing, _start, ())
     yield Scene("start spawner", _nothing, _start_spawner, (), real_spawner=True)
     yield from _of_each_kind(Kind.V1)
@@ -122,6 +143,12 @@ def _scenes() -> Iterator[Scene]:
     yield Scene("destroy nested", nested, _destroy(N), (C, N), True)
     yield Scene("exit image", image, _exit, (C,), True)
     yield Scene("exit terminal", terminal, _exit, (C,), True)
+    ends = frozenset({C})
+    yield Scene("launch volume", _make_volume, _volume, (C,), debug=ends, volume=True)
+    yield Scene("destroy volume", volume, _destroy(C), (C,), True, debug=ends, volume=True)
+    yield Scene("launch shared", sharing, _shared, (C, N), volume=True)
+    yield Scene("destroy shared", shared, _destroy(C), (C, N), True, volume=True)
+    yield Scene("recover shared", *_take_over(shared), (C, N), volume=True)
 
 
 SCENES = {scene.name: scene for scene in _scenes()}
@@ -132,7 +159,7 @@ def _cases() -> Iterator[tuple[str, str]]:
         yield scene.name, ENGINE
         if scene.cold:
             yield scene.name, PROGRAM
-        elif scene.ids and not scene.name.startswith("recover"):
+        elif scene.ids and not (scene.volume or scene.name.startswith("recover")):
             yield scene.name, SPAWNER
             yield scene.name, INSIDE
 
