@@ -15,6 +15,7 @@ from integration.agent import OurAgent
 from integration.processes import eventually, get_json
 from integration.scene import Execution, Scene
 from mesos_compat.cli.leftovers import remove
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.root
 
@@ -22,8 +23,6 @@ V2 = cgroup1.layout() is CgroupLayout.V2
 ISOLATION = "docker/runtime,filesystem/linux,cgroups/cpu,cgroups/mem,cgroups/pids,namespaces/pid"
 STARTED = ("TASK_STARTING", "TASK_RUNNING")
 MB = 1 << 20
-#: An emulated processor is slow.
-PATIENCE_S = 120.0
 UNTIL_TOLD = "while [ ! -e end ]; do sleep 0.1; done"
 
 

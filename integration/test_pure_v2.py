@@ -10,11 +10,11 @@ from integration.qemu.run import pytest_command, run
 
 pytestmark = [pytest.mark.root, pytest.mark.qemu]
 
-#: Minutes, not hours: under an emulated processor it takes about six.
-_LIMIT_S = 1500.0
+#: Under an emulated processor it takes about six minutes, on a busy host four times as long.
+_LIMIT_S = 3000.0
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_in_a_guest() -> None:
     if cgroup1.layout() is CgroupLayout.V2:
         pytest.skip("this host has cgroups version 2 only: the tests themselves run here")

@@ -30,6 +30,7 @@ from integration.qemu.base import (
     make_image,
     say,
 )
+from tests import patience
 
 #: What is worth running where cgroups have version 2.
 TESTS = (
@@ -43,13 +44,15 @@ TESTS = (
 )
 #: An emulated processor is slow: nothing is wrong with a test that takes longer.
 PYTEST = (
-    *("-v", "-rs", "--color=no", "-p", "no:cacheprovider", "-o", "timeout=300"),
+    *("-v", "-rs", "--color=no", "-p", "no:cacheprovider", "-o", "timeout=1200"),
     "--basetemp=/tmp/pytest",
     # The parser of Python 3.11.2 fails over the sources of some tracebacks.
     *("--tb=native", "-p", "no:hypothesispytest"),
 )
 NO_GUEST = 125
 _PROJECT_MB = 768
+#: Seconds that tests wait there for what takes a moment here.
+_PATIENCE_S = "300"
 #: A program started with this ends when whoever started it does.
 _WITH_US = ("setpriv", "--pdeathsig", "KILL")
 
@@ -69,7 +72,7 @@ def run(argv: Sequence[str], timeout_s: float, memory_mb: int = 2048) -> Outcome
     with tempfile.TemporaryDirectory(prefix="project-", dir=cache_folder()) as folder:
         say("copying the project …")
         tree = os.path.join(folder, "opt")
-        project.write(tree, argv, {})
+        project.write(tree, argv, {patience.VARIABLE: _PATIENCE_S})
         image = os.path.join(folder, "project.img")
         make_image(tree, image, _PROJECT_MB)
         result = os.path.join(folder, "result")

@@ -24,8 +24,8 @@ from mesos_compat.executor import command, default
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.agent import agent_pb2
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as api
+from tests.patience import PATIENCE_S
 
-WAIT_S = 60.0
 FRAMEWORK = "f-0000"
 EXECUTOR = "t"
 CONTAINER = "c-0"
@@ -132,7 +132,7 @@ class FakeAgent:
             self.acknowledge(status)
         return status
 
-    def serve(self, done: Callable[[], bool], wait_s: float = WAIT_S) -> None:
+    def serve(self, done: Callable[[], bool], wait_s: float = PATIENCE_S) -> None:
         end = time.monotonic() + wait_s
         while not done():
             left = end - time.monotonic()
@@ -147,7 +147,7 @@ class FakeAgent:
     def _accept(self) -> None:
         accepted = self.listener.accept()[0]
         if self.tls is not None:
-            accepted.settimeout(WAIT_S)
+            accepted.settimeout(PATIENCE_S)
             try:
                 accepted = self.tls.wrap_socket(accepted, server_side=True)
             except OSError:

@@ -24,12 +24,11 @@ import pytest
 from containerizer.linux import cgroup1, mountinfo
 from containerizer.linux.cgroup1 import CgroupLayout
 from integration.images import BUSYBOX, write_docker
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.root
 
 IMAGE = ("--image", "busybox:latest")
-#: Seconds that anything may take on a busy machine.
-PATIENCE_S = 60.0
 FOREVER = "while :; do sleep 1; done"
 
 

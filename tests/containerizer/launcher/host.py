@@ -21,6 +21,7 @@ from containerizer.linux.namespaces import CLONE_NEWNS
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.model.jsonpb import from_value
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
+from tests.patience import PATIENCE_S
 
 BUSYBOX = shutil.which("busybox") or "/bin/busybox"
 
@@ -92,7 +93,7 @@ def image_info(root: str, value: str = "", **fields: object) -> slave.ContainerL
 
 async def eventually(predicate: Callable[[], bool]) -> None:
     """Return once ``predicate`` holds: for what the kernel does not announce."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while not predicate():  # noqa: ASYNC110 nothing to wait for
             await asyncio.sleep(0.005)
 
@@ -178,7 +179,7 @@ class Host:
 
     async def finish(self, container_id: ContainerId) -> Outcome:
         """Wait for a container and destroy it."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             await self.launcher.wait(container_id)
             await self.launcher.destroy(container_id)
         self.ids.remove(container_id)

@@ -28,6 +28,7 @@ from tests.containerizer.launcher.host import (
     launch_info,
 )
 from tests.executor.fake_agent import EXECUTOR, FRAMEWORK, FakeAgent, shell_task
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.root
 
@@ -300,7 +301,7 @@ async def test_whatever_stays_is_killed(
     await asyncio.sleep(0.05)
     members = cgroup1.all_processes(linux.linux.cgroup(container_id))
     assert init.pid in members
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         await linux.launcher.destroy(container_id)
     linux.ids.remove(container_id)
     await eventually(lambda: all(proc.is_zombie_or_gone(pid) for pid in members))

@@ -29,6 +29,7 @@ from tests.containerizer.launcher.host import (
     image_mounts,
     launch_info,
 )
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.root
 
@@ -132,7 +133,7 @@ async def test_a_stopped_command_goes_on(linux: LinuxHost) -> None:
 
 async def stopped(pid: int) -> list[int]:
     """Return the children of a process when they are stopped."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             children = proc.children(pid)
             if children and all(proc.stat(child).state == "T" for child in children):
@@ -245,7 +246,7 @@ async def test_daemons_and_stopped_processes_die(linux: LinuxHost) -> None:
     await linux.written(container_id, 2)
     pids = cgroup1.all_processes(linux.linux.cgroup(container_id))
     assert len(pids) >= 4
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         await linux.launcher.destroy(container_id)
     linux.ids.remove(container_id)
     assert all(proc.is_zombie_or_gone(pid) for pid in pids)
@@ -259,7 +260,7 @@ async def test_fork_bomb_dies(linux: LinuxHost) -> None:
     await linux.written(container_id)
     cgroup = linux.linux.cgroup(container_id)
     await eventually(lambda: len(cgroup1.all_processes(cgroup)) >= 40)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         await linux.launcher.destroy(container_id)
     linux.ids.remove(container_id)
     assert not cgroup1.exists(linux.linux.cgroup(container_id))
@@ -292,7 +293,7 @@ async def test_cgroups_made_by_the_task_are_removed(linux: LinuxHost) -> None:
         cgroup1.write(inner, "freezer.state", "FROZEN")
     else:
         cgroup1.write(inner, "cgroup.freeze", "1")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         await linux.launcher.destroy(container_id)
     linux.ids.remove(container_id)
     assert proc.is_zombie_or_gone(pid)
@@ -320,7 +321,7 @@ async def test_recovered_pid_of_a_stranger_counts_as_gone(linux: LinuxHost) -> N
         container_id=container_id.message(), pid=os.getpid(), directory="/"
     )
     assert await linux.launcher.recover([state]) == frozenset()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         await linux.launcher.wait(container_id)
     await linux.launcher.destroy(container_id)
 
@@ -726,7 +727,7 @@ async def test_terminal(linux: LinuxHost) -> None:
     try:
         info = launch_info("tty; ps -o tty= -p $$", tty_slave_path=os.ttyname(terminal))
         container_id, _ = await linux.start(info, terminal=terminal)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             await linux.launcher.wait(container_id)
         name = os.ttyname(terminal)
         said = os.read(manager, 4096).decode().split()

@@ -15,6 +15,7 @@ from mesos_compat.base.errors import LaunchError
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 from tests.containerizer.launcher.host import Host, launch_info
+from tests.patience import PATIENCE_S
 
 
 async def test_status_output_and_end(posix: Host) -> None:
@@ -29,7 +30,7 @@ async def test_tree_dies_with_its_groups(posix: Host) -> None:
     tree = {init.pid}
     while more := {c for pid in tree for c in proc.children(pid)} - tree:
         tree |= more
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         await posix.launcher.destroy(container_id)
     posix.ids.clear()
     assert len(tree) >= 4
@@ -61,7 +62,7 @@ async def test_wait_is_for_many_and_each_may_give_up(posix: Host) -> None:
     await asyncio.sleep(0)
     first.cancel()
     init.release()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         await second
         await posix.launcher.wait(container_id)
     assert first.cancelled()
@@ -86,6 +87,6 @@ async def test_recovered_pid_that_is_gone(posix: Host) -> None:
         container_id=ContainerId("gone").message(), pid=2**31 + 5, directory="/"
     )
     await posix.launcher.recover([state])
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         await posix.launcher.wait(ContainerId("gone"))
         await posix.launcher.destroy(ContainerId("gone"))
