@@ -13,7 +13,7 @@ import pytest
 
 from integration.agent import OurAgent
 from integration.master import LATEST
-from integration.processes import environment, eventually
+from integration.processes import Program, command, environment, eventually
 from integration.scene import Scene
 from integration.tls_master import TlsMaster, fetch
 from tests.certificates import Authority
@@ -204,6 +204,18 @@ class TestMastersWithTls:
         strangers = {"LIBPROCESS_SSL_ENABLED": "true", "LIBPROCESS_SSL_VERIFY_CERT": "true"}
         refused = scene.execute(named, *task, "--offer_timeout=2secs", variables=strangers)
         assert (refused.exit_code, refused.stdout) == (1, "")
+
+    def test_a_simulated_agent(self, scene: Scene, master: TlsMaster, authority: Authority) -> None:
+        variables = _variables(authority, REQUIRE_CLIENT_CERT="true", VERIFY_IPADD="true")
+        program = Program("simulate", scene.path("simulate.log"))
+        # Masters look the name of an address up, and answer nobody meanwhile: one that has a name.
+        arguments = (f"--master={master.address}", "--agents=1", "--ip=127.0.0.1")
+        program.launch(command("simulate", *arguments), variables, scene.folder)
+        try:
+            (found,) = master.wait_for_agents(1)
+            assert found["pid"].startswith("slave(1)@127.0.0.1:")
+        finally:
+            program.kill()
 
     def test_one_with_another_authority_does_not(
         self, scene: Scene, master: TlsMaster, tmp_path: Path

@@ -12,13 +12,17 @@ Source: spec ``agent-master`` 2.8.
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 import warnings
+from collections.abc import Mapping
 from typing import Any, Final
 
 from mesos_compat.base.errors import FlagError, WireError
 from mesos_compat.base.tls_options import TlsOptions
+
+log = logging.getLogger(__name__)
 
 _VERSIONS: Final = {
     (1, 0): ssl.TLSVersion.TLSv1,
@@ -55,6 +59,20 @@ class Tls:
             ssl.CERT_REQUIRED if options.require_client_cert else ssl.CERT_NONE
         )
         self.client = self._client()
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Tls | None:
+        """Read ``LIBPROCESS_SSL_*`` for a program that also listens; ``None``: it speaks no TLS.
+
+        Raises FlagError.
+        """
+        options = TlsOptions.of(environ)
+        if options is None:
+            return None
+        made = cls(options)
+        for warning in made.warnings:
+            log.warning("%s", warning)
+        return made
 
     def server_name(self, ip: str, name: str) -> str:
         """Return the name of a server for the handshake; ``name`` was dialled or is empty.

@@ -59,7 +59,6 @@ from mesos_compat.base.plugins import Parameters
 from mesos_compat.base.procs import raise_open_files
 from mesos_compat.base.scope import Scope
 from mesos_compat.base.tls import Tls
-from mesos_compat.base.tls_options import TlsOptions
 from mesos_compat.cli.agent_containers import (
     Doors,
     image_gc_config,
@@ -151,7 +150,7 @@ async def _run(
     """
     ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().set_exception_handler(partial(_broken, ended))
-    tls = _tls()
+    tls = Tls.of(os.environ)
     bound = bind(listen_options(flags, os.environ))
     async with AsyncExitStack() as stack:
         try:
@@ -171,17 +170,6 @@ async def _run(
             return await ended
         finally:
             manager.stopping()
-
-
-def _tls() -> Tls | None:
-    """Read ``LIBPROCESS_SSL_*``. Raises FlagError."""
-    options = TlsOptions.of(os.environ)
-    if options is None:
-        return None
-    made = Tls(options)
-    for warning in made.warnings:
-        log.warning("%s", warning)
-    return made
 
 
 def _broken(

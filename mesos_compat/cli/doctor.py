@@ -13,7 +13,6 @@ from typing import Any
 from mesos_compat.agent.flags import agent_flag_values
 from mesos_compat.base.errors import FlagError
 from mesos_compat.base.tls import Tls
-from mesos_compat.base.tls_options import TlsOptions
 from mesos_compat.doctor.checks import Finding, Level, examine, failed
 from mesos_compat.doctor.facts import gather
 
@@ -39,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         values = agent_flag_values([each for each in arguments if each != "--json"], os.environ)
-        options = TlsOptions.of(os.environ)
-        tls = Tls(options) if options is not None else None
+        tls = Tls.of(os.environ)
     except FlagError as error:
         notes = getattr(error, "__notes__", [])
         print(error, *notes, f"\n{_USAGE}", sep="\n", end="", file=sys.stderr)

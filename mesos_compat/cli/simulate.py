@@ -17,6 +17,7 @@ from mesos_compat.base.errors import MesosCompatError
 from mesos_compat.base.garbage import spare_collector
 from mesos_compat.base.procs import raise_open_files
 from mesos_compat.base.scope import Scope
+from mesos_compat.base.tls import Tls
 from mesos_compat.simulate.options import Options, load, make_options
 
 #: Flag → how it is described; names of the options but for dashes. The last ones are faults'.
@@ -147,9 +148,10 @@ async def _run(master: str, options: Options, work_dir: str | None) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         running.add_signal_handler(number, ask, number)
-    fleet = Simulation(master, options)
+    tls = Tls.of(os.environ)
+    fleet = Simulation(master, options, tls=tls)
     if work_dir is not None:
-        fleet = Simulation(master, options, work_dir=os.path.abspath(work_dir), disk=DISK)
+        fleet = Simulation(master, options, work_dir=os.path.abspath(work_dir), disk=DISK, tls=tls)
     async with Scope("watch") as scope, fleet as simulation:
         spare_collector()
         first = simulation.agents[0].address

@@ -140,10 +140,8 @@ class Server:
     async def start(self) -> None:
         """Accept connections from now on."""
         self.open()
-        door = self._door
         listening = await asyncio.get_running_loop().create_server(
-            door.greeter if door is not None else lambda: _Connection(self),
-            sock=self._bound.socket,
+            self._protocol, sock=self._bound.socket
         )
         self._listening.append(listening)
 
@@ -158,7 +156,7 @@ class Server:
         self._listening.append(listening)
 
     def open(self) -> None:
-        """Serve those connections that are given to ``adopt``; the socket stays the caller's."""
+        """Serve those connections that are given to ``greet``; the socket stays the caller's."""
         http_log.addFilter(self._filter)
         self._http = self._make_http(self._answer)
 
@@ -176,6 +174,16 @@ class Server:
             max_line_size=limits.head_bytes,
             max_field_size=limits.head_bytes,
         )
+
+    def _protocol(self) -> asyncio.Protocol:
+        """Make the protocol of a new connection."""
+        return _Connection(self) if self._door is None else self._door.greeter()
+
+    def greet(self, transport: asyncio.Transport) -> None:
+        """Serve a new connection, as if it was one to our own socket."""
+        protocol = self._protocol()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
 
     def adopt(self, transport: asyncio.Transport, data: bytes = b"") -> None:
         """Serve a connection from which nothing but ``data`` was read yet."""

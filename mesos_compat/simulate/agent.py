@@ -25,6 +25,7 @@ from mesos_compat.base.clock import Clock
 from mesos_compat.base.errors import InvariantError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.scope import Scope
+from mesos_compat.base.tls import Tls
 from mesos_compat.http.app import create_app
 from mesos_compat.http.authentication import Realms
 from mesos_compat.libprocess.address import Bound
@@ -77,6 +78,8 @@ class Common:
     disk: Disk = NO_DISK
     #: Whether each agent's connections come from its own address.
     own_source: bool = False
+    #: ``None``: all connections are plain.
+    tls: Tls | None = None
 
 
 @dataclass(slots=True)
@@ -216,7 +219,7 @@ class SimulatedAgent:
         elif self._cut:
             self._unread.append(transport)
         else:
-            self._life.server.adopt(transport)
+            self._life.server.greet(transport)
 
     def _drop_unread(self) -> None:
         for transport in self._unread:
@@ -258,12 +261,14 @@ class SimulatedAgent:
                 failed=common.failed,
                 disk=common.disk,
                 source_ip=own.ip if common.own_source else None,
+                tls=common.tls,
             )
         )
         executors.attach(made.loop.submit)
         streams = ExecutorStreams(clock)
         app = create_app(made.loop, streams, scope, clock=clock, realms=common.realms)
-        server = Server(self._bound, partial(self._deliver, made.inbox), partial(self._serve, app))
+        inbox, handler = partial(self._deliver, made.inbox), partial(self._serve, app)
+        server = Server(self._bound, inbox, handler, tls=common.tls)
         return _Life(made, scope, server, executors, streams)
 
 

@@ -29,6 +29,7 @@ from mesos_compat.agent.settings import ACTOR_ID, agent_config
 from mesos_compat.base.clock import Clock, RealClock
 from mesos_compat.base.errors import FlagError, InvariantError, WireError
 from mesos_compat.base.scope import Scope
+from mesos_compat.base.tls import Tls
 from mesos_compat.http.realms import realms
 from mesos_compat.libprocess.address import Bound
 from mesos_compat.libprocess.upid import UPID
@@ -52,7 +53,8 @@ _POLL_S = 0.05
 class Simulation:
     """A fleet. Leaving it ends all agents at once; ``unregister`` before is the orderly way.
 
-    With ``work_dir`` agents make sandboxes there and write what they checkpoint.
+    With ``work_dir`` agents make sandboxes there and write what they checkpoint; with ``tls`` they
+    speak TLS.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Simulation:
         clock: Clock | None = None,
         work_dir: str = _NOWHERE,
         disk: Disk = NO_DISK,
+        tls: Tls | None = None,
     ) -> None:
         self.options = options if options is not None else Options()
         self.agents: list[SimulatedAgent] = []
@@ -70,6 +73,7 @@ class Simulation:
         self._clock = clock if clock is not None else RealClock()
         self._work_dir = work_dir
         self._disk = disk
+        self._tls = tls
         self._stack = AsyncExitStack()
         self._scope = Scope("simulation")
         self._ending = False
@@ -156,6 +160,7 @@ class Simulation:
             realms=realms(flags, load_key(flags.jwt_secret_key), {}, self._clock.time),
             disk=self._disk,
             own_source=front.own_ips,
+            tls=self._tls,
         )
         for index, bound in enumerate(front.bounds, 1):
             config = self._config(base, flags, index, bound)

@@ -36,6 +36,17 @@ def test_doubles_look_like_doubles(number: float, text: str) -> None:
     assert jsonpb.format_double(number) == text
 
 
+@pytest.mark.parametrize(
+    "text", ["1e-07,", "e+5}", "NaN", "-Infinity", "2e-7", '"\\', "\u2028\x7f"]
+)
+def test_texts_that_look_like_doubles(text: str) -> None:
+    for value in (text, [text], {"a": text, text: 1.5}):
+        shown = jsonpb.dumps(value)
+        assert jsonpb.loads(shown) == value
+        # the same, whichever way it is written
+        assert jsonpb.dumps([value, 1e-7]) == b"[%b,1e-7]" % shown
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_doubles_read_back_equal(number: float) -> None:
     text = jsonpb.format_double(number)
