@@ -37,7 +37,7 @@ from containerizer.isolators.base import Isolator, is_command_task, is_debug
 from containerizer.launcher.tracked import TrackedInit
 from containerizer.linux import fds, proc, users
 from containerizer.loggers.base import ContainerLogger, HelperStarter
-from containerizer.switchboard.server import bind_socket
+from containerizer.switchboard.listener import bind_socket
 from mesos_compat.base import checkpoint, units
 from mesos_compat.base.errors import CheckpointError, ContainerError
 from mesos_compat.model.ids import ContainerId

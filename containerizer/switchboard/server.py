@@ -19,20 +19,20 @@ import contextlib
 import errno
 import fcntl
 import os
-import select
 import signal
 import socket
-import stat
 import struct
 import sys
 import termios
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from containerizer.linux import signals
 from containerizer.switchboard import records
+from containerizer.switchboard.connection import AttachedClient, answer_types, encoding_of
+from containerizer.switchboard.copying import CHUNK_BYTES, OutputCopy
+from containerizer.switchboard.listener import open_listener
+from containerizer.switchboard.options import ServerOptions, SwitchboardUsageError, parse_options
+from containerizer.switchboard.poller import GONE, READ, WRITE, Poller, bound
 from containerizer.switchboard.records import (
     RECORDIO,
     AttachTarget,
@@ -43,18 +43,12 @@ from containerizer.switchboard.records import (
     StreamHeartbeat,
     WindowSize,
 )
-from mesos_compat.base import http1, recordio, units
+from mesos_compat.base import http1, recordio
 from mesos_compat.base.errors import WireError
 
 #: Where the agent says that it has the answer to an input request.
 ACKNOWLEDGE_PATH = "/acknowledge_container_input_response"
-#: What follows the socket's path until the server listens.
-PROVISIONAL = "_provisional"
-BACKLOG = 64
 
-_CHUNK_BYTES = 64 << 10
-#: Writes of at most this size to a pipe that has room do not block.
-_PIPE_BUF = 4096
 _MAX_BODY_BYTES = 1 << 20
 _MAX_RECORD_BYTES = 16 << 20
 #: What may wait for a client before it is let go.
@@ -68,40 +62,13 @@ _FLUSH_S = 30.0
 _ACKNOWLEDGE_S = 1.0
 #: How long a client whose request was refused may go on sending.
 _DRAIN_S = 5.0
-_DEFAULT_HEARTBEAT_S = 30.0
-_READ = select.POLLIN
-_WRITE = select.POLLOUT
-_GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
-
-
-@dataclass(frozen=True, slots=True)
-class ServerOptions:
-    """The command line. ``listen_fd`` and ``status_fd`` are our own agent's."""
-
-    tty: bool
-    stdin_to_fd: int
-    stdout_from_fd: int
-    stdout_to_fd: int
-    stderr_from_fd: int
-    stderr_to_fd: int
-    socket_address: str
-    wait_for_connection: bool
-    heartbeat_interval_s: float
-    #: A socket that listens already.
-    listen_fd: int | None
-    #: A file for the wait status, from which a later agent learns how we ended.
-    status_fd: int | None
-
-
-class _UsageError(Exception):
-    """The command line is unusable."""
 
 
 def main(argv: list[str], environ: dict[str, str]) -> int:
     """Run the program; return its exit status."""
     try:
-        options = _options(argv[1:])
-    except _UsageError as error:
+        options = parse_options(argv[1:])
+    except SwitchboardUsageError as error:
         _say(str(error))
         return 1
     if options is None:
@@ -126,65 +93,6 @@ def run() -> int:
     return main(sys.argv, dict(os.environ))
 
 
-def _options(arguments: Sequence[str]) -> ServerOptions | None:
-    """Read the command line; ``None`` if help is wanted. Raises _UsageError."""
-    given: dict[str, str] = {}
-    for argument in arguments:
-        name, equals, value = argument.removeprefix("--").partition("=")
-        if not argument.startswith("--"):
-            raise _UsageError(f"Failed to load unknown argument '{argument}'")
-        if not equals and name.startswith("no-"):
-            name, value = name.removeprefix("no-"), "false"
-        given[name] = value if equals or value else "true"
-    known = {*ServerOptions.__dataclass_fields__, "help"}
-    known = {name.removesuffix("_s") for name in known}
-    for name in given:
-        if name not in known:
-            raise _UsageError(f"Failed to load unknown flag '{name}'")
-    if _truth(given, "help", False):
-        return None
-    if "socket_address" not in given:
-        raise _UsageError("'--socket_address' is missing")
-    try:
-        text = given.get("heartbeat_interval")
-        heartbeat_s = _DEFAULT_HEARTBEAT_S if text is None else units.parse_duration(text) / 1e9
-    except ValueError as error:
-        raise _UsageError(f"Failed to load value of flag 'heartbeat_interval': {error}") from None
-    return ServerOptions(
-        tty=_truth(given, "tty", None),
-        stdin_to_fd=_number(given, "stdin_to_fd"),
-        stdout_from_fd=_number(given, "stdout_from_fd"),
-        stdout_to_fd=_number(given, "stdout_to_fd"),
-        stderr_from_fd=_number(given, "stderr_from_fd"),
-        stderr_to_fd=_number(given, "stderr_to_fd"),
-        socket_address=given["socket_address"],
-        wait_for_connection=_truth(given, "wait_for_connection", False),
-        heartbeat_interval_s=heartbeat_s,
-        listen_fd=_number(given, "listen_fd") if "listen_fd" in given else None,
-        status_fd=_number(given, "status_fd") if "status_fd" in given else None,
-    )
-
-
-def _truth(given: dict[str, str], name: str, default: bool | None) -> bool:
-    value = given.get(name)
-    if value is None:
-        if default is None:
-            raise _UsageError(f"'--{name}' is missing")
-        return default
-    if value not in ("true", "1", "false", "0"):
-        raise _UsageError(f"Failed to load value '{value}' of flag '{name}'")
-    return value in ("true", "1")
-
-
-def _number(given: dict[str, str], name: str) -> int:
-    value = given.get(name)
-    if value is None:
-        raise _UsageError(f"'--{name}' is missing")
-    if not (value.isascii() and value.isdigit()):
-        raise _UsageError(f"Failed to load value '{value}' of flag '{name}'")
-    return int(value)
-
-
 class _EndError(Exception):
     """The server cannot go on."""
 
@@ -193,33 +101,34 @@ class SwitchboardServer:
     """The server of one container."""
 
     def __init__(self, options: ServerOptions) -> None:
-        self._tty = options.tty
-        self._poll = select.poll()
-        self._interests: dict[int, int] = {}
-        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._poller = Poller()
         self._signals = signals.open_signalfd((signal.SIGTERM,))
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        self._listener = _listen(options)
+        self._listener = open_listener(options)
         self._stdin: int | None = options.stdin_to_fd
         self._terminal = options.stdin_to_fd if options.tty else None
         #: What the container's stdin did not take yet.
         self._typed = memoryview(b"")
-        self._copies = [_Copy(options.stdout_from_fd, options.stdout_to_fd, Stream.STDOUT)]
+        self._copies = [
+            OutputCopy(options.stdout_from_fd, options.stdout_to_fd, Stream.STDOUT, tty=options.tty)
+        ]
         if not options.tty:
-            self._copies.append(_Copy(options.stderr_from_fd, options.stderr_to_fd, Stream.STDERR))
+            self._copies.append(
+                OutputCopy(options.stderr_from_fd, options.stderr_to_fd, Stream.STDERR, tty=False)
+            )
         for copy in self._copies:
-            copy.on_read = _bound(self._read_copy, copy)
-            copy.on_log = _bound(self._write_log, copy)
+            copy.on_read = bound(self._read_copy, copy)
+            copy.on_log = bound(self._write_log, copy)
         for fd in (options.stdin_to_fd, options.stdout_from_fd, options.stderr_from_fd):
             os.set_blocking(fd, False)
         self._started = not options.wait_for_connection
-        self._clients: set[_Client] = set()
+        self._clients: set[AttachedClient] = set()
         #: Who gets output, in order of arrival.
-        self._readers: list[_Client] = []
+        self._readers: list[AttachedClient] = []
         #: The client that a held-back container waited for.
-        self._owner: _Client | None = None
-        self._input: _Client | None = None
+        self._owner: AttachedClient | None = None
+        self._input: AttachedClient | None = None
         #: Answers to input requests that the agent has not acknowledged.
         self._unacknowledged = 0
         self._heartbeat_s = options.heartbeat_interval_s
@@ -231,56 +140,42 @@ class SwitchboardServer:
 
         Raises OSError, _EndError.
         """
-        self._watch(self._signals, _READ, self._on_signal)
-        self._watch(self._listener.fileno(), _READ, self._on_connection)
+        self._poller.watch(self._signals, READ, self._on_signal)
+        self._poller.watch(self._listener.fileno(), READ, self._on_connection)
         while not self._done():
             self._update()
-            for fd, events in self._poll.poll(self._timeout_ms()):
-                handler = self._handlers.get(fd)
-                if handler is not None:
-                    handler(events)
+            self._poller.wait(self._timeout_ms())
             self._tick()
 
     # The loop.
-
-    def _watch(self, fd: int, events: int | None, handler: Callable[[int], None]) -> None:
-        """Wait for ``events`` of a descriptor (0: for its end only); ``None``: not at all."""
-        if events is None:
-            if self._interests.pop(fd, None) is not None:
-                self._poll.unregister(fd)
-                del self._handlers[fd]
-        elif self._interests.get(fd) != events:
-            self._poll.register(fd, events)
-            self._interests[fd] = events
-            self._handlers[fd] = handler
 
     def _update(self) -> None:
         """Say what we wait for now."""
         for copy in self._copies:
             if self._terminal is None:
-                wanted = _READ if self._may_read(copy) else None
-                self._watch(copy.source, wanted, copy.on_read)
-            self._watch(copy.log, _WRITE if copy.unwritten else None, copy.on_log)
+                wanted = READ if self._may_read(copy) else None
+                self._poller.watch(copy.source, wanted, copy.on_read)
+            self._poller.watch(copy.log, WRITE if copy.unwritten else None, copy.on_log)
         if self._terminal is not None:
-            events = _READ if self._may_read(self._copies[0]) else 0
-            events |= _WRITE if self._typed else 0
+            events = READ if self._may_read(self._copies[0]) else 0
+            events |= WRITE if self._typed else 0
             # not for its end only: that would be reported again and again
-            self._watch(self._terminal, events or None, self._on_terminal)
+            self._poller.watch(self._terminal, events or None, self._on_terminal)
         elif self._stdin is not None:
-            self._watch(self._stdin, _WRITE if self._typed else None, self._on_stdin)
+            self._poller.watch(self._stdin, WRITE if self._typed else None, self._on_stdin)
         for client in self._clients:
-            self._watch(client.fd, self._client_events(client), client.on_events)
+            self._poller.watch(client.fd, self._client_events(client), client.on_events)
 
-    def _may_read(self, copy: _Copy) -> bool:
+    def _may_read(self, copy: OutputCopy) -> bool:
         """Whether the container may go on with a stream."""
         if copy.ended or copy.unwritten or not self._started:
             return False
         return self._owner is None or self._owner.backlog <= _OWNER_BACKLOG_BYTES
 
-    def _client_events(self, client: _Client) -> int:
-        events = _WRITE if client.backlog else 0
+    def _client_events(self, client: AttachedClient) -> int:
+        events = WRITE if client.backlog else 0
         if not client.half_closed and not (client is self._input and self._typed):
-            events |= _READ
+            events |= READ
         return events
 
     def _timeout_ms(self) -> int | None:
@@ -308,31 +203,24 @@ class SwitchboardServer:
 
     # Output.
 
-    def _read_copy(self, copy: _Copy, events: int) -> None:
+    def _read_copy(self, copy: OutputCopy, events: int) -> None:
         try:
-            data = _read_terminal(copy.source) if self._tty else _read(copy.source)
+            data = copy.read()
         except BlockingIOError:
             return
         except OSError as error:
             raise _EndError(f"Failed redirecting {copy.name}: {error.strerror}") from error
         if not data:
             copy.ended = True
-            self._unwatch(copy.source)
+            self._poller.unwatch(copy.source)
             return
         self._broadcast(StreamData(copy.stream, data))
         copy.unwritten = memoryview(data)
         self._write_log(copy, 0)
 
-    def _write_log(self, copy: _Copy, events: int) -> None:
-        """Write to the log as much as it takes; to a pipe only what cannot block."""
+    def _write_log(self, copy: OutputCopy, events: int) -> None:
         try:
-            while copy.unwritten:
-                if copy.log_blocks and not _writable(copy.log):
-                    return
-                piece = copy.unwritten[:_PIPE_BUF] if copy.log_blocks else copy.unwritten
-                copy.unwritten = copy.unwritten[os.write(copy.log, piece) :]
-        except BlockingIOError:
-            return
+            copy.write()
         except OSError as error:
             raise _EndError(f"Failed redirecting {copy.name}: {error.strerror}") from error
 
@@ -349,11 +237,11 @@ class SwitchboardServer:
     # Input.
 
     def _on_terminal(self, events: int) -> None:
-        if events & (_READ | _GONE) and self._may_read(self._copies[0]):
+        if events & (READ | GONE) and self._may_read(self._copies[0]):
             self._read_copy(self._copies[0], events)
-        if events & _GONE:
+        if events & GONE:
             self._typed = memoryview(b"")
-        elif events & _WRITE:
+        elif events & WRITE:
             self._on_stdin(events)
 
     def _on_stdin(self, events: int) -> None:
@@ -380,7 +268,7 @@ class SwitchboardServer:
     def _shut_stdin(self) -> None:
         """Close the container's stdin; a terminal stays open."""
         if self._stdin is not None and self._terminal is None:
-            self._unwatch(self._stdin)
+            self._poller.unwatch(self._stdin)
             os.close(self._stdin)
             self._stdin = None
 
@@ -393,7 +281,7 @@ class SwitchboardServer:
         except OSError as error:
             self._answer_input(400, f"Unable to set the window size: {error.strerror}")
 
-    def _serve_input(self, client: _Client) -> None:
+    def _serve_input(self, client: AttachedClient) -> None:
         """Do what the client's records say, until there are no more or stdin is full."""
         while client is self._input and client.records and not self._typed:
             try:
@@ -409,7 +297,7 @@ class SwitchboardServer:
                 text = "IOSwitchboard received EOF while reading request body"
                 self._answer_input(400, text)
 
-    def _do(self, client: _Client, record: records.ProcessRecord | AttachTarget) -> None:
+    def _do(self, client: AttachedClient, record: records.ProcessRecord | AttachTarget) -> None:
         if not client.named:
             if not isinstance(record, AttachTarget):
                 text = "Expecting 'attach_container_input.type' to be CONTAINER_ID"
@@ -449,23 +337,23 @@ class SwitchboardServer:
 
     def _welcome(self, connection: socket.socket) -> None:
         connection.setblocking(False)
-        client = _Client(connection)
-        client.on_events = _bound(self._on_client, client)
+        client = AttachedClient(connection)
+        client.on_events = bound(self._on_client, client)
         self._clients.add(client)
 
-    def _on_client(self, client: _Client, events: int) -> None:
+    def _on_client(self, client: AttachedClient, events: int) -> None:
         if client not in self._clients:
             return
-        if events & _WRITE:
+        if events & WRITE:
             self._flush(client)
-        if events & _READ:
+        if events & READ:
             self._receive(client)
-        elif events & _GONE:
+        elif events & GONE:
             self._drop(client)
 
-    def _receive(self, client: _Client) -> None:
+    def _receive(self, client: AttachedClient) -> None:
         try:
-            data = client.connection.recv(_CHUNK_BYTES)
+            data = client.connection.recv(CHUNK_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -482,7 +370,7 @@ class SwitchboardServer:
         except WireError as error:
             self._refuse(client, 400, str(error))
 
-    def _on_end_of_requests(self, client: _Client) -> None:
+    def _on_end_of_requests(self, client: AttachedClient) -> None:
         """The client sends no more, or is gone."""
         client.half_closed = True
         if client is self._input and not client.ended:
@@ -493,7 +381,7 @@ class SwitchboardServer:
         elif client not in self._readers:
             client.closing = True
 
-    def _on_part(self, client: _Client, part: http1.Part) -> None:
+    def _on_part(self, client: AttachedClient, part: http1.Part) -> None:
         if client.deaf:
             return
         if isinstance(part, http1.MessageHead):
@@ -507,7 +395,7 @@ class SwitchboardServer:
         elif client.head is not None:
             self._on_output_request(client, client.head)
 
-    def _on_request(self, client: _Client, head: http1.MessageHead) -> None:
+    def _on_request(self, client: AttachedClient, head: http1.MessageHead) -> None:
         method, path, _ = head.words
         if client.busy:
             self._refuse(client, 400, "One request at a time")
@@ -527,7 +415,7 @@ class SwitchboardServer:
         elif content is None:
             self._refuse(client, 400, "Expecting 'Content-Type' to be present")
         else:
-            encoding = _encoding(content)
+            encoding = encoding_of(content)
             if encoding is None:
                 types = f"{Encoding.JSON.value} or {Encoding.PROTOBUF.value} or {RECORDIO}"
                 self._refuse(client, 415, f"Expecting 'Content-Type' of {types}")
@@ -535,14 +423,14 @@ class SwitchboardServer:
             client.encoding = encoding
             client.head = head
 
-    def _on_input_request(self, client: _Client, head: http1.MessageHead) -> None:
+    def _on_input_request(self, client: AttachedClient, head: http1.MessageHead) -> None:
         client.acknowledges = True
         kind = head.headers.get("message-content-type")
         if kind is None:
             text = "Expecting 'Message-Content-Type' to be set for streaming requests"
             self._refuse(client, 400, text)
             return
-        encoding = _encoding(kind)
+        encoding = encoding_of(kind)
         if encoding is None:
             types = f"{Encoding.JSON.value} or {Encoding.PROTOBUF.value}"
             self._refuse(client, 415, f"Expecting 'Message-Content-Type' of {types}")
@@ -553,7 +441,7 @@ class SwitchboardServer:
             client.decoder = recordio.Decoder(_MAX_RECORD_BYTES)
             self._input = client
 
-    def _on_body(self, client: _Client, data: bytes) -> None:
+    def _on_body(self, client: AttachedClient, data: bytes) -> None:
         if client.decoder is not None:
             client.records.extend(client.decoder.feed(data))
             if client is self._input:
@@ -563,7 +451,7 @@ class SwitchboardServer:
             if len(client.body) > _MAX_BODY_BYTES:
                 self._refuse(client, 400, "The request's body is too long")
 
-    def _on_output_request(self, client: _Client, head: http1.MessageHead) -> None:
+    def _on_output_request(self, client: AttachedClient, head: http1.MessageHead) -> None:
         try:
             if not records.is_attach_output(bytes(client.body), client.encoding):
                 raise RecordError("Expecting 'type' to be ATTACH_CONTAINER_OUTPUT")
@@ -571,7 +459,7 @@ class SwitchboardServer:
             self._refuse(client, 400, str(error))
             return
         client.body.clear()
-        types = _answer_types(head)
+        types = answer_types(head)
         if types is None:
             text = f"Expecting 'Accept' to allow {Encoding.JSON.value}, "
             text += f"{Encoding.PROTOBUF.value} or {RECORDIO}"
@@ -587,7 +475,7 @@ class SwitchboardServer:
             self._started = True
             self._owner = client
 
-    def _answer(self, client: _Client, status: int, text: str) -> None:
+    def _answer(self, client: AttachedClient, status: int, text: str) -> None:
         headers = {"Content-Type": "text/plain; charset=utf-8"} if text else {}
         self._send(client, http1.response(status, text.encode(), headers))
         client.deaf = True
@@ -599,19 +487,19 @@ class SwitchboardServer:
         else:
             client.deadline = time.monotonic() + _DRAIN_S
 
-    def _refuse(self, client: _Client, status: int, text: str) -> None:
+    def _refuse(self, client: AttachedClient, status: int, text: str) -> None:
         """Answer a request that is over, whatever of it is still to come."""
         if client is self._input:
             self._input = None
         self._answer(client, status, text)
 
-    def _send(self, client: _Client, data: bytes) -> None:
+    def _send(self, client: AttachedClient, data: bytes) -> None:
         client.queue.append(data)
         client.backlog += len(data)
         if len(client.queue) == 1:
             self._flush(client)
 
-    def _flush(self, client: _Client) -> None:
+    def _flush(self, client: AttachedClient) -> None:
         try:
             while client.queue:
                 data = client.queue.popleft()
@@ -630,22 +518,22 @@ class SwitchboardServer:
             return
         self._close_when_flushed(client)
 
-    def _close_when_flushed(self, client: _Client) -> None:
+    def _close_when_flushed(self, client: AttachedClient) -> None:
         if client.closing and not client.queue:
             self._drop(client)
 
-    def _end_output(self, client: _Client) -> None:
+    def _end_output(self, client: AttachedClient) -> None:
         client.closing = True
         client.deadline = time.monotonic() + _FLUSH_S
         self._send(client, http1.LAST_CHUNK)
         self._close_when_flushed(client)
 
-    def _drop(self, client: _Client) -> None:
+    def _drop(self, client: AttachedClient) -> None:
         """Forget a client, wherever it is."""
         if client not in self._clients:
             return
         self._clients.discard(client)
-        self._unwatch(client.fd)
+        self._poller.unwatch(client.fd)
         client.connection.close()
         client.queue.clear()
         client.backlog = 0
@@ -655,9 +543,6 @@ class SwitchboardServer:
             self._owner = None
         if client is self._input:
             self._input = None
-
-    def _unwatch(self, fd: int) -> None:
-        self._watch(fd, None, self._on_signal)
 
     # The end.
 
@@ -680,138 +565,6 @@ class SwitchboardServer:
         if self._unacknowledged and time.monotonic() >= self._finished_at + _ACKNOWLEDGE_S:
             self._unacknowledged = 0
         return not self._unacknowledged
-
-
-def _ignore(events: int) -> None:
-    """Handle events of what is not set up yet."""
-
-
-def _bound(function: Callable[..., None], subject: object) -> Callable[[int], None]:
-    """Return a handler of events that passes on whose they are."""
-
-    def handle(events: int) -> None:
-        function(subject, events)
-
-    return handle
-
-
-class _Copy:
-    """One stream of the container on its way to the log."""
-
-    def __init__(self, source: int, log: int, stream: Stream) -> None:
-        self.source = source
-        self.log = log
-        self.stream = stream
-        self.name = stream.name.lower()
-        self.unwritten = memoryview(b"")
-        self.ended = False
-        self.on_read: Callable[[int], None] = _ignore
-        self.on_log: Callable[[int], None] = _ignore
-        #: The log may be a pipe shared with others, so it stays in blocking mode.
-        self.log_blocks = not stat.S_ISREG(os.fstat(log).st_mode)
-
-
-class _Client:
-    """One connection: its request, and what waits to be sent."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
-        self.fd = connection.fileno()
-        self.on_events: Callable[[int], None] = _ignore
-        self.reader = http1.MessageReader()
-        #: Whether a request has begun.
-        self.busy = False
-        self.head: http1.MessageHead | None = None
-        self.body = bytearray()
-        self.encoding = Encoding.JSON
-        # of an input request
-        #: Whether somebody is going to say that the answer has arrived.
-        self.acknowledges = False
-        self.decoder: recordio.Decoder | None = None
-        self.records: deque[bytes] = deque()
-        #: Whether the first record has come.
-        self.named = False
-        #: Whether the request's body is complete.
-        self.ended = False
-        self.queue: deque[bytes] = deque()
-        self.backlog = 0
-        #: Whatever comes is not for us any more.
-        self.deaf = False
-        self.half_closed = False
-        #: To be closed once everything is sent.
-        self.closing = False
-        self.deadline: float | None = None
-
-
-def _listen(options: ServerOptions) -> socket.socket:
-    """Return the socket; its file has its final name only once it listens."""
-    if options.listen_fd is not None:
-        listener = socket.socket(fileno=options.listen_fd)
-    else:
-        listener = bind_socket(options.socket_address)
-    listener.setblocking(False)
-    return listener
-
-
-def bind_socket(address: str) -> socket.socket:
-    """Make a socket for us alone that listens at ``address``. Raises OSError."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    provisional = f"{address}{PROVISIONAL}"
-    try:
-        # as if made with this mode: nobody can connect before it listens
-        listener.bind(provisional)
-        os.chmod(provisional, 0o600)
-        listener.listen(BACKLOG)
-        os.rename(provisional, address)
-    except OSError:
-        listener.close()
-        with contextlib.suppress(OSError):
-            os.unlink(provisional)
-        raise
-    return listener
-
-
-def _encoding(media_type: str) -> Encoding | None:
-    return next((each for each in Encoding if each.value == media_type), None)
-
-
-def _answer_types(head: http1.MessageHead) -> tuple[Encoding, dict[str, str]] | None:
-    """Return how to write records, and the headers that say so; ``None`` if nothing suits."""
-    accept = head.headers.get("accept")
-    for encoding in Encoding:
-        if http1.accepts(accept, encoding.value):
-            return encoding, {"Content-Type": encoding.value}
-    if not http1.accepts(accept, RECORDIO):
-        return None
-    wanted = head.headers.get("message-accept")
-    for encoding in Encoding:
-        if http1.accepts(wanted, encoding.value):
-            headers = {"Content-Type": RECORDIO, "Message-Content-Type": encoding.value}
-            return encoding, headers
-    return None
-
-
-def _read(fd: int) -> bytes:
-    return os.read(fd, _CHUNK_BYTES)
-
-
-def _read_terminal(fd: int) -> bytes:
-    """Return what comes from a terminal; nothing once its last process has closed it."""
-    # The kernel looks for data first and then for the end, so what is written between the two
-    # looks as if it were lost. Who asks again gets it.
-    for _ in range(2):
-        try:
-            return _read(fd)
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-    return b""
-
-
-def _writable(fd: int) -> bool:
-    poll = select.poll()
-    poll.register(fd, _WRITE)
-    return bool(poll.poll(0))
 
 
 def _say(text: str) -> None:
