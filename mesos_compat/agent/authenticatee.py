@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from mesos_compat.agent.credentials import AgentCredential, load_credential
 from mesos_compat.agent.flags import AgentFlags
-from mesos_compat.agent.machine.state import Authenticatee, AuthenticationConfig
+from mesos_compat.agent.machine.config import Authenticatee, AuthenticationConfig
 from mesos_compat.base.errors import FlagError
 from mesos_compat.base.plugins import Group, Parameters
 

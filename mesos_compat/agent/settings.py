@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from mesos_compat.agent import discovery
 from mesos_compat.agent.features import capabilities
 from mesos_compat.agent.flags import AgentFlags
-from mesos_compat.agent.machine.state import AgentConfig
+from mesos_compat.agent.machine.config import AgentConfig
 from mesos_compat.base.errors import FlagError, WireError
 from mesos_compat.libprocess.upid import UPID, Address
 from mesos_compat.model import jsonpb

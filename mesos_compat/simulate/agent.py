@@ -16,7 +16,8 @@ from mesos_compat.agent import gauges
 from mesos_compat.agent.assembly import Assembly, Parts, assemble
 from mesos_compat.agent.gc import GarbageCollector
 from mesos_compat.agent.machine import events
-from mesos_compat.agent.machine.state import AgentConfig, AgentPhase, AgentState
+from mesos_compat.agent.machine.config import AgentConfig
+from mesos_compat.agent.machine.state import AgentPhase, AgentState
 from mesos_compat.agent.meta.recovered import AgentFound, Found
 from mesos_compat.agent.meta.writes import FileWrite
 from mesos_compat.agent.runner import Disk

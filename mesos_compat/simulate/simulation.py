@@ -23,7 +23,7 @@ from types import TracebackType
 from mesos_compat.agent.authenticatee import authentication_config
 from mesos_compat.agent.credentials import load_key
 from mesos_compat.agent.flags import AgentFlags, parse_agent_flags
-from mesos_compat.agent.machine.state import AgentConfig
+from mesos_compat.agent.machine.config import AgentConfig
 from mesos_compat.agent.runner import Disk
 from mesos_compat.agent.settings import ACTOR_ID, agent_config
 from mesos_compat.base.clock import Clock, RealClock

@@ -16,6 +16,7 @@ Source: spec ``agent-master`` 4.2.
 from __future__ import annotations
 
 from mesos_compat.agent.machine import masters
+from mesos_compat.agent.machine.config import AuthenticationConfig
 from mesos_compat.agent.machine.effects import CancelTimer, Exit, Link, Send, StartTimer
 from mesos_compat.agent.machine.events import (
     AuthenticationReply,
@@ -26,7 +27,6 @@ from mesos_compat.agent.machine.state import (
     AgentPhase,
     AgentState,
     Authentication,
-    AuthenticationConfig,
     AuthenticationStep,
 )
 from mesos_compat.agent.machine.turn import Turn

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 
-from mesos_compat.agent.machine.state import AgentConfig
+from mesos_compat.agent.machine.config import AgentConfig
 from mesos_compat.model.quantity import SECOND_NS
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 

@@ -11,10 +11,10 @@ import math
 from collections.abc import Iterable
 
 from mesos_compat.agent.machine import command, status, tell
+from mesos_compat.agent.machine.config import AgentConfig
 from mesos_compat.agent.machine.effects import DestroyContainer, UpdateContainer
 from mesos_compat.agent.machine.events import ContainerUpdated
 from mesos_compat.agent.machine.state import (
-    AgentConfig,
     AgentState,
     Executor,
     ExecutorPhase,

@@ -25,9 +25,9 @@ from mesos_compat.agent.machine.state import (
     Framework,
     FrameworkPhase,
     Task,
-    UpdateStream,
 )
 from mesos_compat.agent.machine.turn import Turn
+from mesos_compat.agent.machine.updates import UpdateStream
 from mesos_compat.model import reasons
 from mesos_compat.model.ids import FrameworkId, TaskId
 from mesos_compat.pb.mesos import mesos_pb2 as pb

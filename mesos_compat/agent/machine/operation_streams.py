@@ -11,9 +11,10 @@ from __future__ import annotations
 from mesos_compat.agent.machine import abilities
 from mesos_compat.agent.machine.effects import CancelTimer, Send, StartTimer, TimerKey
 from mesos_compat.agent.machine.events import OperationRetryDue
-from mesos_compat.agent.machine.state import AgentPhase, OperationStream
+from mesos_compat.agent.machine.state import AgentPhase
 from mesos_compat.agent.machine.streams import FIRST_RETRY_S, LAST_RETRY_S
 from mesos_compat.agent.machine.turn import Turn
+from mesos_compat.agent.machine.updates import OperationStream
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 
 

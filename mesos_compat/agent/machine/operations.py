@@ -29,8 +29,9 @@ from mesos_compat.agent.machine.events import (
     OperationAcknowledged,
     ReconcileOperations,
 )
-from mesos_compat.agent.machine.state import AgentPhase, AgentState, OperationStream
+from mesos_compat.agent.machine.state import AgentPhase, AgentState
 from mesos_compat.agent.machine.turn import Turn
+from mesos_compat.agent.machine.updates import OperationStream
 from mesos_compat.agent.meta.recovered import Found, OperationFound
 from mesos_compat.agent.meta.writes import AppendedRecord, RemovedDirectory
 from mesos_compat.base.errors import WireError

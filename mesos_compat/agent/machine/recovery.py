@@ -38,9 +38,9 @@ from mesos_compat.agent.machine.state import (
     Framework,
     Task,
     TaskPlace,
-    UpdateStream,
 )
 from mesos_compat.agent.machine.turn import Turn
+from mesos_compat.agent.machine.updates import UpdateStream
 from mesos_compat.agent.meta import layout
 from mesos_compat.agent.meta.recovered import (
     AgentFound,

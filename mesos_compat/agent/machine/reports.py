@@ -18,13 +18,9 @@ import uuid
 
 from mesos_compat.agent.machine import draining, executors, status, streams
 from mesos_compat.agent.machine.events import ExecutorUpdate, StatusUpdateSent
-from mesos_compat.agent.machine.state import (
-    Executor,
-    Framework,
-    FrameworkPhase,
-    IncomingUpdate,
-)
+from mesos_compat.agent.machine.state import Executor, Framework, FrameworkPhase
 from mesos_compat.agent.machine.turn import Turn
+from mesos_compat.agent.machine.updates import IncomingUpdate
 from mesos_compat.model.ids import ExecutorId, FrameworkId, TaskId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages

@@ -14,10 +14,11 @@ import enum
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from mesos_compat.agent.machine.config import AgentConfig
 from mesos_compat.agent.machine.pending import PendingQueues
-from mesos_compat.agent.machine.tokens import ExecutorTokens
+from mesos_compat.agent.machine.updates import IncomingQueue, OperationStream, UpdateStream
 from mesos_compat.agent.meta.writes import FileWrite
 from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId
 from mesos_compat.model.reasons import Cause
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 MAX_COMPLETED_TASKS = 200
 #: Statuses remembered per task, the newest.
 MAX_STATUSES = 100
-#: UUIDs of acknowledged updates remembered per task, the newest.
-MAX_ACKNOWLEDGED = 10_000
 #: Completed frameworks remembered by the agent.
 MAX_COMPLETED_FRAMEWORKS = 50
 
@@ -106,49 +105,6 @@ class TaskPlace(enum.Enum):
     COMPLETED = "completed"
 
 
-class Decorators(Protocol):
-    """What hooks want to be changed: functions of their arguments, which they do not change."""
-
-    def task_labels(
-        self,
-        task: pb.TaskInfo,
-        executor: pb.ExecutorInfo,
-        framework: pb.FrameworkInfo,
-        agent: pb.SlaveInfo,
-    ) -> pb.Labels:
-        """Return the labels of a task."""
-
-    def executor_environment(self, executor: pb.ExecutorInfo) -> dict[str, str]:
-        """Return variables to be laid over those that the agent sets."""
-
-    def task_status(self, framework_id: str, status: pb.TaskStatus) -> pb.TaskStatus:
-        """Return the status with other labels and another container status."""
-
-
-class Authenticatee(Protocol):
-    """The agent's side of one authentication mechanism. Pure: it answers, it never waits."""
-
-    @property
-    def mechanism(self) -> str:
-        """The name of the mechanism, as masters offer it."""
-
-    def start(self) -> bytes:
-        """Return what is sent together with the choice of the mechanism."""
-
-    def respond(self, challenge: bytes) -> bytes:
-        """Return the answer to a challenge of the master."""
-
-
-@dataclass(frozen=True, slots=True)
-class AuthenticationConfig:
-    """How to authenticate with masters. Times in seconds."""
-
-    authenticatee: Authenticatee
-    backoff_factor_s: float
-    timeout_min_s: float
-    timeout_max_s: float
-
-
 class AuthenticationStep(enum.Enum):
     """How far an attempt to authenticate is."""
 
@@ -172,62 +128,6 @@ class Authentication:
     def process_id(self) -> str:
         """What the attempt is called in messages."""
         return f"crammd5-authenticatee({self.number})"
-
-
-@dataclass(frozen=True, slots=True)
-class AgentConfig:
-    """What the machine has to know of flags and host; constant for the life of the process."""
-
-    #: ``slave(1)@ip:port`` with the advertised address.
-    pid: str
-    ip: str
-    port: int
-    work_dir: str
-    #: ``slave.info`` without id, resources in post-refinement format.
-    info: pb.SlaveInfo
-    #: Version told to masters.
-    version: str
-    capabilities: tuple[int, ...]
-    launcher_dir: str
-    #: Real path of ``mesos-executor``, or ``None`` with the reason in ``command_executor_error``.
-    command_executor: str | None
-    command_executor_error: str
-    #: The same for ``mesos-default-executor``.
-    default_executor: str | None
-    default_executor_error: str
-    sandbox_directory: str
-    switch_user: bool
-    http_command_executor: bool
-    isolation: frozenset[str]
-    cgroups_enable_cfs: bool
-    #: ``LIBPROCESS_IP`` of the agent, if it has one, and ``--executor_environment_variables``.
-    executor_environment: tuple[tuple[str, str], ...]
-    default_container_info: pb.ContainerInfo | None
-    registration_backoff_factor_s: float
-    executor_registration_timeout_s: float
-    executor_shutdown_grace_period_s: float
-    executor_reregistration_timeout_s: float
-    #: ``None``: executors of an earlier process are asked to come back once.
-    executor_reregistration_retry_interval_s: float | None
-    recovery_timeout_s: float
-    gc_delay_s: float
-    max_completed_executors: int
-    #: ``None`` without hooks.
-    decorators: Decorators | None = None
-    #: ``None``: the agent registers without authentication.
-    authentication: AuthenticationConfig | None = None
-    #: Path of the Unix socket for executors, if there is one.
-    domain_socket: str | None = None
-    #: ``None``: executors get no tokens.
-    executor_tokens: ExecutorTokens | None = None
-    #: Whether executors have to prove with their token who they are.
-    authenticate_executors: bool = False
-    #: Whether executors reach the agent by TLS.
-    tls: bool = False
-    #: Whether somebody has to be asked which tasks may be run.
-    authorizes_tasks: bool = False
-    #: ``--recover=cleanup``: what an earlier process left is ended, and then the agent ends.
-    clean_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,48 +197,6 @@ class Task:
     def terminal(self) -> bool:
         """Whether the task reached its last state."""
         return self.state in TERMINAL
-
-
-@dataclass(frozen=True, slots=True)
-class IncomingUpdate:
-    """A status update on its way through the pipeline of its executor."""
-
-    #: Nobody else's.
-    update: messages.StatusUpdate
-    from_executor: bool
-    #: UPID text of whoever is to get the acknowledgement; empty: the executor's stream, if any.
-    pid: str = ""
-
-
-class IncomingQueue:
-    """Status updates in order of arrival, and how many bytes they are."""
-
-    __slots__ = ("_sizes", "_updates", "bytes")
-
-    def __init__(self) -> None:
-        self._updates: deque[IncomingUpdate] = deque()
-        self._sizes: deque[int] = deque()
-        self.bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._updates)
-
-    @property
-    def head(self) -> IncomingUpdate:
-        """The first one."""
-        return self._updates[0]
-
-    def append(self, update: IncomingUpdate) -> None:
-        """Add an update at the end."""
-        size = update.update.ByteSize()
-        self._updates.append(update)
-        self._sizes.append(size)
-        self.bytes += size
-
-    def popleft(self) -> IncomingUpdate:
-        """Remove and return the first one."""
-        self.bytes -= self._sizes.popleft()
-        return self._updates.popleft()
 
 
 @dataclass(slots=True)
@@ -496,41 +354,12 @@ class Framework:
         return task_id in self.homes or self.pending.find(task_id) is not None
 
 
-@dataclass(slots=True)
-class UpdateStream:
-    """Unacknowledged updates of one task; the head is the only one in flight."""
-
-    framework_id: FrameworkId
-    task_id: TaskId
-    queue: deque[messages.StatusUpdate] = field(default_factory=deque)
-    #: Size of the messages in ``queue``.
-    queued_bytes: int = 0
-    received: set[bytes] = field(default_factory=set)
-    #: Oldest first, at most MAX_ACKNOWLEDGED; all of them were received.
-    acknowledged: dict[bytes, None] = field(default_factory=dict)
-    #: Seconds until the head is sent again, if it was sent since the last resume.
-    retry_s: float | None = None
-    #: The file with its updates; empty if they are not kept.
-    path: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Drain:
     """An order to get rid of all tasks."""
 
     config: pb.DrainConfig
     started_at: float
-
-
-@dataclass(slots=True)
-class OperationStream:
-    """Unacknowledged updates of one operation; the head is the only one in flight."""
-
-    uuid: bytes
-    queue: deque[messages.UpdateOperationStatusMessage] = field(default_factory=deque)
-    acknowledged: set[bytes] = field(default_factory=set)
-    #: Seconds until the head is sent again, if it was sent since the last resume.
-    retry_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,12 +36,12 @@ from mesos_compat.agent.machine.state import (
     ExecutorPhase,
     Framework,
     FrameworkPhase,
-    IncomingUpdate,
     Task,
     TaskPlace,
     Waiting,
 )
 from mesos_compat.agent.machine.turn import Turn
+from mesos_compat.agent.machine.updates import IncomingUpdate
 from mesos_compat.agent.meta import layout
 from mesos_compat.base.errors import WireError
 from mesos_compat.model import reasons

@@ -19,14 +19,9 @@ from mesos_compat.agent.machine.effects import (
     TimerKey,
 )
 from mesos_compat.agent.machine.events import RetryDue
-from mesos_compat.agent.machine.state import (
-    MAX_ACKNOWLEDGED,
-    TERMINAL,
-    AgentPhase,
-    AgentState,
-    UpdateStream,
-)
+from mesos_compat.agent.machine.state import TERMINAL, AgentPhase, AgentState
 from mesos_compat.agent.machine.turn import Turn
+from mesos_compat.agent.machine.updates import MAX_ACKNOWLEDGED, UpdateStream
 from mesos_compat.model.ids import FrameworkId, TaskId
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 

@@ -11,10 +11,11 @@ from google.protobuf.message import Message
 
 from mesos_compat.agent.features import CAPABILITIES
 from mesos_compat.agent.machine import effects, events
+from mesos_compat.agent.machine.config import AgentConfig
 from mesos_compat.agent.machine.effects import Effect
 from mesos_compat.agent.machine.events import Event
 from mesos_compat.agent.machine.invariants import check
-from mesos_compat.agent.machine.state import AgentConfig, AgentState, Executor
+from mesos_compat.agent.machine.state import AgentState, Executor
 from mesos_compat.agent.machine.step import step
 from mesos_compat.model.ids import AgentId, ContainerId, ExecutorId, FrameworkId, TaskId
 from mesos_compat.model.resources import parse_resources

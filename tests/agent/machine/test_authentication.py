@@ -10,7 +10,8 @@ import pytest
 from mesos_compat.agent.authenticatee import CramMd5
 from mesos_compat.agent.credentials import AgentCredential
 from mesos_compat.agent.machine import effects, events
-from mesos_compat.agent.machine.state import AgentPhase, AuthenticationConfig
+from mesos_compat.agent.machine.config import AuthenticationConfig
+from mesos_compat.agent.machine.state import AgentPhase
 from mesos_compat.pb.mesos.authentication import authentication_pb2 as pb
 from mesos_compat.pb.mesos.internal.messages import messages_pb2 as messages
 from tests.agent.machine.driver import AGENT, MASTER, PID, Driver
