@@ -40,7 +40,8 @@ def test_doubles_look_like_doubles(number: float, text: str) -> None:
     "text", ["1e-07,", "e+5}", "NaN", "-Infinity", "2e-7", '"\\', "\u2028\x7f"]
 )
 def test_texts_that_look_like_doubles(text: str) -> None:
-    for value in (text, [text], {"a": text, text: 1.5}):
+    values: tuple[jsonpb.JsonValue, ...] = (text, [text], {"a": text, text: 1.5})
+    for value in values:
         shown = jsonpb.dumps(value)
         assert jsonpb.loads(shown) == value
         # the same, whichever way it is written
