@@ -300,11 +300,12 @@ class RunningExecutor:
 
     def wait(self, agent: FakeAgent) -> int:
         """Serve until the executor is gone; return its exit code."""
-        agent.serve(self._gone)
+        agent.serve(self.gone)
         assert self.exit_status is not None
         return os.waitstatus_to_exitcode(self.exit_status)
 
-    def _gone(self) -> bool:
+    def gone(self) -> bool:
+        """Whether it has ended."""
         if self.exit_status is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -312,7 +313,7 @@ class RunningExecutor:
         return self.exit_status is not None
 
     def stop(self) -> None:
-        if not self._gone():
+        if not self.gone():
             for task in proc.children(self.pid):
                 os.kill(task, signal.SIGKILL)
             os.kill(self.pid, signal.SIGKILL)
