@@ -8,8 +8,8 @@ import pytest
 
 from containerizer.linux import proc
 from mesos_compat.base.errors import FlagError
-from mesos_compat.cli import cluster
-from mesos_compat.cli.cluster import Cluster, ClusterError, Folders, Member
+from mesos_compat.cli import cluster, cluster_record, cluster_start
+from mesos_compat.cli.cluster_record import Cluster, ClusterError, Folders, Member
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folders:
     runtime.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return cluster.make_folders()
+    return cluster_record.make_folders()
 
 
 def member(pid: int, start_ticks: int, folders: Folders) -> Member:
@@ -28,21 +28,21 @@ def member(pid: int, start_ticks: int, folders: Folders) -> Member:
 def record(folders: Folders, *members: Member) -> Cluster:
     os.makedirs(folders.state, exist_ok=True)
     made = Cluster("1.11.0", members)
-    cluster._write(folders, made)
+    cluster_record.write(folders, made)
     return made
 
 
 def test_the_record_is_read_back(folders: Folders) -> None:
-    assert cluster.read(folders) is None
+    assert cluster_record.read(folders) is None
     made = record(folders, member(1, 2, folders))
-    assert cluster.read(folders) == made
+    assert cluster_record.read(folders) == made
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": "1", "members": []}', '{"members'])
 def test_an_unreadable_record_is_an_error_that_names_it(folders: Folders, text: str) -> None:
     Path(folders.record).write_text(text)
     with pytest.raises(ClusterError, match=r"cluster\.json"):
-        cluster.read(folders)
+        cluster_record.read(folders)
 
 
 def test_a_pid_of_somebody_else_is_neither_alive_nor_killed(
@@ -77,7 +77,7 @@ def test_down_and_status_without_a_cluster(
 
 
 def test_only_one_command_at_a_time(folders: Folders, capsys: pytest.CaptureFixture[str]) -> None:
-    with cluster._locked(folders):
+    with cluster_record.locked(folders):
         assert cluster.main(["down"]) == 1
     assert "another `mesos-compat cluster` command" in capsys.readouterr().err
 
@@ -95,10 +95,10 @@ def test_ports_in_use_are_passed_over() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert cluster._free_port("127.0.0.1", port, {port + 1}) > port + 1
+        assert cluster_start._free_port("127.0.0.1", port, {port + 1}) > port + 1
 
 
 def test_flags_that_differ_per_agent_cannot_be_given(folders: Folders) -> None:
-    wish = cluster.UpOptions(1, "1.11.0", "127.0.0.1", None, ("--work_dir=/x",))
+    wish = cluster_start.UpOptions(1, "1.11.0", "127.0.0.1", None, ("--work_dir=/x",))
     with pytest.raises(FlagError, match="--work_dir is chosen per agent"):
-        cluster._start_agent(folders, wish, member(1, 1, folders), 1, set())
+        cluster_start._start_agent(folders, wish, member(1, 1, folders), 1, set())
