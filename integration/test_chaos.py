@@ -145,6 +145,8 @@ def test_no_end_or_more_than_one(book: Book) -> None:
         (told(LOST), "TASK_LOST", False, True),
         (told(LOST), "TASK_FINISHED", False, False),
         (told(LOST), "TASK_FINISHED", True, True),
+        (told(LOST, ("TASK_LOST", *UNKNOWN[1:])), "TASK_FINISHED", True, True),
+        (told(UNREACHABLE, UNKNOWN), "TASK_FINISHED", True, False),
     ],
 )
 def test_agreement(book: Book, state: str, shuts_down: bool, agreed: bool) -> None:

@@ -79,10 +79,9 @@ def disagreements(
         book = books.get(name)
         if book is None:
             yield f"{who} knows {name}, which nobody launched"
-        elif book.end is None and not shuts_down:
-            if state != _LOST:
-                yield f"{who} has {state} for {book}"
-        elif book.end is not None and state != book.end:
+            continue
+        end = book.end or _LOST
+        if state != end and not (shuts_down and end == _LOST):
             yield f"{who} has {state} for {book}"
 
 

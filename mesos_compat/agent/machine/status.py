@@ -231,6 +231,11 @@ def advance(turn: Turn, framework: Framework, executor: Executor) -> None:
         executors.shut_down(turn, framework, executor)
 
 
+def _forgotten(framework: Framework) -> pb.TaskState:
+    """What masters say of a task that they do not know."""
+    return pb.TASK_GONE if framework.partition_aware else pb.TASK_LOST
+
+
 def acknowledged(turn: Turn, event: UpdateAcknowledged) -> None:
     """The scheduler has an update."""
     state = turn.state
@@ -259,7 +264,7 @@ def complete(turn: Turn, framework: Framework, executor: Executor, task: Task) -
     del framework.homes[task.task_id]
     task.place = TaskPlace.COMPLETED
     if task.disowned:
-        task.state = pb.TASK_GONE if framework.partition_aware else pb.TASK_LOST
+        task.state = _forgotten(framework)
     executor.completed.append(task)
     if executor.phase is ExecutorPhase.TERMINATED and not executor.incomplete:
         frameworks.remove_executor(turn, framework, executor)
@@ -320,6 +325,9 @@ def _apply(turn: Turn, framework: Framework, executor: Executor, head: IncomingU
         )
         acknowledge_executor(turn, executor, head)
         return
+    if terminal and task.disowned:
+        # That is what its framework was told, and what is kept.
+        status.state = _forgotten(framework)
     record(task, status)
     if not terminal:
         _pass_on(turn, framework, executor)

@@ -89,6 +89,7 @@ def test_nobody_hears_of_a_task_that_the_master_has_forgotten(agent: Driver, awa
     (completed,) = agent.state.completed_frameworks
     (over,) = completed.completed_executors[0].completed
     assert over.state == (pb.TASK_GONE if aware else pb.TASK_LOST)
+    assert over.statuses[-1].state == over.state
 
 
 def test_an_executor_that_has_not_come_yet_is_ended(agent: Driver) -> None:
