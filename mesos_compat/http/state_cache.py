@@ -53,6 +53,8 @@ class StateCache:
 
     def _forget(self, state: AgentState) -> None:
         frameworks = (*state.frameworks.values(), *state.completed_frameworks)
+        if len(self._texts) <= sum(len(each.completed_executors) for each in frameworks):
+            return
         kept = {run.container_id for each in frameworks for run in each.completed_executors}
         for container_id in self._texts.keys() - kept:
             del self._texts[container_id]
