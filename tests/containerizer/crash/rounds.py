@@ -32,6 +32,8 @@ from tests.containerizer.crash.points import Points, is_forked, kill_self
 #: Seconds for all that a round does; more is a hang.
 _ROUND_S = 60
 KILLED_STATUS = 9
+#: Its terminal was gone, with the process that serves it.
+HUNG_UP_STATUS = 1
 #: Init was told that nobody will release it.
 ABORTED = 1 << 8
 
@@ -280,7 +282,7 @@ async def _survive(scene: Scene, engine: Engine, act: Callable[[], None] | None)
         if each != subject or (harmless and not failed):
             right = {WAIT_STATUS}
         else:
-            right = {WAIT_STATUS, KILLED_STATUS, ABORTED}
+            right = {WAIT_STATUS, KILLED_STATUS, HUNG_UP_STATUS, ABORTED}
         if scene.destroys:
             right |= {KILLED_STATUS}
         if status not in right and (each in engine.waiting or status is not None):
