@@ -8,7 +8,9 @@ directories of a sandbox until its container is.
 Deviations: a persistent volume that a sandbox shows is given a group as itself, not as a part of
 the sandbox, with which upstream forgets it; what is mounted inside a volume keeps its groups; paths
 are compared by their components, so the end of a volume takes no id from one whose name begins with
-its; root's group cannot be in the range; what could not be given completely is given again.
+its; root's group cannot be in the range; what could not be given completely is given again; a
+persistent volume never goes on with the group that its disk had for an earlier one, which another
+volume may have by now; after a restart none has a group that is no more.
 
 Source: spec ``isolators-fs-net`` 4, ``state-and-recovery`` 10.4.
 """
@@ -87,12 +89,13 @@ class VolumeGids:
             raise FlagError(f"Failed to initialize volume gid manager: {error}") from error
         return cls(ranges, work_dir, directory, metrics)
 
-    async def recover(self, *, rebooted: bool, removed: Iterable[str] = ()) -> None:
+    async def recover(self, *, rebooted: bool, volumes: Iterable[str]) -> None:
         """Go on where an earlier process stopped; called before anything else.
 
-        After a reboot no sandbox is in use; ``removed`` are persistent volumes that are no more.
+        After a reboot no sandbox is in use; ``volumes`` are all persistent volumes that there are.
         Raises CheckpointError.
         """
+        ours = {os.path.realpath(path): os.path.normpath(path) for path in volumes}
         content = checkpoint.read_record(self._path)
         if content is None and os.path.exists(self._path):
             log.warning("The checkpointed volume gids file '%s' is empty", self._path)
@@ -101,11 +104,14 @@ class VolumeGids:
         except DecodeError as error:
             raise CheckpointError(self._path, f"Failed to parse: {error}") from error
         for info in found.infos:
-            self._volumes[info.path] = _Volume(info.gid, info.type)
-        gone = set(removed)
+            path = info.path
+            if info.type == PERSISTENT:
+                path = ours.get(os.path.realpath(path), path)
+            self._volumes[path] = _Volume(info.gid, info.type)
+        there = set(ours.values())
         for path, volume in list(self._volumes.items()):
-            ended = rebooted and volume.kind == SANDBOX_PATH
-            if ended or path in gone or not os.path.lexists(path):
+            ended = rebooted if volume.kind == SANDBOX_PATH else path not in there
+            if ended or not os.path.lexists(path):
                 try:
                     await self.deallocate(path)
                 except IsolatorError as error:
@@ -114,7 +120,7 @@ class VolumeGids:
     async def allocate(self, path: str, kind: state_pb2.VolumeGidInfo.Type) -> int:
         """Return the group of a volume, which has one from now on. Raises IsolatorError.
 
-        A directory in a volume that has one has the same.
+        What is in a volume that has one has the same.
         """
         path = os.path.normpath(path)
         for target, source in self._mounted.items():
@@ -122,9 +128,10 @@ class VolumeGids:
                 return await self.allocate(source, PERSISTENT)
         volume = self._volumes.get(path)
         if volume is None:
-            gid = self._group_of(path, kind)
-            if self._covers(gid):
-                return gid
+            if kind == SANDBOX_PATH:
+                gid = self._group_of(path, kind)
+                if self._covers(gid):
+                    return gid
             volume = self._record(path, kind)
         async with volume.lock:
             if self._volumes.get(path) is volume:

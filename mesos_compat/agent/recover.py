@@ -21,7 +21,7 @@ from mesos_compat.agent.meta import layout
 from mesos_compat.agent.meta.load import load
 from mesos_compat.agent.meta.recovered import AgentFound, Found
 from mesos_compat.agent.meta.resources import completion
-from mesos_compat.agent.meta.writes import DestroyedVolume, RemovedFile, carry_out
+from mesos_compat.agent.meta.writes import RemovedFile, carry_out
 from mesos_compat.base.beneath import Stop, never
 from mesos_compat.base.errors import CheckpointError, MesosCompatError, WireError
 from mesos_compat.model import values
@@ -56,8 +56,8 @@ class Recovery:
     changed: bool = False
     #: Directories of runs, executors and frameworks that no checkpoint tells of.
     strays: tuple[str, ...] = ()
-    #: Paths of persistent volumes that an interrupted change was about to remove.
-    removed_volumes: tuple[str, ...] = ()
+    #: Paths of all persistent volumes.
+    volumes: tuple[str, ...] = ()
 
 
 def read(
@@ -72,8 +72,7 @@ def read(
     boot_id = _boot_id()
     try:
         found = load(work_dir, boot_id, strict=strict)
-        completing = tuple(completion(work_dir, found.resources))
-        for write in completing:
+        for write in completion(work_dir, found.resources):
             carry_out(write, stop)
         _check_resources(found, info)
         if found.agent is not None:
@@ -90,7 +89,9 @@ def read(
         tuple(containers(found, work_dir)),
         changed=changed,
         strays=() if found.agent is None else tuple(strays(work_dir, found.agent)),
-        removed_volumes=tuple(w.home.path for w in completing if isinstance(w, DestroyedVolume)),
+        volumes=tuple(
+            each.path for each in sorted(homes(work_dir, found.resources.effective.resources))
+        ),
     )
 
 

@@ -359,9 +359,7 @@ class _Agent:
             return  # we are to end; the next process goes on with it
         if self._gids is not None:
             try:
-                await self._gids.recover(
-                    rebooted=found.found.rebooted, removed=found.removed_volumes
-                )
+                await self._gids.recover(rebooted=found.found.rebooted, volumes=found.volumes)
             except CheckpointError as error:
                 raise RecoveryError(f"Failed to perform recovery: {error}") from error
         await self.loop.containerizer.recover(found.containers)

@@ -36,10 +36,10 @@ class Host:
         self.metrics = Metrics(FakeClock())
         return VolumeGids(ranges, str(self.folder), str(self.file.parent), self.metrics)
 
-    async def recovered(self, *, rebooted: bool = False, removed: Sequence[str] = ()) -> VolumeGids:
-        """Start a process that goes on."""
+    async def recovered(self, *volumes: Path, rebooted: bool = False) -> VolumeGids:
+        """Start a process that goes on, with these persistent volumes."""
         made = self.manager()
-        await made.recover(rebooted=rebooted, removed=removed)
+        await made.recover(rebooted=rebooted, volumes=map(str, volumes))
         return made
 
     def free(self) -> float:
@@ -174,16 +174,38 @@ async def test_they_are_known_after_a_restart(host: Host) -> None:
         await gids.allocate(str(path), PERSISTENT)
     assert await gids.allocate(str(shared), SANDBOX_PATH) == 10003
     gone.rename(host.folder / "elsewhere")
-    again = await host.recovered(removed=[str(removed)])
+    again = await host.recovered(volume, gone)
     assert set(host.stored()) == {str(volume), str(shared)}
     assert await again.allocate(str(volume), PERSISTENT) == 10000
     # What is out of the range now stays, and counts for nothing.
     assert await again.allocate(str(shared), SANDBOX_PATH) == 10003
     assert host.free() == 1.0
-    await host.recovered(rebooted=True)
+    await host.recovered(volume, rebooted=True)
     assert set(host.stored()) == {str(volume)}
     assert groups(shared) == {0}
     assert groups(volume) == {10000}
+
+
+@pytest.mark.root
+async def test_a_disk_has_another_volume(host: Host) -> None:
+    """Where the volume was the whole disk, its directory stays, with the group."""
+    gids = host.manager()
+    disk, other = host.tree("disk"), host.tree("other")
+    assert await gids.allocate(str(disk), PERSISTENT) == 10000
+    await gids.deallocate(str(disk))
+    assert await gids.allocate(str(other), PERSISTENT) == 10000
+    assert await gids.allocate(str(disk), PERSISTENT) == 10001
+    assert groups(disk) == {10001}
+
+
+@pytest.mark.root
+async def test_other_names_of_volumes(host: Host) -> None:
+    """Upstream's agent had the same work directory by another path."""
+    volume = host.tree("volume")
+    (host.folder / "link").symlink_to(host.folder)
+    await host.manager().allocate(str(host.folder / "link" / "volume"), PERSISTENT)
+    again = await host.recovered(volume)
+    assert await again.allocate(str(volume), PERSISTENT) == 10000
 
 
 @pytest.mark.root
@@ -193,11 +215,11 @@ async def test_what_was_interrupted_is_done_again(host: Host) -> None:
     await gids.allocate(str(volume), PERSISTENT)
     os.chown(volume, 0, 0)  # it is given last
     os.chown(volume / "below" / "file", 0, 0)
-    again = await host.recovered()
+    again = await host.recovered(volume)
     assert await again.allocate(str(volume), PERSISTENT) == 10000
     assert groups(volume) == {10000}
     os.chmod(volume, 0o755)  # as if it was killed before its very last step
-    again = await host.recovered()
+    again = await host.recovered(volume)
     assert await again.allocate(str(volume), PERSISTENT) == 10000
     assert volume.stat().st_mode & (stat.S_ISGID | stat.S_IWGRP) == 0o2020
 

@@ -104,6 +104,7 @@ def again(folder: Path, version: str = NEW, **changes: Any) -> Agent:
     """The next process, recovered and registered."""
     made = Agent(str(folder), **changes)
     found = recover.read(str(folder), made.state.config.info, policy="equal", strict=True)
+    assert set(found.volumes) == {str(path) for path in folder.glob("volumes/roles/*/*")}
     made.feed(events.Recovered(found.found, found.agent_ids, "b", found.changed))
     made.feed(events.MasterDetected(MASTER, version=version), events.RegistrationDue(MASTER))
     made.feed(events.AgentReregistered(MASTER, AGENT, None, ()))

@@ -223,7 +223,7 @@ class Engine:
 
     async def recover(self) -> None:
         """Go on where an earlier engine stopped, as an agent does that has no executors."""
-        await self.gids.recover(rebooted=False)
+        await self.gids.recover(rebooted=False, volumes=[str(self.corner.work / _VOLUME)])
         await self.mesos.recover([])
 
     async def launch(
