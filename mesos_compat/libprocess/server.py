@@ -63,7 +63,12 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _NEVER_S: Final = 10 * 365 * 24 * 3600.0
 
 #: What aiohttp raises for requests that are none.
-_PEER_FAULTS: Final = (HttpProcessingError, PayloadEncodingError, ConnectionError)
+_PEER_FAULTS: Final = (
+    HttpProcessingError,
+    PayloadEncodingError,
+    web.RequestPayloadError,
+    ConnectionError,
+)
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 

@@ -527,6 +527,29 @@ async def test_malformed_requests_are_one_line_each(
         assert (await (await talk(bench)).responses(1))[0].startswith(b"HTTP/1.1 202")
 
 
+async def test_a_malformed_body_that_nobody_reads_is_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def refuse(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=401)
+
+    server = Server(bind(ListenOptions(ip="127.0.0.1")), lambda *_: True, refuse)
+    await server.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.address.port)
+        writer.write(
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\nabcd"
+        )
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401")
+        writer.write(b"efghi")
+        await reader.read()
+        writer.close()
+    finally:
+        await server.close(0.1)
+    assert caplog.records
+    assert all(record.exc_info is None for record in caplog.records)
+
+
 async def talk(bench: Bench) -> Peer:
     """Send a message that is in order."""
     peer = await bench.connect()
