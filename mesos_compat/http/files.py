@@ -273,7 +273,9 @@ class _Place:
 def attachment(attached: Mapping[str, str], path: str) -> str | None:
     """Return the attached virtual path that a requested one leads to or below, if any."""
     parts = _parts(path)
-    for count in range(len(parts), -1, -1):
+    # a path may have thousands of components
+    depth = max((place.count("/") for place in attached), default=0)
+    for count in range(min(len(parts), depth), -1, -1):
         found = "/" + "/".join(parts[:count])
         if found in attached:
             return found

@@ -71,6 +71,8 @@ class Router:
     def __init__(self, routes: Collection[str], open_roots: Collection[str] = ()) -> None:
         self._routes = frozenset(routes)
         self._open_roots = frozenset(open_roots)
+        #: Components of the longest route: a path may have thousands.
+        self._depth = max((route.count("/") for route in routes), default=0)
         self.actors = frozenset(route.split("/")[1] for route in routes)
 
     def full_path(self, path: str) -> str:
@@ -86,7 +88,7 @@ class Router:
     def find(self, full_path: str) -> str | None:
         """Return the route that serves a path of ``full_path``, ``None`` if there is none."""
         parts = full_path.split("/")[1:]
-        for count in range(len(parts), 1, -1):
+        for count in range(min(len(parts), self._depth), 1, -1):
             route = "/" + "/".join(parts[:count])
             if route in self._routes:
                 return route

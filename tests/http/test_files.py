@@ -120,6 +120,15 @@ def test_dots_do_not_leave_the_sandbox(attached: dict[str, str]) -> None:
     assert caught.value.status == 400
 
 
+def test_a_path_of_many_components(attached: dict[str, str]) -> None:
+    """In time that grows like its length: else this would take an hour."""
+    path = VIRTUAL + "/a" * 500_000
+    assert files.attachment(attached, path) == VIRTUAL
+    with pytest.raises(ApiError) as caught:
+        files.browse(attached, path)
+    assert caught.value.status == 400
+
+
 def test_a_loop_of_links_is_an_error(attached: dict[str, str]) -> None:
     with pytest.raises(ApiError) as caught:
         files.read(attached, f"{VIRTUAL}/loop", 0, -1)

@@ -36,6 +36,12 @@ def test_routes(path: str, route: str | None) -> None:
     assert ROUTER.find(ROUTER.full_path(path)) == route
 
 
+@pytest.mark.parametrize(("path", "route"), [("/state", "/slave(1)/state"), ("/files", None)])
+def test_a_path_of_many_components(path: str, route: str | None) -> None:
+    """In time that grows like its length: else this would take an hour."""
+    assert ROUTER.find(ROUTER.full_path(path + "/a" * 500_000)) == route
+
+
 @pytest.mark.parametrize(
     ("text", "query"),
     [
