@@ -24,6 +24,7 @@ from mesos_compat.executor import task as task_plan
 from mesos_compat.executor.checks import Health
 from mesos_compat.executor.children import Children
 from mesos_compat.executor.client import AgentClient, ClientSettings, without_secrets
+from mesos_compat.executor.dispatch import dispatch
 from mesos_compat.executor.flags import parse_flags
 from mesos_compat.executor.kill import signal_tree
 from mesos_compat.executor.launch import launch_task
@@ -97,10 +98,7 @@ class CommandExecutor:
 
     def handle(self, event: api.Event) -> None:
         """Handle an event (see ``client.EventHandler``)."""
-        self._log.info(f"Received {api.Event.Type.Name(event.type)} event")
-        handler = _HANDLERS.get(event.type)
-        if handler is not None:
-            handler(self, event)
+        dispatch(self, event, _HANDLERS, self._log)
 
     def disconnected(self, for_good: bool) -> None:
         """Note that the agent is away (see ``client.EventHandler``)."""
@@ -109,11 +107,9 @@ class CommandExecutor:
             self._leave_if_abandoned()
 
     def _subscribed(self, event: api.Event) -> None:
-        subscribed = event.subscribed
-        self._log.info(f"Subscribed executor on {subscribed.agent_info.hostname}")
         self._shows_killing = any(
             capability.type == v1.FrameworkInfo.Capability.TASK_KILLING_STATE
-            for capability in subscribed.framework_info.capabilities
+            for capability in event.subscribed.framework_info.capabilities
         )
 
     def _acknowledged(self, event: api.Event) -> None:
@@ -208,9 +204,6 @@ class CommandExecutor:
         if self._last is not None:
             self._loop.later(program.SHUTDOWN_ACK_TIMEOUT_S, self._leave_if_connected)
         self._kill_task(self._settings.shutdown_grace_s - SHUTDOWN_RESERVE_S)
-
-    def _error(self, event: api.Event) -> None:
-        self._log.error(f"Error: {event.error.message}")
 
     # Killing.
 
@@ -353,7 +346,6 @@ _HANDLERS = {
     api.Event.LAUNCH_GROUP: CommandExecutor._launch_group,
     api.Event.KILL: CommandExecutor._kill_event,
     api.Event.SHUTDOWN: CommandExecutor._shutdown,
-    api.Event.ERROR: CommandExecutor._error,
 }
 
 

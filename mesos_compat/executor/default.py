@@ -25,6 +25,7 @@ from mesos_compat.executor import program, task
 from mesos_compat.executor.checks import Health
 from mesos_compat.executor.children import Children
 from mesos_compat.executor.client import AgentClient, ClientSettings
+from mesos_compat.executor.dispatch import dispatch
 from mesos_compat.executor.flags import parse_default_flags
 from mesos_compat.executor.groups import Alarm, Effect, GroupTask, RunningGroup, TaskGroups
 from mesos_compat.executor.log import SandboxLog
@@ -86,10 +87,7 @@ class DefaultExecutor:
 
     def handle(self, event: api.Event) -> None:
         """Handle an event (see ``client.EventHandler``)."""
-        self._log.info(f"Received {api.Event.Type.Name(event.type)} event")
-        handler = _HANDLERS.get(event.type)
-        if handler is not None:
-            handler(self, event)
+        dispatch(self, event, _HANDLERS, self._log)
 
     def disconnected(self, for_good: bool) -> None:
         """Stop to wait for containers (see ``client.EventHandler``)."""
@@ -104,7 +102,6 @@ class DefaultExecutor:
 
     def _subscribed(self, event: api.Event) -> None:
         subscribed = event.subscribed
-        self._log.info(f"Subscribed executor on {subscribed.agent_info.hostname}")
         capabilities = subscribed.framework_info.capabilities
         self._perform(self._groups.subscribed(subscribed.container_id, capabilities))
         for checks in self._checks.values():
@@ -130,9 +127,6 @@ class DefaultExecutor:
     def _shutdown(self, event: api.Event) -> None:
         self._log.info("Shutting down")
         self._perform(self._groups.shut_down())
-
-    def _error(self, event: api.Event) -> None:
-        self._log.error(f"Error: {event.error.message}")
 
     # What ``groups`` decided.
 
@@ -373,7 +367,6 @@ _HANDLERS = {
     api.Event.LAUNCH_GROUP: DefaultExecutor._launch_group,
     api.Event.KILL: DefaultExecutor._kill,
     api.Event.SHUTDOWN: DefaultExecutor._shutdown,
-    api.Event.ERROR: DefaultExecutor._error,
 }
 
 _ALARMS = {
