@@ -20,7 +20,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -182,39 +183,24 @@ class VolumeGids:
 
     async def _give(self, path: str, volume: _Volume) -> None:
         def walk(stop: Stop) -> None:
-            top = self._open(path, volume.kind)
-            try:
+            with _closing(self._open(path, volume.kind)) as top:
                 group_walk.give(top, volume.gid, _mounted(path), stop)
-            finally:
-                os.close(top)
 
-        try:
+        with _telling(f"set the owner group of the volume path '{path}' to {volume.gid}"):
             await stoppable(walk)
-        except OSError as error:
-            raise IsolatorError(
-                f"Failed to set the owner group of the volume path '{path}' to {volume.gid}:"
-                f" {error.strerror or error}"
-            ) from error
 
     async def _take_back(self, path: str) -> None:
         def walk(stop: Stop) -> None:
             try:
-                top = self._open(path, SANDBOX_PATH)
+                opened = self._open(path, SANDBOX_PATH)
             except FileNotFoundError:
                 return
-            try:
+            with _closing(opened) as top:
                 others = os.stat(self._work_dir).st_gid
                 group_walk.take_back(top, others, _mounted(path), stop)
-            finally:
-                os.close(top)
 
-        try:
+        with _telling(f"take the owner group of the volume path '{path}' back"):
             await stoppable(walk)
-        except OSError as error:
-            raise IsolatorError(
-                f"Failed to take the owner group of the volume path '{path}' back:"
-                f" {error.strerror or error}"
-            ) from error
 
     def _group_of(self, path: str, kind: state_pb2.VolumeGidInfo.Type) -> int:
         return self._ask(path, kind, lambda top: os.fstat(top).st_gid)
@@ -225,17 +211,11 @@ class VolumeGids:
     def _ask(
         self, path: str, kind: state_pb2.VolumeGidInfo.Type, question: Callable[[int], T]
     ) -> T:
-        try:
-            top = self._open(path, kind)
-            try:
-                return question(top)
-            finally:
-                os.close(top)
-        except OSError as error:
-            raise IsolatorError(
-                f"Failed to find the owner group of the volume path '{path}':"
-                f" {error.strerror or error}"
-            ) from error
+        with (
+            _telling(f"find the owner group of the volume path '{path}'"),
+            _closing(self._open(path, kind)) as top,
+        ):
+            return question(top)
 
     def _open(self, path: str, kind: state_pb2.VolumeGidInfo.Type) -> int:
         """Open a volume; where tasks could have put a link, none is followed. Raises OSError."""
@@ -293,6 +273,23 @@ def parse_range(text: str) -> Sequence[tuple[int, int]]:
 
 def _is_in(path: str, directory: str) -> bool:
     return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
+@contextmanager
+def _telling(what: str) -> Iterator[None]:
+    """Make an IsolatorError of an OSError, with what was attempted."""
+    try:
+        yield
+    except OSError as error:
+        raise IsolatorError(f"Failed to {what}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _closing(fd: int) -> Iterator[int]:
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _mounted(path: str) -> list[tuple[str, ...]]:
