@@ -180,8 +180,7 @@ def _shutdown_executor(sender: UPID, body: bytes) -> Event:
     message = _parse(messages.ShutdownExecutorMessage, body)
     return events.ShutdownExecutor(
         str(sender),
-        FrameworkId(_checked(message.framework_id.value)),
-        ExecutorId(_checked(message.executor_id.value)),
+        *_executor(message),
     )
 
 
@@ -202,8 +201,7 @@ def _update_framework(sender: UPID, body: bytes) -> Event:
 def _framework_message(sender: UPID, body: bytes) -> Event:
     message = _parse(messages.FrameworkToExecutorMessage, body)
     return events.FrameworkToExecutor(
-        FrameworkId(_checked(message.framework_id.value)),
-        ExecutorId(_checked(message.executor_id.value)),
+        *_executor(message),
         message.data,
     )
 
@@ -223,8 +221,7 @@ def _register_executor(sender: UPID, body: bytes) -> Event:
     message = _parse(messages.RegisterExecutorMessage, body)
     return events.RegisterExecutor(
         _answerable(sender),
-        FrameworkId(_checked(message.framework_id.value)),
-        ExecutorId(_checked(message.executor_id.value)),
+        *_executor(message),
     )
 
 
@@ -232,8 +229,7 @@ def _reregister_executor(sender: UPID, body: bytes) -> Event:
     message = _parse(messages.ReregisterExecutorMessage, body)
     return events.ReregisterExecutor(
         _answerable(sender),
-        FrameworkId(_checked(message.framework_id.value)),
-        ExecutorId(_checked(message.executor_id.value)),
+        *_executor(message),
         frozenset(TaskId(_checked(task.task_id.value)) for task in message.tasks),
         tuple(_update(update) for update in message.updates),
     )
@@ -248,10 +244,22 @@ def _status_update(sender: UPID, body: bytes) -> Event:
 def _executor_message(sender: UPID, body: bytes) -> Event:
     message = _parse(messages.ExecutorToFrameworkMessage, body)
     return events.ExecutorMessage(
-        FrameworkId(_checked(message.framework_id.value)),
-        ExecutorId(_checked(message.executor_id.value)),
+        *_executor(message),
         message.data,
         unproven=True,
+    )
+
+
+def _executor(
+    message: messages.ShutdownExecutorMessage
+    | messages.FrameworkToExecutorMessage
+    | messages.RegisterExecutorMessage
+    | messages.ReregisterExecutorMessage
+    | messages.ExecutorToFrameworkMessage,
+) -> tuple[FrameworkId, ExecutorId]:
+    return (
+        FrameworkId(_checked(message.framework_id.value)),
+        ExecutorId(_checked(message.executor_id.value)),
     )
 
 
