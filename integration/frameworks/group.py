@@ -12,17 +12,15 @@ The scheduler prints one JSON document with all that it saw. Its executor writes
 its stdout.
 """
 
-import getpass
-import json
 import os
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 import pymesos
 
 from integration.frameworks.conversation import Talker, say, update
+from integration.frameworks.groups import GroupDirector, play
 
 _PROJECT = Path(__file__).parent.parent.parent
 _GIVE_UP_S = 60.0
@@ -40,22 +38,14 @@ class Crowd(Talker):
                 update(driver, task["task_id"], state)
 
 
-class Director(pymesos.Scheduler):  # type: ignore[misc]
-    """The scheduler; its callbacks run in the driver's thread, one at a time."""
+class Director(GroupDirector):
+    """The scheduler."""
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[str, ...]] = [_GROUPS[0]]
-        self.states: dict[str, list[str]] = {}
-        self.lost: list[tuple[str, int]] = []
-        self.errors: list[str] = []
-        self.done = threading.Event()
-
-    def resourceOffers(self, driver: Any, offers: Any) -> None:  # noqa: N802
-        """Launch what waits, all on the first offer."""
-        for offer in offers:
-            operations = [self._launch(names, offer) for names in self.waiting]
-            self.waiting = []
-            driver.acceptOffers(offer["id"], operations, {"refuse_seconds": 0.1})
+        path = {"name": "PYTHONPATH", "value": str(_PROJECT)}
+        program = f"exec {sys.executable} -m {__spec__.name} executor"
+        command = {"value": program, "environment": {"variables": [path]}}
+        super().__init__(_group(0), "crowd", {"type": "CUSTOM", "command": command})
 
     def statusUpdate(self, driver: Any, status: Any) -> None:  # noqa: N802
         """Go on with the story."""
@@ -68,23 +58,12 @@ class Director(pymesos.Scheduler):  # type: ignore[misc]
                 data = pymesos.encode_data(b"exit")
                 driver.sendFrameworkMessage(status["executor_id"], status["agent_id"], data)
         if (name, state) == ("one", "TASK_KILLED"):
-            self.waiting = [_GROUPS[1]]
+            self.waiting = [_group(1)]
         self._end()
 
-    def executorLost(  # noqa: N802
-        self, driver: Any, executor_id: Any, agent_id: Any, status: int
-    ) -> None:
-        """The executor has ended."""
-        self.lost.append((executor_id["value"], status))
+    def executor_gone(self) -> None:
+        """All other tasks have to fail."""
         self._end()
-
-    def error(self, driver: Any, message: str) -> None:
-        """The framework was refused."""
-        self.errors.append(message)
-        self.done.set()
-
-    def processHeartBeat(self, driver: Any) -> None:  # noqa: N802
-        """Nothing to do."""
 
     def _are_running(self, names: tuple[str, ...]) -> bool:
         return all("TASK_RUNNING" in self.states.get(name, ()) for name in names)
@@ -94,51 +73,15 @@ class Director(pymesos.Scheduler):  # type: ignore[misc]
         if len(failed) == 3 and self.lost:
             self.done.set()
 
-    def _launch(self, names: tuple[str, ...], offer: Any) -> dict[str, object]:
-        tasks = [
-            {
-                "name": name,
-                "task_id": {"value": name},
-                "agent_id": offer["agent_id"],
-                "resources": _resources(),
-                "command": {"value": "nobody runs this"},
-            }
-            for name in names
-        ]
-        path = {"name": "PYTHONPATH", "value": str(_PROJECT)}
-        program = f"exec {sys.executable} -m {__spec__.name} executor"
-        executor = {
-            "type": "CUSTOM",
-            "executor_id": {"value": "crowd"},
-            "framework_id": offer["framework_id"],
-            "command": {"value": program, "environment": {"variables": [path]}},
-            "resources": _resources(),
-        }
-        group = {"executor": executor, "task_group": {"tasks": tasks}}
-        return {"type": "LAUNCH_GROUP", "launch_group": group}
 
-
-def _resources() -> list[dict[str, object]]:
-    amounts = {"cpus": 0.1, "mem": 32.0, "disk": 32.0}
-    return [
-        {"name": name, "type": "SCALAR", "scalar": {"value": value}}
-        for name, value in amounts.items()
-    ]
+def _group(number: int) -> dict[str, str]:
+    return dict.fromkeys(_GROUPS[number], "nobody runs this")
 
 
 def direct(master: str) -> int:
     """Run the scheduler; returns the exit code."""
     scheduler = Director()
-    framework = {"user": getpass.getuser(), "name": "group"}
-    driver = pymesos.MesosSchedulerDriver(scheduler, framework, master)
-    driver.start()
-    try:
-        scheduler.done.wait(_GIVE_UP_S)
-    finally:
-        driver.stop()
-        driver.join()
-    report = {"errors": scheduler.errors, "states": scheduler.states, "lost": scheduler.lost}
-    print(json.dumps(report))
+    play(scheduler, "group", master, _GIVE_UP_S, ("errors", "states", "lost"))
     return 0 if scheduler.done.is_set() and not scheduler.errors else 1
 
 

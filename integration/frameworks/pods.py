@@ -11,14 +11,11 @@ ends by itself.
 Prints one JSON document with all that the framework saw.
 """
 
-import getpass
-import json
 import os
 import sys
-import threading
 from typing import Any
 
-import pymesos
+from integration.frameworks.groups import GroupDirector, play
 
 _GIVE_UP_S = 120.0
 _FOREVER = "sleep 100000"
@@ -26,24 +23,13 @@ _FOREVER = "sleep 100000"
 GROUPS = ({"web": _FOREVER, "log": _FOREVER}, {"job": "exit 0", "calm": _FOREVER})
 
 
-class PodDirector(pymesos.Scheduler):  # type: ignore[misc]
-    """The scheduler; its callbacks run in the driver's thread, one at a time."""
+class PodDirector(GroupDirector):
+    """The scheduler."""
 
     def __init__(self) -> None:
-        self.waiting = [GROUPS[0]]
-        self.states: dict[str, list[str]] = {}
+        super().__init__(GROUPS[0], "pod", {"type": "DEFAULT"})
         #: When the first group was killed: what the others did.
         self.meanwhile: dict[str, str] = {}
-        self.lost: list[tuple[str, int]] = []
-        self.errors: list[str] = []
-        self.done = threading.Event()
-
-    def resourceOffers(self, driver: Any, offers: Any) -> None:  # noqa: N802
-        """Launch what waits, all on the first offer."""
-        for offer in offers:
-            operations = [_launch(group, offer) for group in self.waiting]
-            self.waiting = []
-            driver.acceptOffers(offer["id"], operations, {"refuse_seconds": 0.1})
 
     def statusUpdate(self, driver: Any, status: Any) -> None:  # noqa: N802
         """Go on with the story."""
@@ -60,52 +46,8 @@ class PodDirector(pymesos.Scheduler):  # type: ignore[misc]
             self.meanwhile = {name: states[-1] for name, states in self.states.items()}
             driver.killTask({"value": "calm"})
 
-    def executorLost(  # noqa: N802
-        self, driver: Any, executor_id: Any, agent_id: Any, status: int
-    ) -> None:
-        """The executor has ended."""
-        self.lost.append((executor_id["value"], status))
-        self.done.set()
-
-    def error(self, driver: Any, message: str) -> None:
-        """The framework was refused."""
-        self.errors.append(message)
-        self.done.set()
-
-    def processHeartBeat(self, driver: Any) -> None:  # noqa: N802
-        """Nothing to do."""
-
     def _last(self, *names: str) -> set[str]:
         return {self.states.get(name, [""])[-1] for name in names}
-
-
-def _launch(group: dict[str, str], offer: Any) -> dict[str, object]:
-    tasks = [
-        {
-            "name": name,
-            "task_id": {"value": name},
-            "agent_id": offer["agent_id"],
-            "resources": _resources(),
-            "command": {"value": command},
-        }
-        for name, command in group.items()
-    ]
-    executor = {
-        "type": "DEFAULT",
-        "executor_id": {"value": "pod"},
-        "framework_id": offer["framework_id"],
-        "resources": _resources(),
-    }
-    launch = {"executor": executor, "task_group": {"tasks": tasks}}
-    return {"type": "LAUNCH_GROUP", "launch_group": launch}
-
-
-def _resources() -> list[dict[str, object]]:
-    amounts = {"cpus": 0.1, "mem": 32.0, "disk": 32.0}
-    return [
-        {"name": name, "type": "SCALAR", "scalar": {"value": value}}
-        for name, value in amounts.items()
-    ]
 
 
 def main(arguments: list[str]) -> int:
@@ -114,16 +56,7 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return os.EX_USAGE
     scheduler = PodDirector()
-    framework = {"user": getpass.getuser(), "name": "pods"}
-    driver = pymesos.MesosSchedulerDriver(scheduler, framework, arguments[0])
-    driver.start()
-    try:
-        scheduler.done.wait(_GIVE_UP_S)
-    finally:
-        driver.stop()
-        driver.join()
-    seen = ("states", "meanwhile", "lost", "errors")
-    print(json.dumps({name: getattr(scheduler, name) for name in seen}))
+    play(scheduler, "pods", arguments[0], _GIVE_UP_S, ("states", "meanwhile", "lost", "errors"))
     return 0 if scheduler.lost and not scheduler.errors else 1
 
 
