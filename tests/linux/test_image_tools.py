@@ -11,12 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from containerizer.provisioner.config import ProvisionerConfig
-from containerizer.provisioner.create import create_provisioner
 from containerizer.provisioner.oci import host_platform
-from mesos_compat.base.metrics import Metrics
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
+from tests.linux.provisioning import docker_provisioner
 from tests.suites.image_backends import describe
 
 pytestmark = pytest.mark.root
@@ -109,17 +107,7 @@ async def test_same_as_umoci(tmp_path: Path, images: Path, backend: str, name: s
         registry = tmp_path / "registry"
     else:
         registry = images
-    provisioner = create_provisioner(
-        ProvisionerConfig(
-            work_dir=str(tmp_path / "work"),
-            image_providers=("docker",),
-            image_provisioner_backend=backend,
-            docker_store_dir=str(tmp_path / "store"),
-            docker_registry=str(registry),
-            temporary_dir=str(tmp_path),
-        ),
-        Metrics(),
-    )
+    provisioner = docker_provisioner(tmp_path, registry, backend)
     await provisioner.recover([])
     container = ContainerId.new()
     image = pb.Image(type=pb.Image.DOCKER, docker=pb.Image.Docker(name=name))

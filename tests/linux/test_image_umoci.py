@@ -20,12 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from containerizer.provisioner.config import ProvisionerConfig
-from containerizer.provisioner.create import create_provisioner
-from mesos_compat.base.metrics import Metrics
 from mesos_compat.model.ids import ContainerId
 from mesos_compat.pb.mesos import mesos_pb2 as pb
 from tests.containerizer.provisioner.images import TIME, Entry, folder, layout, tar
+from tests.linux.provisioning import docker_provisioner
 from tests.suites.image_backends import CAPABILITY, LAYERS, describe
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
@@ -328,17 +326,7 @@ async def test_same_as_umoci(
     tmp_path: Path, image: tuple[Path, dict[str, tuple[object, ...]]], backend: str
 ) -> None:
     registry, wanted = image
-    provisioner = create_provisioner(
-        ProvisionerConfig(
-            work_dir=str(tmp_path / "work"),
-            image_providers=("docker",),
-            image_provisioner_backend=backend,
-            docker_store_dir=str(tmp_path / "store"),
-            docker_registry=str(registry),
-            temporary_dir=str(tmp_path),
-        ),
-        Metrics(),
-    )
+    provisioner = docker_provisioner(tmp_path, registry, backend)
     container = ContainerId.new()
     try:
         await provisioner.recover([])

@@ -20,19 +20,13 @@ from containerizer.linux import cgroup1, proc
 from containerizer.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from tests.containerizer.launcher import host
-from tests.containerizer.launcher.host import (
-    LinuxHost,
-    eventually,
-    image_info,
-    image_mounts,
-    launch_info,
-)
-from tests.executor.fake_agent import EXECUTOR, FRAMEWORK, FakeAgent, shell_task
+from tests.containerizer.launcher.executors import NAMESPACES, image_executor_info
+from tests.containerizer.launcher.host import LinuxHost, eventually, image_info, launch_info
+from tests.executor.fake_agent import FakeAgent, shell_task
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.root
 
-NAMESPACES = [CLONE_NEWNS, CLONE_NEWPID]
 
 #: Opens for writing whatever /proc shows of any process of the container. Prints what it could.
 OVERWRITE = r"""
@@ -128,24 +122,7 @@ async def test_executor_of_a_command_task_is_no_way_out(
 ) -> None:
     files = written_files()
     agent = FakeAgent()
-    sandbox = os.path.join(linux.folder, "sandbox")
-    os.mkdir(sandbox)
-    environment = {
-        "PATH": "/bin",
-        "MESOS_SLAVE_PID": agent.upid,
-        "MESOS_FRAMEWORK_ID": FRAMEWORK,
-        "MESOS_EXECUTOR_ID": EXECUTOR,
-        "MESOS_CHECKPOINT": "0",
-        "MARKER": marker,
-    }
-    info = launch_info(
-        f"{os.path.realpath(linux.folder)}/executor",
-        arguments=["mesos-executor", f"--rootfs={image}", "--working_directory=/"],
-        environment=environment,
-        mounts=image_mounts(image),
-        clone_namespaces=NAMESPACES,
-        working_directory=sandbox,
-    )
+    info = image_executor_info(linux, agent, image, MARKER=marker)
     try:
         container_id, init = await linux.start(info)
         script = f"{OVERWRITE}{LOOK}echo $$; busybox tr '\\0' ' ' < /proc/1/cmdline; echo; ls /proc"

@@ -17,22 +17,15 @@ import pytest
 
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
 from containerizer.linux import proc
-from containerizer.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID
+from containerizer.linux.namespaces import CLONE_NEWPID
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
-from tests.containerizer.launcher.host import (
-    PSEUDO,
-    LinuxHost,
-    eventually,
-    image_info,
-    image_mounts,
-    launch_info,
-)
+from tests.containerizer.launcher.executors import NAMESPACES, image_executor_info
+from tests.containerizer.launcher.host import PSEUDO, LinuxHost, eventually, image_info, launch_info
 from tests.containerizer.launcher.test_hostile import written_files
-from tests.executor.fake_agent import EXECUTOR, FRAMEWORK, FakeAgent, shell_task
+from tests.executor.fake_agent import FakeAgent, shell_task
 
 pytestmark = pytest.mark.root
 
-NAMESPACES = [CLONE_NEWNS, CLONE_NEWPID]
 #: Overwrites all code of process 1.
 OVERWRITE_MEMORY = r"""
 while read range mode rest; do
@@ -121,23 +114,7 @@ async def test_memory_of_init_is_the_containers_own(linux: LinuxHost, image: str
 async def test_memory_of_an_executor_is_the_containers_own(linux: LinuxHost, image: str) -> None:
     files = written_files()
     agent = FakeAgent()
-    sandbox = os.path.join(linux.folder, "sandbox")
-    os.mkdir(sandbox)
-    environment = {
-        "PATH": "/bin",
-        "MESOS_SLAVE_PID": agent.upid,
-        "MESOS_FRAMEWORK_ID": FRAMEWORK,
-        "MESOS_EXECUTOR_ID": EXECUTOR,
-        "MESOS_CHECKPOINT": "0",
-    }
-    info = launch_info(
-        f"{os.path.realpath(linux.folder)}/executor",
-        arguments=["mesos-executor", f"--rootfs={image}", "--working_directory=/"],
-        environment=environment,
-        mounts=image_mounts(image),
-        clone_namespaces=NAMESPACES,
-        working_directory=sandbox,
-    )
+    info = image_executor_info(linux, agent, image)
     try:
         container_id, init = await linux.start(info)
         await asyncio.to_thread(agent.start_task, shell_task(f"{OVERWRITE_MEMORY}sleep 1000"))

@@ -25,6 +25,7 @@ from mesos_compat.model import jsonpb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from mesos_compat.pb.mesos.v1.executor import executor_pb2 as api
+from tests.containerizer.launcher.executors import executor_info
 from tests.containerizer.launcher.host import (
     LinuxHost,
     Outcome,
@@ -32,7 +33,7 @@ from tests.containerizer.launcher.host import (
     image_mounts,
     launch_info,
 )
-from tests.executor.fake_agent import EXECUTOR, FRAMEWORK, FakeAgent, shell_task
+from tests.executor.fake_agent import FakeAgent, shell_task
 
 pytestmark = pytest.mark.root
 
@@ -228,23 +229,15 @@ class TestCommandTasks:
     def info(
         self, linux: LinuxHost, agent: FakeAgent, *arguments: str, **fields: object
     ) -> slave.ContainerLaunchInfo:
-        sandbox = os.path.join(linux.folder, "sandbox")
-        os.mkdir(sandbox)
-        environment = {
-            "PATH": "/bin",
-            "MESOS_SLAVE_PID": agent.upid,
-            "MESOS_FRAMEWORK_ID": FRAMEWORK,
-            "MESOS_EXECUTOR_ID": EXECUTOR,
-            "MESOS_CHECKPOINT": "1",
-            "MESOS_RECOVERY_TIMEOUT": "15mins",
-            "MESOS_SUBSCRIPTION_BACKOFF_MAX": "10ms",
-        }
-        return launch_info(
-            f"{os.path.realpath(linux.folder)}/executor",
-            arguments=["mesos-executor", *arguments],
-            environment=environment,
-            clone_namespaces=[CLONE_NEWNS, CLONE_NEWPID],
-            working_directory=sandbox,
+        return executor_info(
+            linux,
+            agent,
+            *arguments,
+            environment={
+                "MESOS_CHECKPOINT": "1",
+                "MESOS_RECOVERY_TIMEOUT": "15mins",
+                "MESOS_SUBSCRIPTION_BACKOFF_MAX": "10ms",
+            },
             **fields,
         )
 
