@@ -54,15 +54,12 @@ class Chaos:
         scene: Scene,
         version: str,
         seed: int,
-        *,
         styles: Sequence[str] = tuple(STYLES),
-        quiet: bool = False,
     ) -> None:
         self._scene = scene
         self._version = version
         self._seed = seed
         self._styles = styles
-        self._quiet = quiet
         self._old = tuple(map(int, version.split(".")))[:2] < _KEEPS_TASKS
         self._start = time.monotonic()
         self._crowds: list[CrowdProcess] = []
@@ -193,8 +190,7 @@ class Chaos:
             self.problems += left()
 
     def _say(self, text: str) -> None:
-        if not self._quiet:
-            print(f"{time.monotonic() - self._start:8.2f} {text}", flush=True)
+        print(f"{time.monotonic() - self._start:8.2f} {text}", flush=True)
 
 
 def _agent_tasks(state: dict[str, Any]) -> Iterable[tuple[str, str]]:
@@ -229,7 +225,7 @@ def main() -> int:
     problems = ["the run did not come to its end"]
     figures: dict[str, Any] = {}
     try:
-        chaos = Chaos(scene, options.master, options.seed, styles=styles)
+        chaos = Chaos(scene, options.master, options.seed, styles)
         try:
             chaos.run(options.seconds)
             problems, figures = chaos.problems, chaos.figures
