@@ -15,40 +15,31 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import AsyncIterable, Callable, Iterator, Mapping, Sequence
 
 from containerizer import sandbox, usage
 from containerizer.api import InputAnswer, LaunchOutcome, OutputStream
-from containerizer.init.seccomp import Filters
-from containerizer.isolators.base import is_command_task
+from containerizer.failures import checkpointing, prefixed
+from containerizer.forking import InitForker
+from containerizer.handle import ContainerHandle
 from containerizer.isolators.caller import IsolatorCaller, NamedIsolator
 from containerizer.isolators.context import ContainerizerConfig, no_images
-from containerizer.isolators.linux_seccomp import filters_of
-from containerizer.launcher.base import ForkedInit, ForkRequest, Launcher, Stdio
+from containerizer.launcher.base import Launcher
 from containerizer.machine import DUTIES, Container, ContainerTable, Duties, State
 from containerizer.merge import Parent, complete, merged
+from containerizer.nested_sandboxes import NestedSandboxes
 from containerizer.provisioner.base import Provisioner
 from containerizer.recover import FoundContainer, found_containers
 from containerizer.rundir import RuntimeDirectory
 from containerizer.sandbox import SandboxCollector
-from containerizer.session import mount_namespace_target
 from containerizer.switchboard.client import attach_input, attach_output
 from containerizer.switchboard.isolator import NAME as SWITCHBOARD
 from containerizer.switchboard.isolator import IOSwitchboard
 from containerizer.switchboard.records import Encoding
 from containerizer.volume_gids import VolumeGids
-from containerizer.watch import Watch, Watcher
+from containerizer.watch import Watcher
 from mesos_compat.base import checkpoint
-from mesos_compat.base.errors import (
-    CheckpointError,
-    ContainerError,
-    FetchError,
-    LaunchAborted,
-    LaunchError,
-    ProvisionError,
-)
+from mesos_compat.base.errors import CheckpointError, ContainerError, FetchError, ProvisionError
 from mesos_compat.base.metrics import Metrics
 from mesos_compat.base.scope import Scope, ScopeClosed
 from mesos_compat.model.ids import ContainerId
@@ -56,53 +47,6 @@ from mesos_compat.pb.mesos import mesos_pb2 as pb
 from mesos_compat.pb.mesos.slave import containerizer_pb2 as slave
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-_CLONE_NEWNS = 0x20000
-
-
-class _Handle:
-    """What runs for a container, beside the facts in the table."""
-
-    def __init__(self, container: Container) -> None:
-        loop = asyncio.get_running_loop()
-        self.container = container
-        #: Done once no launch works on the container (any more).
-        self.settled: asyncio.Future[None] = loop.create_future()
-        #: How the container ended; an exception if it could not be destroyed.
-        self.termination: asyncio.Future[slave.ContainerTermination] = loop.create_future()
-        self.termination.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self.watch: Watch | None = None
-        self._step: asyncio.Task[object] | None = None
-        self._interrupted = False
-
-    async def interruptible(self, step: Awaitable[T]) -> T:
-        """Await a step of the launch that a destroy may cut short, which is CancelledError here
-        and for the step, and LaunchAborted for the launch."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._step = task
-        during = self.container.state.name.lower()
-        try:
-            return await step
-        except asyncio.CancelledError:
-            if self._interrupted and task.uncancel() == 0:
-                self.go_on(during)
-            raise
-        finally:
-            self._step = None
-
-    def interrupt(self) -> None:
-        """Cut the current step short, if it allows that."""
-        if self._step is not None:
-            self._interrupted = True
-            self._step.cancel(f"container {self.container.id} is being destroyed")
-
-    def go_on(self, during: str) -> None:
-        """Raise LaunchAborted if somebody destroys the container."""
-        if self.container.state is State.DESTROYING:
-            raise LaunchAborted(f"Container is being destroyed during {during}")
 
 
 class MesosContainerizer:
@@ -128,14 +72,15 @@ class MesosContainerizer:
     ) -> None:
         self._config = config
         self._fetched = fetched
-        self._sandboxes = sandboxes
         self._gids = gids
         self._launcher = launcher
         self._provisioner = provisioner
         self._switchboard = switchboard
         self._rundir = RuntimeDirectory(config.runtime_dir)
         self._table = ContainerTable()
-        self._handles: dict[ContainerId, _Handle] = {}
+        self._sandboxes = NestedSandboxes(self._table, sandboxes)
+        self._forker = InitForker(launcher, switchboard, self._rundir, self._table)
+        self._handles: dict[ContainerId, ContainerHandle] = {}
         #: Nested containers that have ended and whose sandbox is being removed.
         self._removing: set[ContainerId] = set()
         self._scope = Scope("containerizer")
@@ -193,7 +138,9 @@ class MesosContainerizer:
         )
         if self._provisioner is not None:
             await self._provisioner.recover(self._table.ids())
-        self._let_go_of_sandboxes()
+        for container_id in self._rundir.ids():
+            if container_id not in self._table:
+                self._sandboxes.let_go(container_id)
         for handle in list(self._handles.values()):
             container = handle.container
             if container.id in going_on:
@@ -235,7 +182,7 @@ class MesosContainerizer:
     ) -> LaunchOutcome:
         """Launch a container; see ``api.Containerizer``."""
         # Before all checks, which hold until the container is registered.
-        await self._sandbox_settled(container_id)
+        await self._sandboxes.settled(container_id)
         if container_id in self._table:
             return LaunchOutcome.ALREADY_LAUNCHED
         if config.HasField("container_info") and (
@@ -278,14 +225,14 @@ class MesosContainerizer:
         if not config.HasField("user") and inherited is not None and inherited.HasField("user"):
             config.user = inherited.user
         user = config.user if config.HasField("user") else None
-        self._keep_sandbox(container_id, root.config.directory)
+        self._sandboxes.keep(container_id)
         config.directory = sandbox.make_nested(root.config.directory, container_id, user)
         if root.config.HasField("executor_info"):
             config.executor_info.CopyFrom(root.config.executor_info)
 
     async def _launch(
         self,
-        handle: _Handle,
+        handle: ContainerHandle,
         config: slave.ContainerConfig,
         environment: Mapping[str, str],
         pid_checkpoint_path: str | None,
@@ -300,16 +247,16 @@ class MesosContainerizer:
             )
         if config.container_info.mesos.HasField("image"):
             await self._provision(handle, config)
-        with _checkpointing("Could not checkpoint container's configuration"):
+        with checkpointing("Could not checkpoint container's configuration"):
             self._rundir.write_config(container.id, config)
 
         self._enter(container, State.PREPARING)
         infos = await self._isolators.prepare(container.id, config)
         handle.go_on("preparing")
         container.launch_info = self._complete(container, config, infos, environment)
-        with _checkpointing("Could not checkpoint container's launch information"):
+        with checkpointing("Could not checkpoint container's launch information"):
             self._rundir.write_launch_info(container.id, container.launch_info)
-        forked = await self._fork(container, config)
+        forked = await self._forker.fork(container)
         try:
             handle.go_on("preparing")
             self._checkpoint_pid(container, forked.pid, pid_checkpoint_path)
@@ -331,7 +278,7 @@ class MesosContainerizer:
 
     def _make_runtime_directory(self, container: Container, config: slave.ContainerConfig) -> None:
         directory = self._rundir.path(container.id)
-        with _checkpointing(f"Failed to make the containerizer runtime directory '{directory}'"):
+        with checkpointing(f"Failed to make the containerizer runtime directory '{directory}'"):
             self._rundir.make(container.id)
             if container.debug:
                 self._rundir.mark_force_destroy(container.id)
@@ -341,7 +288,7 @@ class MesosContainerizer:
                 container.standalone = True
                 self._rundir.mark_standalone(container.id)
 
-    async def _provision(self, handle: _Handle, config: slave.ContainerConfig) -> None:
+    async def _provision(self, handle: ContainerHandle, config: slave.ContainerConfig) -> None:
         image = config.container_info.mesos.image
         container_id = handle.container.id
         provision = no_images if self._provisioner is None else self._provisioner.provision
@@ -379,63 +326,6 @@ class MesosContainerizer:
             )
         return info
 
-    async def _fork(self, container: Container, config: slave.ContainerConfig) -> ForkedInit:
-        info = container.launch_info
-        assert info is not None
-        entered = set(info.enter_namespaces)
-        target = None
-        if _CLONE_NEWNS in entered:
-            # entered late, by init: before that it has to find its own program
-            entered.remove(_CLONE_NEWNS)
-            target = self._mount_namespace(container)
-        stdio = self._switchboard.take_io(container.id)
-        try:
-            container.forked = True
-            return await self._launcher.fork(
-                container.id,
-                ForkRequest(
-                    launch_info=info,
-                    stdio=Stdio(stdio.stdin, stdio.stdout, stdio.stderr),
-                    runtime_directory=self._rundir.path(container.id),
-                    enter_namespaces=sum(entered),
-                    clone_namespaces=sum(set(info.clone_namespaces)),
-                    namespace_mnt_target=target,
-                    sandbox=self._outermost_sandbox(container),
-                    seccomp_filters=self._filters(container.id, info),
-                ),
-            )
-        except (LaunchError, OSError) as error:
-            raise LaunchError(f"Failed to fork: {error}") from error
-        finally:
-            stdio.close()
-
-    def _filters(
-        self, container_id: ContainerId, info: slave.ContainerLaunchInfo
-    ) -> Filters | None:
-        if not info.HasField("seccomp_profile"):
-            return None
-        with _checkpointing("Failed to read the Seccomp filters"):
-            return filters_of(self._rundir.path(container_id))
-
-    def _mount_namespace(self, container: Container) -> int:
-        parent = self._table.get(container.id.parent) if container.id.parent else None
-        if parent is None:
-            raise ContainerError("Unknown parent container")
-        if parent.pid is None:
-            raise ContainerError("Unknown parent container pid")
-        config = parent.config
-        image_of_task = (
-            config is not None
-            and is_command_task(config)
-            and config.container_info.mesos.HasField("image")
-        )
-        return mount_namespace_target(parent.pid, image_of_task=image_of_task)
-
-    def _outermost_sandbox(self, container: Container) -> str | None:
-        root = self._table.get(container.id.root)
-        config = container.config if root is None else root.config
-        return config.directory if config is not None and config.directory else None
-
     def _checkpoint_pid(
         self, container: Container, pid: int, pid_checkpoint_path: str | None
     ) -> None:
@@ -444,10 +334,10 @@ class MesosContainerizer:
         A pid that only we have tells a later agent that its own directory was wiped.
         """
         if pid_checkpoint_path is not None:
-            with _checkpointing("Could not checkpoint container's pid"):
+            with checkpointing("Could not checkpoint container's pid"):
                 checkpoint.write_text(pid_checkpoint_path, str(pid))
         path = os.path.join(self._rundir.path(container.id), "pid")
-        with _checkpointing(f"Failed to checkpoint the container pid to '{path}'"):
+        with checkpointing(f"Failed to checkpoint the container pid to '{path}'"):
             self._rundir.write_pid(container.id, pid)
         container.pid = pid
 
@@ -472,7 +362,7 @@ class MesosContainerizer:
 
     def _begin_destroy(
         self,
-        handle: _Handle,
+        handle: ContainerHandle,
         termination: slave.ContainerTermination | None,
         *,
         asked: bool = True,
@@ -495,7 +385,7 @@ class MesosContainerizer:
 
     async def _destroy(
         self,
-        handle: _Handle,
+        handle: ContainerHandle,
         duties: Duties,
         given: slave.ContainerTermination | None,
     ) -> None:
@@ -520,7 +410,7 @@ class MesosContainerizer:
 
     async def _destroy_parts(
         self,
-        handle: _Handle,
+        handle: ContainerHandle,
         duties: Duties,
         given: slave.ContainerTermination | None,
     ) -> None:
@@ -534,10 +424,10 @@ class MesosContainerizer:
             with contextlib.suppress(CheckpointError):
                 self._rundir.mark_force_destroy(container.id)
         if duties.kill and container.forked:
-            with _prefixed("Failed to kill all processes in the container"):
+            with prefixed("Failed to kill all processes in the container"):
                 await self._launcher.destroy(container.id)
         if self._gids is not None and container.config is not None and container.config.directory:
-            with _prefixed("Failed to deallocate gid when destroying container"):
+            with prefixed("Failed to deallocate gid when destroying container"):
                 await self._gids.deallocate(container.config.directory)
         if duties.isolators:
             failures = await self._isolators.cleanup(container.id)
@@ -547,7 +437,7 @@ class MesosContainerizer:
                     + "; ".join(failures)
                 )
         if self._provisioner is not None:
-            with _prefixed("Failed to destroy the provisioned rootfs when destroying container"):
+            with prefixed("Failed to destroy the provisioned rootfs when destroying container"):
                 await self._provisioner.destroy(container.id)
 
     async def _destroy_children(
@@ -589,38 +479,7 @@ class MesosContainerizer:
                 self._rundir.write_termination(container.id, termination)
         except CheckpointError as error:
             log.error("Container %s: %s", container.id, error)
-        self._let_go_of_sandbox(container.id)
-
-    def _let_go_of_sandboxes(self) -> None:
-        """Do so for nested containers that ended under an earlier agent."""
-        if self._sandboxes is not None:
-            for container_id in self._rundir.ids():
-                if container_id not in self._table:
-                    self._let_go_of_sandbox(container_id)
-
-    def _let_go_of_sandbox(self, container_id: ContainerId) -> None:
-        """Have the sandbox of a nested container that has ended removed when it is old enough."""
-        root = self._table.get(container_id.root)
-        if container_id.parent is None or root is None or root.config is None:
-            return
-        if self._sandboxes is not None and root.config.directory:
-            self._sandboxes.schedule_aged(root.config.directory, sandbox.nested_path(container_id))
-
-    def _keep_sandbox(self, container_id: ContainerId, root_sandbox: str) -> None:
-        if self._sandboxes is not None:
-            self._sandboxes.unschedule(
-                os.path.join(root_sandbox, sandbox.nested_path(container_id))
-            )
-
-    async def _sandbox_settled(self, container_id: ContainerId) -> None:
-        """Wait for the end of a removal of a nested container's sandbox that has begun."""
-        root = self._table.get(container_id.root)
-        if container_id.parent is None or root is None or root.config is None:
-            return
-        if self._sandboxes is not None:
-            await self._sandboxes.settled(
-                os.path.join(root.config.directory, sandbox.nested_path(container_id))
-            )
+        self._sandboxes.let_go(container.id)
 
     # The rest.
 
@@ -732,7 +591,7 @@ class MesosContainerizer:
         if container_id in self._removing:
             raise ContainerError(f"Container {container_id} is being removed")
         self._removing.add(container_id)
-        self._keep_sandbox(container_id, root.config.directory)
+        self._sandboxes.keep(container_id)
         removing = self._remove(container_id, root.config.directory)
         try:
             failure = await asyncio.shield(self._scope.spawn(removing, f"remove {container_id}"))
@@ -748,7 +607,7 @@ class MesosContainerizer:
         """
         try:
             self._rundir.remove(container_id)
-            await self._sandbox_settled(container_id)
+            await self._sandboxes.settled(container_id)
             await asyncio.to_thread(sandbox.remove_nested, root_sandbox, container_id)
         except CheckpointError as error:
             return ContainerError(f"Failed to remove the runtime directory: {error}")
@@ -790,13 +649,13 @@ class MesosContainerizer:
 
     def _register(
         self, container_id: ContainerId, config: slave.ContainerConfig | None, state: State
-    ) -> _Handle:
+    ) -> ContainerHandle:
         container = Container(container_id, state, time.monotonic(), config)
         if config is not None and state is State.PROVISIONING:
             container.requests = tuple(config.resources)
             container.limits = {name: limit.value for name, limit in config.limits.items()}
             self._log(container, "Container %s: %s", container_id, state.name.lower())
-        handle = _Handle(container)
+        handle = ContainerHandle(container)
         self._table.add(container)
         self._handles[container_id] = handle
         return handle
@@ -820,22 +679,6 @@ def _is_docker(state: slave.ContainerState) -> bool:
 
 def _by_depth(container_id: ContainerId) -> tuple[int, str]:
     return len(container_id.path), str(container_id)
-
-
-@contextmanager
-def _checkpointing(what: str) -> Iterator[None]:
-    try:
-        yield
-    except CheckpointError as error:
-        raise ContainerError(f"{what}: {error}") from error
-
-
-@contextmanager
-def _prefixed(what: str) -> Iterator[None]:
-    try:
-        yield
-    except ContainerError as error:
-        raise ContainerError(f"{what}: {error}") from error
 
 
 def _images(config: slave.ContainerConfig) -> Iterator[pb.Image]:
