@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import pwd
 import shutil
@@ -16,8 +17,9 @@ import pytest
 
 from containerizer.launcher.linux import LinuxLauncherConfig
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
-from containerizer.linux import cgroup1, proc
+from containerizer.linux import cgroup1, proc, users
 from containerizer.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID
+from containerizer.linux.users import Identity
 from mesos_compat.pb.mesos.v1 import mesos_pb2 as v1
 from tests.containerizer.launcher import host
 from tests.containerizer.launcher.executors import NAMESPACES, image_executor_info
@@ -262,14 +264,20 @@ STAYERS = {
 }
 
 
+#: Users that nobody else is, whoever runs these tests at the same time.
+UIDS = itertools.count(1_000_000_000 + (os.getpid() << 8))
+
+
 @pytest.mark.parametrize("script", STAYERS.values(), ids=STAYERS)
 @pytest.mark.parametrize("pids", [[], [CLONE_NEWPID]], ids=["host pids", "own pids"])
 async def test_whatever_stays_is_killed(
     linux: LinuxHost, image: str, script: str, pids: list[int]
 ) -> None:
     limits = {"rlimits": [{"type": "RLMT_NPROC", "soft": 400, "hard": 400}]}
+    # What nobody has reaped yet counts, too: a user for each.
+    user = users.numbered(Identity(next(UIDS), 1, ()))
     info = image_info(
-        image, script, clone_namespaces=[CLONE_NEWNS, *pids], rlimits=limits, user="daemon"
+        image, script, clone_namespaces=[CLONE_NEWNS, *pids], rlimits=limits, user=user
     )
     for path, _, _ in os.walk(linux.folder):
         os.chmod(path, 0o755)
