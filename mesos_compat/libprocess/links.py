@@ -4,8 +4,8 @@
 Data flows one way: what peers send back (the 202 of each message) is read and thrown away, and
 delivery is fire-and-forget. A connection that was linked stays open while idle; its end, or the
 failure to make it, is one exited event per linked UPID. Other connections close when all was
-written. There is a limit of those, since anybody can make us answer to any address: the oldest has
-to go.
+written. There is a limit of those, and of what waits for them, since anybody can make us answer to
+any address: the oldest, or the slowest, has to go.
 
 What a process had not sent yet when it was killed is never sent: its connections are reset
 (Deviation: upstream leaves that to the kernel, and a registration that waited for a network to be
@@ -33,6 +33,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, cast
 
+from mesos_compat.base.budget import Budget
 from mesos_compat.base.errors import WireError
 from mesos_compat.base.log import Complaints
 from mesos_compat.base.scope import Scope
@@ -64,6 +65,8 @@ class LinkLimits:
     connect_timeout_s: float = 30.0
     #: Connections that nobody linked, at the same time.
     connections: int = field(default_factory=lambda: _connection_limit())
+    #: All that waits for them.
+    spare_bytes: int = 2 * wire.MAX_BODY_BYTES
 
 
 def _connection_limit() -> int:
@@ -106,6 +109,8 @@ class Links:
         self._closing: set[_Outgoing] = set()
         #: Those that nobody linked, oldest first.
         self._spare: dict[_Outgoing, None] = {}
+        #: What waits for those.
+        self.waiting = Budget(self.limits.spare_bytes)
         self._complaints = Complaints(log)
         self._closed = False
         #: While set, nothing is sent and no connection is made: a network that is broken.
@@ -136,6 +141,7 @@ class Links:
             return
         connection = self._connection(target.address)
         connection.linked.add(target)
+        connection.held.resize(0)
         self._spare.pop(connection, None)
 
     def linked(self, target: UPID) -> bool:
@@ -168,16 +174,19 @@ class Links:
         connection = self._connections.get(address)
         if connection is None:
             if len(self._spare) >= self.limits.connections:
-                oldest = next(iter(self._spare))
-                self._complaints.warn("Too many connections: giving up that to %s", oldest.address)
-                self.retire(oldest)
-                del self._spare[oldest]
-                oldest.abort()
+                self.give_up(next(iter(self._spare)), "Too many connections")
             connection = _Outgoing(self, address)
             self._connections[address] = connection
             self._spare[connection] = None
             connection.task = self._scope.spawn(connection.connect(), f"connect {address}")
         return connection
+
+    def give_up(self, connection: _Outgoing, why: str) -> None:
+        """Close a connection that nobody linked, whatever it carries."""
+        self._complaints.warn("%s: giving up that to %s", why, connection.address)
+        self.retire(connection)
+        self._spare.pop(connection, None)
+        connection.abort()
 
     def retire(self, connection: _Outgoing) -> None:
         """Use no connection any more that is being closed on our side."""
@@ -205,6 +214,8 @@ class _Outgoing(asyncio.Protocol):
         self.linked: set[UPID] = set()
         self.lost = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
+        #: What waits, as long as nobody linked the connection.
+        self.held = links.waiting.open(self._too_slow)
         self._links = links
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
@@ -270,6 +281,9 @@ class _Outgoing(asyncio.Protocol):
                     "Dropping %s to %s: %d bytes wait to be sent", name, self.address, waiting
                 )
             return
+        if not self.linked and not self.held.resize(waiting + len(data)):
+            self._too_slow()
+            return
         if self._dropped:
             log.warning("Sending to %s again, %d message(s) dropped", self.address, self._dropped)
             self._dropped = 0
@@ -316,9 +330,14 @@ class _Outgoing(asyncio.Protocol):
             self._transport.abort()
         elif self.task is not None:
             self.task.cancel()
+            # which a task that has not begun does not notice
+            self._end()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if self.lost.is_set():
+            self._transport.abort()
+            return
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._linger_on_close(_RESET)
@@ -357,6 +376,7 @@ class _Outgoing(asyncio.Protocol):
         """
         if self.linked or self._finishing or self._transport is None or self._queue:
             return
+        self.held.resize(0)
         self._finishing = True
         self._linger_on_close(_GRACEFUL)
         self._links.retire(self)
@@ -364,8 +384,12 @@ class _Outgoing(asyncio.Protocol):
             self._transport.write_eof()
         self._linger = asyncio.get_running_loop().call_later(_LINGER_S, self.abort)
 
+    def _too_slow(self) -> None:
+        self._links.give_up(self, "Too much waits for connections")
+
     def _end(self) -> None:
         if not self.lost.is_set():
+            self.held.resize(0)
             self._transport = None
             if self._linger is not None:
                 self._linger.cancel()

@@ -208,6 +208,26 @@ async def test_connections_that_nobody_linked_are_limited(
             assert b.links.linked(UPID("x", "127.0.0.1", port))
 
 
+async def test_what_waits_for_those_that_nobody_linked_is_limited(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with bench(LinkLimits(spare_bytes=1_000_000)) as b:
+        b.links.link(b.master)
+        slow, slower = (UPID("x", f"127.0.1.{number}", b.master.port) for number in (1, 2))
+        b.send("little", slow, body=b"x" * 1000)
+        for _ in range(15):
+            b.send("much", slower, body=b"x" * 100_000)
+            assert b.links.waiting.used <= 1_000_000
+        given_up = [r.getMessage() for r in caplog.records if "Too much waits" in r.getMessage()]
+        assert len(given_up) == 1
+        assert str(slower.address) in given_up[0]
+        for _ in range(20):
+            b.send("mine", body=b"x" * 100_000)
+        await until(lambda: b.remote.connections == [["mine"] * 20])
+        await until(lambda: b.links.waiting.used == 0)
+        assert not b.links._closing
+
+
 async def test_one_message_may_be_larger_than_the_queue() -> None:
     async with bench(LinkLimits(queue_bytes=1000)) as b:
         b.send("large", body=b"x" * 1_000_000)
