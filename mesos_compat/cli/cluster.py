@@ -145,6 +145,16 @@ def _simulated(text: str) -> int:
 def _up(folders: Folders, wish: UpOptions, detach: bool) -> int:
     # The library is fetched and tried in the foreground: its progress and errors are for the user.
     master_command.library(wish.version)
+    with _stopped_by_signals():
+        cluster = _started(folders, wish)
+        if not detach:
+            return _watch(folders, cluster)
+        _show(folders, cluster)
+        return 0
+
+
+def _started(folders: Folders, wish: UpOptions) -> Cluster:
+    """Start a cluster in the place of one that has ended; nothing runs on if that fails."""
     with locked(folders):
         previous = read(folders)
         if previous is not None:
@@ -155,33 +165,28 @@ def _up(folders: Folders, wish: UpOptions, detach: bool) -> int:
                 )
             stop(folders, previous, keep=False)
         try:
-            with _stopped_by_signals():
-                cluster = start(folders, wish)
+            return start(folders, wish)
         except BaseException:
             half = read(folders)
             if half is not None:
                 stop(folders, half, keep=True)
             raise
-    _show(folders, cluster)
-    if detach:
-        return 0
-    print("Ctrl-C ends it", flush=True)
-    return _watch(folders, cluster)
 
 
 def _watch(folders: Folders, cluster: Cluster) -> int:
     """Stay until a signal, the end of a member, or somebody else's ``down``."""
     try:
-        with _stopped_by_signals():
-            while read(folders) == cluster:
-                for member in cluster.members:
-                    if not member.alive() and read(folders) == cluster:
-                        raise ClusterError(
-                            f"{member.name} ended, the rest is stopped:\n{tail(member.log)}"
-                        )
-                time.sleep(0.5)
-            print("The cluster was brought down")
-            return 0
+        _show(folders, cluster)
+        print("Ctrl-C ends it", flush=True)
+        while read(folders) == cluster:
+            for member in cluster.members:
+                if not member.alive() and read(folders) == cluster:
+                    raise ClusterError(
+                        f"{member.name} ended, the rest is stopped:\n{tail(member.log)}"
+                    )
+            time.sleep(0.5)
+        print("The cluster was brought down")
+        return 0
     except KeyboardInterrupt:
         return 0
     finally:
