@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import json
@@ -11,13 +10,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import IO, Any, ParamSpec, TypeVar
 
 from containerizer.provisioner.unpack import UnpackLimits
 from containerizer.provisioner.workers import unwrap
 from mesos_compat.base import procs
 from mesos_compat.base.errors import ProvisionError
+from mesos_compat.base.threads import stoppable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,14 +73,4 @@ def _answer(ended: procs.Completed, subject: str) -> dict[str, Any]:
 
 async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Call a blocking function in a thread. It ends before a cancellation takes effect."""
-    loop = asyncio.get_running_loop()
-    future = loop.run_in_executor(None, partial(function, *args, **kwargs))
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        while not future.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([future])
-        if not future.cancelled():
-            future.exception()
-        raise
+    return await stoppable(lambda stop: function(*args, **kwargs))
