@@ -7,6 +7,7 @@ is a fork of it, as in production.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -53,9 +54,11 @@ class Ask:
     peer: Peer
 
     def answer(self, status: int = 200, body: bytes | str = b"") -> None:
+        """Answer; an executor that has hung up meanwhile hears nothing, as of a real agent."""
         data = body.encode() if isinstance(body, str) else body
         head = f"HTTP/1.1 {status} So\r\nContent-Length: {len(data)}\r\n\r\n"
-        self.peer.socket.sendall(head.encode() + data)
+        with contextlib.suppress(OSError):
+            self.peer.socket.sendall(head.encode() + data)
 
     def end(self, exit_status: int | None = 0, **fields: object) -> None:
         """Answer a wait."""
