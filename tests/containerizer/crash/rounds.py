@@ -197,8 +197,14 @@ async def _inherit(scene: Scene, corner: Corner) -> list[str]:
     engine = Engine(corner)
     await engine.recover()
     known = engine.mesos.containers()
+    # What was killed leaves its cgroup a moment before it is a zombie.
+    until = time.monotonic() + _ROUND_S / 2
+    while any(_is_running(corner, each) for each in alive - known) and time.monotonic() < until:  # noqa: ASYNC110 no event
+        await asyncio.sleep(0.005)
     for each in alive - known:
-        problems.append(f"{each} runs and is not known")
+        if _is_running(corner, each):
+            problems.append(f"{each} runs and is not known")
+    alive &= known
     engine.waiting = {each: asyncio.ensure_future(engine.mesos.wait(each)) for each in scene.ids}
     for each in reversed(scene.ids):
         try:
