@@ -43,8 +43,8 @@ _HELPERS = {
     "mesos-io-switchboard": "containerizer.switchboard.server:main",
     "mesos-logrotate-logger": "containerizer.loggers.logrotate_program:main",
 }
-#: Importing all programs takes a second on a busy machine.
-_START_S = 60.0
+#: Importing all programs takes a second on a busy machine, minutes on an emulated one.
+_START_S = 180.0
 #: A child answers in a millisecond; a machine that takes longer than this is of no use.
 _ANSWER_S = 60.0
 _CLOSE_S = 5.0
@@ -231,6 +231,9 @@ class Spawner:
             ours.setblocking(False)
             self._socket = ours
             answer = await _first_message(ours, _START_S)
+        except TimeoutError as error:
+            self._stop()
+            raise LaunchError("Failed to start the spawner: no answer in time") from error
         except OSError as error:
             ours.close()
             raise LaunchError(f"Failed to start the spawner: {error}") from error
@@ -295,10 +298,15 @@ async def _ready(of: socket.socket, *, write: bool, timeout_s: float) -> None:
 
 
 async def _first_message(source: socket.socket, timeout_s: float) -> bytes:
+    """Return what came first, nothing if the other end is closed.
+
+    Raises:
+        TimeoutError: Nothing came in time.
+    """
+    await _ready(source, write=False, timeout_s=timeout_s)
     try:
-        await _ready(source, write=False, timeout_s=timeout_s)
         return source.recv(_MAX_ANSWER)
-    except (TimeoutError, OSError):
+    except OSError:
         return b""
 
 

@@ -8,10 +8,12 @@ import os
 import resource
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from containerizer.init.spawner import SpawnRequest
+from containerizer.launcher import spawn
 from containerizer.launcher.base import Stdio
 from containerizer.launcher.posix import PosixLauncher
 from containerizer.launcher.spawn import Spawner, SpawnerConfig
@@ -125,6 +127,23 @@ async def test_python_that_is_missing() -> None:
     spawner = Spawner(SpawnerConfig(programs={}, python="/no/such/python"))
     with pytest.raises(LaunchError, match=r"Failed to start the spawner: .*No such file"):
         await spawner.start()
+    await spawner.close()
+
+
+@pytest.mark.parametrize(
+    ("script", "why"), [("read -r never", "no answer in time"), ("exit 3", "it ended at once")]
+)
+async def test_python_that_never_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str
+) -> None:
+    monkeypatch.setattr(spawn, "_START_S", 60.0 if "exit" in script else 0.2)
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    spawner = Spawner(SpawnerConfig(programs={}, python=str(program)))
+    with pytest.raises(LaunchError, match=f"Failed to start the spawner: {why}"):
+        await spawner.start()
+    assert spawner.pid is None
     await spawner.close()
 
 
