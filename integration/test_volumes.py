@@ -89,6 +89,8 @@ def test_groups_of_volumes(scene: Scene, docker_images: str, tmp_path: Path) -> 
     eventually(lambda: free_gids(agent) == 1.0, 60, "its group to be free")
     owner.launch(task("again", "touch three/file", three, user="nobody"))
     owner.director.until("again", "TASK_FINISHED")
+    # The next process does not come so far that it could destroy containers.
+    eventually(lambda: get_json(agent.address, "/containers") == [], 60, "the last container's end")
 
     agent.kill()
     Path(agent.work_dir, "meta", "volume_gid_manager", "volume_gids").write_bytes(b"x")
