@@ -267,6 +267,8 @@ class DefaultExecutor:
     def _wait(self, member: GroupTask) -> None:
         call = agent_pb2.Call(type=agent_pb2.Call.WAIT_NESTED_CONTAINER)
         call.wait_nested_container.container_id.CopyFrom(member.container_id)
+        # A retry that is due later would break this wait off to begin it again.
+        self._cancel((member.name, Alarm.WAIT))
         line = self._line(member)
         if line.busy:
             line.close()
